@@ -1,0 +1,74 @@
+// base/limits.h - every bound in one page; nothing grows without a name here. `segue limits` prints
+// it with the memory it costs.
+#pragma once
+#include <chrono>
+#include <cstdint>
+
+#include "base/units.h"
+
+namespace segue {
+
+// --- slices, buffers, slots (ARCHITECTURE.md: the cache engine) ---
+inline constexpr uint32_t kSliceBytes = 256 * KiB;
+inline constexpr uint32_t kDiskAlignBytes = 4 * KiB;
+inline constexpr uint32_t kSlotHeaderBytes = 4 * KiB;
+inline constexpr uint32_t kRecordBytes = 4 * KiB;
+inline constexpr uint32_t kSmallAnswerBytesMax =
+    16 * KiB;  // RAM-only class: playlists, seek tables, negative answers
+
+// --- one HTTP/1.1 connection (../http) ---
+inline constexpr uint32_t kRequestLineBytesMax = 8 * KiB;  // over it: 414
+inline constexpr uint32_t kHeaderLineBytesMax = 8 * KiB;   // over it: 431
+inline constexpr uint32_t kHeaderBytesMax = 32 * KiB;      // over it: 431 (HAProxy 16, Varnish 32)
+inline constexpr uint32_t kHeaderFieldsMax = 100;          // over it: 431 (Varnish 64, HAProxy 101)
+inline constexpr uint32_t kRequestBodyDrainBytesMax = 64 * KiB;
+inline constexpr uint32_t kRangesMax =
+    16;  // more ranges in one request: Range is ignored (RFC 9110 §14.2)
+inline constexpr uint32_t kResponseHeadBytesMax = 16 * KiB;
+inline constexpr uint32_t kWriteBatchBytes =
+    256 * KiB;  // one writev; also the most one connection gets per turn
+inline constexpr uint32_t kNotSentLowatBytes =
+    256 * KiB;  // cap on unsent bytes in a client's socket
+inline constexpr std::chrono::seconds kHeaderReadTimeout{10};
+inline constexpr std::chrono::seconds kKeepAliveTimeout{75};
+inline constexpr std::chrono::seconds kClientStallTimeout{
+    60};  // a client that takes no byte for this long is cut
+inline constexpr uint32_t kConnectionsPerLoopMax = 32 * 1024;
+
+// --- fills ---
+inline constexpr uint32_t kFillsPerLoopMax = 512;
+inline constexpr uint32_t kFillRunBytesMax = 4 * MiB;
+inline constexpr uint32_t kFillRunSlicesMax = kFillRunBytesMax / kSliceBytes;
+inline constexpr uint32_t kFillOpenEndedFirstSlices = 4;
+inline constexpr uint32_t kFillFinishBytesMax =
+    512 * KiB;  // with no reader left, a run with at most this left is finished
+inline constexpr uint32_t kWaitersPerLoopMax = 64 * 1024;
+inline constexpr uint32_t kBufferWaitersMax = 4096;  // requests queued for a free buffer; more: 503
+inline constexpr std::chrono::milliseconds kDriveHangTimeout{250};
+
+// --- origin ---
+inline constexpr uint32_t kOriginConnectionsPerLoopMax = 256;
+inline constexpr uint32_t kOriginHeaderBytesMax = 64 * KiB;
+inline constexpr uint32_t kOriginHeaderFieldsMax = 128;
+
+// --- the cache ---
+inline constexpr uint32_t kKeyBytesMax = 2048;  // a longer canonical target is 414
+inline constexpr uint32_t kVariantsMax = 8;  // stored variants of one key; more are passed through
+inline constexpr uint32_t kTagsPerRecordMax = 32;
+inline constexpr uint32_t kPrefixPurgesMax = 4096;
+inline constexpr uint32_t kSlotsPerIndexShardMin = 16384;
+inline constexpr uint32_t kIndexShardsPerDriveMax = 64;
+inline constexpr uint32_t kDriveOpsInFlightMax = 128;  // per loop and drive
+inline constexpr uint32_t kRingEntries = 512;
+
+// --- loops ---
+inline constexpr uint32_t kLoopsMax = 64;
+inline constexpr std::chrono::milliseconds kLoopTurnMax{1};
+inline constexpr uint64_t kFramePoolBytesMax = 256 * MiB;  // coroutine frames of one loop
+
+static_assert(kSliceBytes % kDiskAlignBytes == 0);
+static_assert(kFillRunBytesMax % kSliceBytes == 0);
+static_assert(kDriveOpsInFlightMax <=
+              kRingEntries);  // an operation never waits for a free ring entry
+
+}  // namespace segue

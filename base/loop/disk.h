@@ -1,0 +1,42 @@
+// base/loop/disk.h - the seam behind which one drive stands, as one loop sees it: asynchronous
+// reads, writes and flushes.
+//
+// Real ones: UringDisk and ThreadsDisk (same tests); product fake without payload: MemoryDisk
+// (replay, simulation); with injected faults: tests/support. All offsets, lengths and addresses are
+// multiples of kDiskAlignBytes.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "base/loop/task.h"
+
+namespace segue {
+
+/// One operation. Memory the kernel writes to must outlive the operation, so a DiskOp lives in a
+/// slab of the Disk (rule R6); whoever awaits it awaits its completion, always: there is no
+/// cancelling, only not caring about the result.
+class Disk {
+ public:
+  virtual ~Disk() = default;
+
+  /// Reads exactly `into.size()` bytes at `offset`. Waits. Errors: {Disk, IoError, os_errno}; a
+  /// short read is an IoError too (the file is preallocated, so short means damaged). {Self,
+  /// Overloaded} if kDriveOpsInFlightMax are in flight. `into` must stay valid until the task ends:
+  /// keep it in a buffer or slab, never in a frame that may be dropped.
+  [[nodiscard]] virtual Task<Result<Done>> read(uint64_t offset, std::span<std::byte> into) = 0;
+
+  /// Writes `head` and then `body` at `offset` as one vectored write; either may be empty. Waits. A
+  /// short write is an IoError.
+  [[nodiscard]] virtual Task<Result<Done>> write(uint64_t offset, std::span<const std::byte> head,
+                                                 std::span<const std::byte> body) = 0;
+
+  /// fdatasync: what completed before is durable after. Waits.
+  [[nodiscard]] virtual Task<Result<Done>> flush() = 0;
+
+  [[nodiscard]] virtual uint64_t size_bytes() const noexcept = 0;
+  /// Operations started and not yet completed.
+  [[nodiscard]] virtual uint32_t in_flight() const noexcept = 0;
+};
+
+}  // namespace segue
