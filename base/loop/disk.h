@@ -20,11 +20,12 @@ class Disk {
  public:
   virtual ~Disk() = default;
 
-  /// Reads exactly `into.size()` bytes at `offset`. Waits. Errors: {Disk, IoError, os_errno}; a
-  /// short read is an IoError too (the file is preallocated, so short means damaged). {Self,
-  /// Overloaded} if kDriveOpsInFlightMax are in flight. `into` must stay valid until the task ends:
-  /// keep it in a buffer or slab, never in a frame that may be dropped.
-  [[nodiscard]] virtual Task<Result<Done>> read(uint64_t offset, std::span<std::byte> into) = 0;
+  /// Reads exactly head.size() + body.size() bytes at `offset` as one vectored read (a slot's header goes apart from its payload);
+  /// either may be empty. Waits. Errors: {Disk, IoError, os_errno}; a short read is an IoError too (the file is preallocated,
+  /// so short means damaged). {Self, Overloaded} if kDriveOpsInFlightMax are in flight.
+  /// Both spans must stay valid until the task ends: keep them in a buffer or slab, never in a frame that may be dropped.
+  [[nodiscard]] virtual Task<Result<Done>> read(uint64_t offset, std::span<std::byte> head,
+                                                std::span<std::byte> body) = 0;
 
   /// Writes `head` and then `body` at `offset` as one vectored write; either may be empty. Waits. A
   /// short write is an IoError.
