@@ -1,0 +1,206 @@
+// cache/drive.h - one drive of the SSD tier: superblocks, purge journal, records, slot table,
+// slots. Layout: cache/FORMAT.md.
+//
+// Shared by all loops. The index is split into shards, one short mutex each, never held across a
+// wait; what waits takes the calling loop's Disk. Bytes from the drive are hostile: everything read
+// is checked, a mismatch is a miss and a counter.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/counter.h"
+#include "base/loop/disk.h"
+#include "base/result.h"
+#include "cache/purge_statement.h"
+#include "cache/types.h"
+
+namespace segue::cache {
+
+enum class EvictionPolicy : uint8_t { Lru, S3Fifo };
+
+/// The areas of a drive, in parts of 100 of its payload space; they add up to 100.
+struct DriveShares {
+  uint8_t k64 = 4;
+  uint8_t k128 = 16;
+  uint8_t k256 = 80;
+};
+
+struct FormatOptions {
+  uint64_t size_bytes = 0;  // of the file or device
+  uint64_t hash_seed = 0;   // secret; the same on all drives of a node
+  uint64_t device_id = 0;   // random; catches a drive put into another's place
+  uint64_t membership_epoch = 0;
+  DriveShares shares;
+};
+
+/// What a record keeps of one representation.
+struct RecordFacts {
+  KeyHash key;
+  std::string key_text;
+  Sequence generation;
+  uint64_t complete_length = 0;
+  std::vector<uint64_t> tag_hashes;  // at most kTagsPerRecordMax
+  std::vector<std::byte> facts;      // StoredFacts::encode()
+};
+
+struct DriveCounters {  // written under the shard's or the drive's own lock; any thread reads
+  std::atomic<uint64_t> reads{0}, read_bytes{0}, writes{0}, written_bytes{0}, checksum_failures{0},
+      io_errors{0}, evictions{0}, table_flushes{0}, journal_flushes{0}, records_read{0},
+      records_written{0}, bad_slots{0};
+};
+
+class Drive {
+ public:
+  /// A live slot held for one read; it is not reused while this lives. Move-only.
+  class [[nodiscard]] SlotRead;
+  /// A slot taken for one write; dropped without success it becomes free again (or Bad after a
+  /// failed write).
+  class [[nodiscard]] SlotWrite;
+
+  struct Options {
+    EvictionPolicy policy = EvictionPolicy::Lru;
+    uint64_t write_bytes_per_second = 0;  // 0: no budget
+    uint32_t errors_to_offline =
+        16;  // EIO, bad payloads under good headers and hangs within a minute
+  };
+
+  /// Writes an empty drive: superblocks, empty journal, records and table. Waits. Errors: {Disk,
+  /// ...}; {Self, Full} if the size is too small for one slot of each class with a share.
+  [[nodiscard]] static Task<Result<Done>> format(Disk& disk, FormatOptions options);
+
+  /// Reads superblocks, journal and slot table and builds the index; slots are verified when first
+  /// read, records read when first needed. Waits. Errors: {Disk, Malformed} (no superblock of
+  /// ours), {Disk, Unsupported} (a format version this program does not know: never rewritten),
+  /// {Disk, Mismatch} (a torn or foreign superblock set), {Disk, IoError}.
+  [[nodiscard]] static Task<Result<std::unique_ptr<Drive>>> mount(Disk& disk, Options options,
+                                                                  const Clock& clock);
+  ~Drive();
+
+  [[nodiscard]] uint64_t hash_seed() const noexcept;
+  [[nodiscard]] uint64_t device_id() const noexcept;
+  [[nodiscard]] uint64_t membership_epoch() const noexcept;
+  [[nodiscard]] Task<Result<Done>> set_membership_epoch(Disk& disk, uint64_t epoch);
+  /// The first sequence not covered by an earlier lease of this drive.
+  [[nodiscard]] Sequence first_unleased() const noexcept;
+  /// Makes durable that sequences below `end` may have been used. Waits (one superblock write and
+  /// flush).
+  [[nodiscard]] Task<Result<Done>> lease_sequences(Disk& disk, Sequence end);
+
+  // --- what mount() found ---
+  struct FoundRepresentation {
+    KeyHash key;
+    RecordNumber record;
+    Sequence generation;
+  };
+  /// Visits each record that has live slots, once per key with its newest generation. Start-up
+  /// only. Older generations' slots are freed by the visit.
+  void for_each_representation(void* context,
+                               void (*visit)(void* context, const FoundRepresentation&));
+  [[nodiscard]] std::vector<PurgeStatement> purge_statements() const;
+
+  // --- index: cannot wait, cannot allocate; any loop ---
+  /// Holds the slot of `key` for a read, and counts the use; nullopt if it is not here or the drive
+  /// is offline.
+  [[nodiscard]] std::optional<SlotRead> try_read(const SliceKey& key, UseId use) noexcept;
+  [[nodiscard]] bool contains(const SliceKey& key) const noexcept;
+  /// Whether a slice not yet on the drive should be written now: free slots or write budget to
+  /// spare, or its second use (ghost).
+  [[nodiscard]] bool should_admit(const SliceKey& key, SizeClass size_class, UseId use) noexcept;
+  /// Takes a slot for `key` (evicting if need be). `record` must have been written. Errors: {Self,
+  /// Overloaded} (budget spent, every candidate held), {Disk, Closed} (offline), {Self, Mismatch}
+  /// (already here).
+  [[nodiscard]] Result<SlotWrite> try_take_slot(const SliceKey& key, RecordNumber record,
+                                                uint32_t length) noexcept;
+  /// Unlinks all slices of one generation that are here (it was purged or replaced); frees the
+  /// record once no slot names it.
+  void forget_generation(const KeyHash& key, Sequence generation, uint32_t slices) noexcept;
+
+  // --- I/O: waits ---
+  /// Reads and verifies header, key, generation, slice, length and payload checksum into `payload`
+  /// (at least the length rounded to kDiskAlignBytes; the tail is zeros). Errors: {Disk,
+  /// ChecksumMismatch}, {Disk, Mismatch} (not what the index said), {Disk, IoError}. On any of them
+  /// the slot is unlinked.
+  [[nodiscard]] Task<Result<uint32_t>> read_slot(Disk& disk, SlotRead slot,
+                                                 std::span<std::byte> payload);
+  /// One vectored write of header and payload (zero-filled to kDiskAlignBytes by the caller's
+  /// buffer); links the slot on success.
+  [[nodiscard]] Task<Result<Done>> write_slot(Disk& disk, SlotWrite slot,
+                                              std::span<const std::byte> payload);
+  /// Errors: {Disk, NotFound} (free or another key's), {Disk, ChecksumMismatch}, {Disk, IoError}.
+  [[nodiscard]] Task<Result<RecordFacts>> read_record(Disk& disk, RecordNumber record, KeyHash key);
+  /// Writes a record, into `record` if the key has one, else a free one. Errors: {Self,
+  /// Unsupported} if it does not fit kRecordBytes, {Disk, Full} if no record is free.
+  [[nodiscard]] Task<Result<RecordNumber>> write_record(Disk& disk, RecordNumber record,
+                                                        const RecordFacts& facts);
+  /// Appends to the purge journal and flushes; statements appended at once share one flush. Errors:
+  /// {Disk, Full}, {Disk, IoError}.
+  [[nodiscard]] Task<Result<Done>> append_purge(Disk& disk, const PurgeStatement& statement);
+  /// Drops statements that a finished sweep has made pointless: those with sequence < `before`.
+  [[nodiscard]] Task<Result<Done>> retire_purges(Disk& disk, Sequence before);
+  /// One pass of upkeep: flushes dirty table pages, and once a minute the access order. Call every
+  /// few seconds from one loop.
+  [[nodiscard]] Task<Result<Done>> flush_table(Disk& disk);
+
+  // --- state ---
+  [[nodiscard]] bool offline() const noexcept;
+  void set_offline(const char* reason) noexcept;
+  /// An operation that has not completed within kDriveHangTimeout counts as an error.
+  void count_hang() noexcept;
+  struct Usage {
+    uint64_t slots[kSizeClasses] = {};
+    uint64_t live[kSizeClasses] = {};
+    uint64_t payload_bytes = 0;
+    uint64_t index_bytes = 0;  // DRAM of the index, all of it
+    uint64_t ghost_entries = 0;
+    uint64_t records = 0, records_live = 0;
+  };
+  [[nodiscard]] Usage usage() const;
+  [[nodiscard]] const DriveCounters& counters() const noexcept;
+
+ private:
+  struct Impl;
+  explicit Drive(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+class Drive::SlotRead {
+ public:
+  SlotRead(SlotRead&& other) noexcept;
+  SlotRead& operator=(SlotRead&&) = delete;
+  ~SlotRead();
+  [[nodiscard]] uint32_t length() const noexcept { return length_; }
+
+ private:
+  friend class Drive;
+  SlotRead(Drive* drive, uint32_t slot, const SliceKey& key, uint32_t length) noexcept
+      : drive_(drive), slot_(slot), key_(key), length_(length) {}
+  Drive* drive_;
+  uint32_t slot_;
+  SliceKey key_;
+  uint32_t length_;
+};
+
+class Drive::SlotWrite {
+ public:
+  SlotWrite(SlotWrite&& other) noexcept;
+  SlotWrite& operator=(SlotWrite&&) = delete;
+  ~SlotWrite();
+
+ private:
+  friend class Drive;
+  SlotWrite(Drive* drive, uint32_t slot, const SliceKey& key, RecordNumber record,
+            uint32_t length) noexcept
+      : drive_(drive), slot_(slot), key_(key), record_(record), length_(length) {}
+  Drive* drive_;
+  uint32_t slot_;
+  SliceKey key_;
+  RecordNumber record_;
+  uint32_t length_;
+};
+
+}  // namespace segue::cache
