@@ -1,0 +1,184 @@
+#!/usr/bin/python3
+"""Runs one suite of tests, prints its seconds and counts, and leaves `PASSED FAILED SECONDS` in a file of RESULTS.
+
+suite.py --results DIR gtest --preset P --label unit|sim [--seeds N]
+suite.py --results DIR pytest --preset P [--quick]
+suite.py --results DIR fuzz --preset P         replays tests/fuzz/corpus/NAME through NAME_fuzz
+suite.py --results DIR total                   sums what is there; its last line is `N passed, N failed`
+"""
+import argparse
+import concurrent.futures
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree
+
+# What a suite may take on two cores, in seconds; over it the suite still counts, but says so.
+BUDGET_SECONDS = {"unit": 180, "sim": 360, "wire": 480, "fuzz": 60}
+PROGRAM_SECONDS_MAX = 900
+JOBS = 2
+
+
+class Suite:
+    """The counts of one suite; a test that failed is a line of text."""
+
+    def __init__(self, kind, preset, results):
+        self.kind, self.preset, self.results = kind, preset, results
+        self.passed, self.skipped, self.failures = 0, 0, []
+        self.started = time.monotonic()
+
+    def finish(self):
+        seconds = time.monotonic() - self.started
+        for failure in self.failures:
+            print(f"FAILED {self.kind} ({self.preset}): {failure}")
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        over = f"  (over its budget of {BUDGET_SECONDS[self.kind]} s)" if seconds > BUDGET_SECONDS[self.kind] else ""
+        print(f"== {self.kind} ({self.preset}): {self.passed} passed, {len(self.failures)} failed{skipped}, "
+              f"{seconds:.1f} s{over}", flush=True)
+        counts = f"{self.passed} {len(self.failures)} {seconds:.1f}\n"
+        (self.results / f"{self.kind}-{self.preset}").write_text(counts)
+        return 1 if self.failures else 0
+
+
+def environment(**more):
+    env = dict(os.environ)
+    env.setdefault("ASAN_OPTIONS", "detect_stack_use_after_return=1:strict_string_checks=1")
+    env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1")
+    env.setdefault("TSAN_OPTIONS", "halt_on_error=1:second_deadlock_stack=1")
+    for tool in ("ASAN", "TSAN", "UBSAN"):
+        env.setdefault(f"{tool}_SYMBOLIZER_PATH", "/usr/bin/llvm-symbolizer-19")
+    env.update(more)
+    return env
+
+
+def run_program(command, env):
+    """Runs a test program. Returns (exit code or None when it took too long, its output)."""
+    try:
+        done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=PROGRAM_SECONDS_MAX, check=False)
+        return done.returncode, done.stdout.decode(errors="replace")
+    except subprocess.TimeoutExpired as late:
+        return None, (late.stdout or b"").decode(errors="replace")
+
+
+def gtest_counts(report):
+    """(passed, skipped, names of failed tests) of a GoogleTest JSON report."""
+    passed, skipped, failed = 0, 0, []
+    for group in report.get("testsuites", []):
+        for test in group["testsuite"]:
+            if test.get("failures"):
+                failed.append(f"{group['name']}.{test['name']}")
+            elif test["result"] == "SKIPPED" or test["status"] == "NOTRUN":
+                skipped += 1
+            else:
+                passed += 1
+    return passed, skipped, failed
+
+
+def executables(folder):
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_file() and os.access(path, os.X_OK))
+
+
+def run_gtest(options, suite):
+    programs = executables(pathlib.Path("build") / options.preset / "tests" / options.label)
+    env = environment(SIM_SEEDS=str(options.seeds)) if options.seeds else environment()
+
+    def run(program):
+        report = suite.results / f"{program.name}-{options.preset}.json"
+        report.unlink(missing_ok=True)
+        code, output = run_program([str(program), f"--gtest_output=json:{report}"], env)
+        return program, report, code, output
+
+    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+        for program, report, code, output in pool.map(run, programs):
+            failed = []
+            if report.exists():
+                passed, skipped, failed = gtest_counts(json.loads(report.read_text()))
+                suite.passed += passed
+                suite.skipped += skipped
+            suite.failures += [f"{program.name}: {name}" for name in failed]
+            if code != 0 and not failed:   # it died: a sanitizer, an assert, a signal, or too slow
+                end = "took too long" if code is None else f"ended with {code}"
+                suite.failures.append(f"{program.name} {end}")
+            if code != 0:
+                print(output[-20000:], flush=True)
+    if not programs:
+        suite.failures.append(f"no test program in build/{options.preset}/tests/{options.label}")
+
+
+def run_fuzz(options, suite):
+    programs = executables(pathlib.Path("build") / options.preset / "tests" / "fuzz")
+    for program in programs:
+        corpus = pathlib.Path("tests/fuzz/corpus") / program.name.removesuffix("_fuzz")
+        inputs = sorted(str(path) for path in corpus.glob("*") if path.is_file())
+        if not inputs:
+            suite.failures.append(f"{program.name}: {corpus} is empty")
+            continue
+        code, output = run_program([str(program), *inputs], environment())
+        if code == 0:
+            suite.passed += 1
+        else:
+            suite.failures.append(f"{program.name} over {len(inputs)} inputs")
+            print(output[-20000:], flush=True)
+    if not programs:
+        suite.failures.append(f"no fuzz target in build/{options.preset}/tests/fuzz")
+
+
+def run_pytest(options, suite):
+    report = suite.results / f"wire-{options.preset}.xml"
+    report.unlink(missing_ok=True)
+    command = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short",
+               f"--junit-xml={report}", "tests/wire"]
+    if options.quick:
+        command += ["-m", "not slow"]
+    env = environment(SEGUE_BINARY=str(pathlib.Path("build").resolve() / options.preset / "segue"),
+                      PYTHONDONTWRITEBYTECODE="1")
+    code = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, check=False).returncode
+    if report.exists():
+        for case in xml.etree.ElementTree.parse(report).iter("testcase"):
+            if case.find("failure") is not None or case.find("error") is not None:
+                suite.failures.append(f"{case.get('classname')}.{case.get('name')}")
+            elif case.find("skipped") is not None:
+                suite.skipped += 1
+            else:
+                suite.passed += 1
+    if code != 0 and not suite.failures:
+        suite.failures.append(f"pytest ended with {code}")
+
+
+def print_total(results):
+    passed = failed = 0
+    for counts in sorted(path for path in results.glob("*") if not path.suffix):
+        suite_passed, suite_failed, seconds = counts.read_text().split()
+        passed += int(suite_passed)
+        failed += int(suite_failed)
+        print(f"{counts.name:16} {suite_passed:>6} passed {suite_failed:>4} failed {float(seconds):>8.1f} s")
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=pathlib.Path, required=True)
+    parser.add_argument("what", choices=["gtest", "pytest", "fuzz", "total"])
+    parser.add_argument("--preset", default="dev")
+    parser.add_argument("--label", default="unit", choices=["unit", "sim"])
+    parser.add_argument("--seeds", type=int, default=0)
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    options.results.mkdir(parents=True, exist_ok=True)
+    if options.what == "total":
+        return print_total(options.results)
+    kind = {"gtest": options.label, "pytest": "wire", "fuzz": "fuzz"}[options.what]
+    suite = Suite(kind, options.preset, options.results)
+    {"gtest": run_gtest, "pytest": run_pytest, "fuzz": run_fuzz}[options.what](options, suite)
+    return suite.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
