@@ -1,0 +1,70 @@
+// edge/delivery/delivery.h - from a parsed request to a response: site, canonical target,
+// selection, preconditions, ranges, sending. Loop-owned: one Delivery per loop.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/counter.h"
+#include "edge/delivery/exchange.h"
+#include "edge/fill/fills.h"
+#include "edge/fill/site.h"
+#include "edge/metrics/access_log.h"
+#include "edge/metrics/latency_histogram.h"
+
+namespace segue::edge {
+
+/// The sites of one settings snapshot: host -> site. Immutable, shared by all loops.
+class SiteTable : public RefCounted {
+ public:
+  explicit SiteTable(std::vector<Ref<const Site>> sites);
+  /// By Host without port, any case; the site with host "*" if there is one; null: unknown (421).
+  [[nodiscard]] const Site* find(std::string_view host) const noexcept;
+  [[nodiscard]] const Site* find_by_name(std::string_view name) const noexcept;
+  [[nodiscard]] const std::vector<Ref<const Site>>& sites() const noexcept { return sites_; }
+
+ private:
+  std::vector<Ref<const Site>> sites_;
+};
+
+/// What became of the requests of one loop; exported as segue_requests_total{outcome,...} and the
+/// like.
+struct DeliveryCounters {
+  Counter hit_ram, hit_drive, miss, pass, stale, revalidated, negative, error_client, error_origin,
+      error_self;
+  Counter bytes_ram, bytes_drive, bytes_origin, bytes_pass;
+  Counter status_2xx, status_3xx, status_4xx, status_5xx;
+  Counter cut, client_gone, in_flight;
+  LatencyHistogram first_byte, first_64k;
+};
+
+class Delivery {
+ public:
+  struct Options {
+    std::string node_name = "segue";
+    uint32_t tasks_max = kConnectionsPerLoopMax;
+    std::chrono::milliseconds first_byte_max{6000};
+  };
+  Delivery(Loop& loop, cache::LocalStore& local, Fills& fills, Ref<const SiteTable> sites,
+           AccessLog* log, Options options);
+  ~Delivery();
+
+  /// Serves one request. Either ends it inside the call (a RAM hit the socket accepts: no
+  /// allocation, no coroutine, one writev per kWriteBatchBytes), or goes on in a task of its own;
+  /// in both cases stream.finished() is called exactly once, in the end, and the exchange belongs
+  /// to the stream again. Never waits itself.
+  void serve(Exchange& exchange);
+  /// Answers a request that the parser refused (400, 414, 431, 505, 408): a short response that
+  /// closes the connection.
+  void refuse(Exchange& exchange, int status, std::string_view reason);
+
+  /// Waits until no task of this loop runs (their clients having been cut or finished).
+  [[nodiscard]] Task<void> drain();
+  [[nodiscard]] const DeliveryCounters& counters() const noexcept;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace segue::edge

@@ -1,0 +1,72 @@
+// edge/delivery/exchange.h - one request and its response: all the memory it needs, in one piece
+// from a per-loop slab.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "base/limits.h"
+#include "base/loop/task.h"
+#include "edge/delivery/stream.h"
+#include "edge/fill/fills.h"
+#include "edge/metrics/access_log.h"
+#include "http/range.h"
+#include "http/request_parser.h"
+
+namespace segue::edge {
+
+/// Room for the few texts a response needs: canonical target, key, Content-Range, Cache-Status,
+/// dates. Bump allocation, no free.
+class Arena {
+ public:
+  /// Room for `bytes` or an empty span when the arena is full (the caller answers 431/414 or leaves
+  /// the field out).
+  [[nodiscard]] std::span<char> take(size_t bytes) noexcept {
+    if (bytes > memory_.size() - used_) return {};
+    std::span<char> room = std::span(memory_).subspan(used_, bytes);
+    used_ += bytes;
+    return room;
+  }
+  /// Gives back the unused end of the latest take().
+  void shrink(std::span<char> taken, size_t kept) noexcept { used_ -= taken.size() - kept; }
+  void clear() noexcept { used_ = 0; }
+
+ private:
+  std::array<char, 3 * kKeyBytesMax + 2048> memory_;
+  size_t used_ = 0;
+};
+
+/// Who asks, as the listener knows it. Constant per connection.
+struct Client {
+  std::string_view
+      address;  // "203.0.113.7", "2001:db8::1" or "unix"; valid while the connection lives
+  uint64_t address_hash = 0;  // for use ids: never leaves the process
+  bool tls = false;
+};
+
+/// Taken from the connection's loop's slab for the time of one request; an idle connection holds
+/// none. Loop-owned.
+struct Exchange {
+  Exchange(Stream& client_stream, const Client& who, const http::Request& parsed) noexcept
+      : stream(client_stream), client(who), request(parsed) {}
+
+  Stream& stream;
+  const Client& client;
+  const http::Request&
+      request;    // views into the connection's read buffer, which stays put until finished()
+  Signal signal;  // raised by the stream (writable, gone) and by whatever was waited for
+  MonoTime started{};
+  WallTime started_wall{};
+  Arena arena;
+  Asked asked;
+  Selection selection;
+  ResponseHead head;
+  std::optional<RangeReader> reader;
+  ByteRange range;  // what is still to be sent, in representation bytes
+  AccessRecord record;
+  char traceparent[56] = {};
+};
+
+}  // namespace segue::edge

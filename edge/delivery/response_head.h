@@ -1,0 +1,45 @@
+// edge/delivery/response_head.h - a response's head before a protocol has put it into words:
+// HTTP/1.1 writes it as text, HTTP/2 as HPACK.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "base/assert.h"
+#include "http/header_fields.h"
+
+namespace segue::edge {
+
+/// Views live in the exchange's arena or in the selected StoredResponse: valid until the exchange
+/// ends. No allocation.
+class ResponseHead {
+ public:
+  int status = 200;
+  /// Bytes of the body that follows; nullopt: unknown (chunked on HTTP/1.1, until close on 1.0).
+  /// Content-Length is written from it.
+  std::optional<uint64_t> content_length;
+  /// HEAD, 204, 304: no body follows, whatever content_length says.
+  bool bodyless = false;
+  /// Close the connection after this response.
+  bool close = false;
+  /// The stored fields, both rendered once as HTTP/1.1 text and as fields; either both or none.
+  std::string_view stored_http1_block;
+  http::FieldsView stored_fields;
+
+  /// Adds a field of our own. `name` in its usual spelling ("Content-Range"). Asserts room: the
+  /// callers are ours and few.
+  void add(std::string_view name, std::string_view value) noexcept {
+    SEGUE_ASSERT(count_ < kFieldsMax);
+    own_[count_++] = {name, value};
+  }
+  [[nodiscard]] const http::Field* begin() const noexcept { return own_.data(); }
+  [[nodiscard]] const http::Field* end() const noexcept { return own_.data() + count_; }
+
+ private:
+  static constexpr uint32_t kFieldsMax = 24;
+  std::array<http::Field, kFieldsMax> own_;
+  uint32_t count_ = 0;
+};
+
+}  // namespace segue::edge

@@ -1,0 +1,141 @@
+// edge/fill/fills.h - brings what the cache lacks: contacts (a key's header), fills (slices),
+// revalidation. Knows neither delivery nor prefetch; both call it. Loop-owned: one Fills per loop;
+// what loops share is the Store.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/counter.h"
+#include "cache/store.h"
+#include "edge/fill/scope.h"
+#include "edge/fill/site.h"
+#include "edge/fill/stored_response.h"
+#include "http/cache_status.h"
+#include "http/header_fields.h"
+#include "origin/fetcher.h"
+
+namespace segue::edge {
+
+/// What a request asks of the cache, as far as fill is concerned. Views are owned by the exchange
+/// and outlive the call.
+struct Asked {
+  const Site* site = nullptr;
+  KeyHash key;                // of key_text
+  std::string_view key_text;  // "<site><canonical path>[?query]"
+  std::string_view target;    // what goes to the origin
+  http::FieldsView fields;    // of the request: Vary, forwarded fields
+  bool head_only = false;     // HEAD or a conditional that will need no body
+  enum class RangeForm : uint8_t { None, Bounded, OpenEnded, Suffix } range_form = RangeForm::None;
+  ByteRange range;  // the first wanted range: Bounded [first,end); OpenEnded: first only; Suffix:
+                    // end = suffix length
+  bool authorized = false;  // the request carried Authorization (RFC 9111 §3.5)
+  cache::UseId use;
+};
+
+/// What a request gets. Exactly one of `selected` and `pass` is set.
+struct Selection {
+  cache::Selected selected;                  // serve from the cache, by a RangeReader
+  const StoredResponse* response = nullptr;  // == selected.facts, typed; valid while selected lives
+  std::unique_ptr<origin::FetchStream>
+      pass;  // not storable: this request's own answer, to be streamed through
+  const origin::FetchHead* pass_head = nullptr;  // valid while pass lives
+  // For Cache-Status, metrics and the log: what happened at head time.
+  bool hit = false;                      // no forwarding was needed for the header
+  http::ForwardReason forward_reason{};  // if !hit
+  int forward_status = 0;                // the origin's status, 0 if none came
+  bool collapsed = false;                // waited for another request's contact
+  bool stored = false;
+  bool stale = false;  // served stale (while-revalidate, if-error)
+  std::chrono::nanoseconds origin_latency{0};
+};
+
+struct FillCounters {
+  Counter contacts, contacts_collapsed, revalidations, revalidated, fills_started, fills_finished,
+      fills_cut, fills_ended_early, fills_rejected, fill_bytes, slices_filled, pass_started,
+      pass_bytes, generations_replaced, validator_mismatches, stale_served, negative_stored,
+      buffer_waits, buffer_refusals;
+  Counter fills_in_flight;
+};
+
+class Fills {
+ public:
+  struct Options {
+    uint32_t fills_max = kFillsPerLoopMax;
+    uint64_t unknown_length_bytes_max =
+        4 * MiB;                      // a 200 of unknown length beyond this is passed through
+    std::string node_name = "segue";  // Via, CDN-Loop, Cache-Status
+  };
+  /// `fetchers[i]` is this loop's Fetcher of origin i; all outlive the Fills.
+  Fills(Loop& loop, cache::LocalStore& local, std::vector<origin::Fetcher*> fetchers,
+        Options options);
+  ~Fills();
+
+  /// The plain look-up: a fresh, non-vary generation in force, or nothing. Cannot wait, cannot
+  /// allocate. The hit path.
+  [[nodiscard]] bool try_select(const Asked& asked, Selection& selection) noexcept;
+
+  /// Makes the header of `asked.key` known and fresh enough: look-up, record load, variant,
+  /// contact, revalidation, stale rules. Waits until scope.deadline. Errors: {Origin, ...}
+  /// (502/504), {Self, Overloaded} (503), {Client, Closed}.
+  [[nodiscard]] Task<Result<Selection>> select(Scope& scope, const Asked& asked);
+
+  /// Ends every task of this loop: fetches are dropped, readers woken. Waits.
+  [[nodiscard]] Task<void> drain();
+  [[nodiscard]] const FillCounters& counters() const noexcept;
+  [[nodiscard]] uint32_t running() const noexcept;
+
+ private:
+  friend class RangeReader;
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Reads one range of one generation for one response, and keeps the fills ahead of it: decides
+/// runs, doubles the window of an open-ended read while the reader keeps up, reads ahead from the
+/// SSD. While it lives the generation counts a reader. Loop-owned; lives in the exchange, so that a
+/// stalled response holds no frame and no buffer.
+class RangeReader {
+ public:
+  RangeReader(Fills& fills, const Asked& asked, cache::Selected selected, ByteRange range,
+              bool open_ended) noexcept;
+  ~RangeReader();
+  RangeReader(const RangeReader&) = delete;
+  RangeReader& operator=(const RangeReader&) = delete;
+
+  /// What is readable now from `offset` on, within one slice: pinned while `buffer` lives, which
+  /// must not be kept across a wait.
+  struct Readable {
+    cache::PinnedBuffer buffer;
+    std::span<const std::byte> bytes;  // from `offset`; not empty; clipped to the range
+    cache::Where where = cache::Where::Absent;
+  };
+  /// RAM only; cannot wait, cannot allocate. An empty buffer: use readable(). Also tells fills how
+  /// far this reader has come.
+  [[nodiscard]] Readable try_readable(uint64_t offset) noexcept;
+  /// Brings the bytes: SSD read, running fill, new fill. Waits until `deadline` for progress (each
+  /// wait anew). Errors: {Origin, ...}, {Disk, ...} never (the origin is asked instead), {Self,
+  /// Overloaded}, {Client, Closed}, {Self, Purged}: the generation is detached and the slice is
+  /// gone, so the response must be cut.
+  [[nodiscard]] Task<Result<Readable>> readable(Scope& scope, uint64_t offset);
+
+  /// Slices of the range that were in RAM or on SSD when first looked at, and all of them:
+  /// Cache-Status' slices.
+  [[nodiscard]] uint32_t slices_hit() const noexcept { return slices_hit_; }
+  [[nodiscard]] uint32_t slices_needed() const noexcept { return slices_needed_; }
+
+ private:
+  Fills& fills_;
+  const Asked& asked_;
+  cache::Selected selected_;
+  ByteRange range_;
+  bool open_ended_;
+  uint32_t run_slices_;    // how many slices the next run may ask for
+  uint32_t asked_to_ = 0;  // slices below this were looked at or asked for
+  uint32_t slices_hit_ = 0;
+  uint32_t slices_needed_ = 0;
+};
+
+}  // namespace segue::edge

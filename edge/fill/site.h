@@ -1,0 +1,36 @@
+// edge/fill/site.h - the rules of one site, immutable after a (re)load and shared by all loops.
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/ref.h"
+
+namespace segue::edge {
+
+struct TtlRules {
+  std::optional<std::chrono::seconds> override_lifetime;  // beats everything the origin says
+  std::chrono::seconds default_lifetime{24 * 3600};       // where the origin says nothing
+  std::chrono::seconds negative{10};                      // 404 and 410
+  std::chrono::seconds stale_if_error{24 * 3600};
+  std::chrono::seconds stale_while_revalidate{0};
+};
+
+enum class QueryMode : uint8_t { Keep, Drop, List };
+
+struct Site : public RefCounted {
+  std::string name;                // [a-z0-9._-]+; the first part of every cache key of the site
+  std::vector<std::string> hosts;  // lower case, no port; "*" matches any
+  uint32_t origin = 0;             // index into the loops' fetchers
+  QueryMode query = QueryMode::Keep;
+  std::vector<std::string> query_names;  // QueryMode::List
+  std::vector<std::string>
+      forward_fields;  // request fields that go to the origin besides ours, lower case
+  TtlRules ttl;
+  bool cors = true;
+  std::string cors_origin = "*";
+};
+
+}  // namespace segue::edge

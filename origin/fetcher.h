@@ -1,0 +1,89 @@
+// origin/fetcher.h - the seam behind which an origin stands: one request, one checked head, then
+// bytes.
+//
+// Real ones: HttpFetcher (libcurl's multi interface on our loop, several servers, health, retries,
+// resume) and DirectoryFetcher
+// (`dir:PATH`). Loop-owned: one Fetcher per origin and loop; health is shared between the loops by
+// origin/health.h.
+#pragma once
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "base/byte_range.h"
+#include "base/loop/task.h"
+#include "base/result.h"
+#include "http/header_fields.h"
+
+namespace segue::origin {
+
+/// What is asked of the origin. GET always: HEAD and conditionals of clients are evaluated here
+/// from a GET of the slice in question.
+struct FetchRequest {
+  std::string target;  // canonical path and query, as they go to the origin
+  enum class RangeForm : uint8_t { None, Bounded, Suffix } range_form = RangeForm::None;
+  ByteRange range;  // Bounded: bytes=first-(end-1). An end past the complete length is legal
+                    // (clipped by the origin).
+  uint64_t suffix_length = 0;  // Suffix: bytes=-N
+  std::string if_none_match;   // revalidation; empty: not sent
+  std::string if_modified_since;
+  std::string expected_etag;  // strong ETag of the generation this fetch is for: resumes send it as
+                              // If-Range
+  http::OwnedFields fields;   // listed request fields, varying fields, traceparent
+  int32_t preferred_server = -1;  // the server the generation came from; -1: any
+  bool prefetch = false;          // never before demand
+  MonoTime first_byte_deadline =
+      kNever;  // in all, over retries and failover; the origin's own `total` applies besides
+};
+
+/// The head of the origin's final response (1xx skipped), as it came but for hop-by-hop fields.
+/// Checked against the request: a 206 is exactly the (clipped) range asked, single part, with a
+/// number as total or '*'; a 304 was asked for; no 101, no 1xx.
+struct FetchHead {
+  int status = 0;
+  http::OwnedFields fields;
+  std::optional<uint64_t> content_length;  // of the body that follows
+  std::optional<ByteRange> content_range;  // of a 206; also of nothing else
+  std::optional<uint64_t>
+      complete_length;           // from Content-Range (206 and 416), or Content-Length of a 200
+  bool close_delimited = false;  // the end of the body is the end of the connection: never stored
+  int32_t server = 0;
+  WallTime request_time{};  // when the request was sent and its head came: RFC 9111 §4.2.3
+  WallTime response_time{};
+  std::chrono::nanoseconds first_byte_latency{0};
+};
+
+/// One fetch in flight. Dropping it stops the transfer and returns its place in the limits; safe at
+/// any point on its loop, also from a coroutine that one of its own tasks resumed. At most one task
+/// of it is awaited at a time.
+class FetchStream {
+ public:
+  virtual ~FetchStream() = default;
+  /// Waits for the final head; the pointer is valid while the stream lives. Errors: {Origin,
+  /// Refused | Unreachable | Timeout | Closed | Malformed | Mismatch | Unsupported}, {Self,
+  /// Overloaded}. Retries and failover happen in here.
+  [[nodiscard]] virtual Task<Result<const FetchHead*>> head() = 0;
+  /// Waits until at least one byte of the body is in `into` (which stays valid until the task ends
+  /// and is not empty), and returns how many; 0: the body ended, complete and with exactly the
+  /// length it announced. Resumes at another server after a cut where a strong validator allows it.
+  /// Errors: {Origin, Closed | Timeout | Mismatch | Malformed}.
+  [[nodiscard]] virtual Task<Result<size_t>> read(std::span<std::byte> into) = 0;
+};
+
+class Fetcher {
+ public:
+  virtual ~Fetcher() = default;
+  /// Starts a fetch; never waits. Errors: {Self, Overloaded} when kFetches of this loop are in
+  /// flight; {Origin, Refused} when the breaker of every server is open (retryable, at once: no
+  /// listener waits for a dead origin).
+  [[nodiscard]] virtual Result<std::unique_ptr<FetchStream>> start(FetchRequest request) = 0;
+  /// How validators of this origin's servers compare (setting `validator`): see Generation.
+  enum class ValidatorRule : uint8_t { Etag, LastModified, Length };
+  [[nodiscard]] virtual ValidatorRule validator_rule() const noexcept = 0;
+};
+
+}  // namespace segue::origin
