@@ -50,7 +50,7 @@ WRAPPERS = ("tls/", "base/loop/", "origin/", "edge/server/")
 # (what, pattern, why, where it holds, where it does not)
 HOT = ("base/", "http/", "cache/", "tls/", "origin/", "edge/")
 BANNED = (
-    ("strtol and friends", r"\b(strto[a-z]+|ato[ifl]+|sscanf|stoi|stoul+|stol+)\s*\(", "std::from_chars", ("",), ()),
+    ("strtol and friends", r"\b(strto[a-z]+|ato[ifl]+|sscanf|sto(i|ul+|l+))\s*\(", "std::from_chars", ("",), ()),
     # `co_await sleep(...)` is the loop's timer, which waits in virtual time under the simulation.
     ("sleep", r"(?<!co_await )(?<!co_await segue::)\b(u|nano)?sleep(_for|_until)?\s*\(", "co_await a timer of the loop", ("",), ("base/loop/",)),
     ("rand", r"\bs?rand(om)?(_r)?\s*\(", "base/loop Entropy, or a seeded generator", ("",), ()),
@@ -58,6 +58,10 @@ BANNED = (
     ("system_clock", r"\bsystem_clock\b", "the loop's Clock", ("",), ("base/loop/",)),
     ("steady_clock", r"\bsteady_clock::now\b", "the loop's Clock", HOT, ("base/loop/", "edge/cli/")),
 )
+
+
+COMMENT_OR_LITERAL = re.compile(
+    r'//[^\n]*|/\*.*?\*/|R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'', flags=re.S)
 
 
 def tracked_files():
@@ -80,8 +84,7 @@ def without_comments(text):
         if found[0] == '"' or found.startswith('R"'):
             return '"' + "".join(c if c == "\n" else " " for c in found[1:-1]) + '"'
         return found
-    return re.sub(r'//[^\n]*|/\*.*?\*/|R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'', blank, text,
-                  flags=re.S)
+    return COMMENT_OR_LITERAL.sub(blank, text)
 
 
 def is_cpp(path):

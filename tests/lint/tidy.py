@@ -1,6 +1,6 @@
 """clang-tidy over our own sources, in parallel; a file whose preprocessed text was clean before is not run again.
 
-The memory of clean files is build/lint/tidy-clean: one line per hash of (preprocessed text, command, .clang-tidy, tool).
+Clean files are remembered in build/lint/tidy-clean: a line per hash of (preprocessed text, .clang-tidy, tool).
 """
 import concurrent.futures
 import dataclasses

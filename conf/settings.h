@@ -1,0 +1,123 @@
+// conf/settings.h - what an operator can set, typed, with defaults and units. Plain values: no
+// module but edge/main.cc reads them; it fills each module's own Options.
+//
+// The names are those of segue.toml (conf/segue.toml shows every key). A Settings that came out of
+// load() (conf/load.h) has passed every check of conf/validate.h.
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "base/units.h"
+
+namespace segue::conf {
+
+using std::chrono::milliseconds;
+
+/// A place to listen at, or to reach the admin listener at. Either a unix socket or an address.
+struct Address {
+  std::string text;       // as written
+  std::string unix_path;  // not empty: a unix socket
+  std::string ip;         // IPv4 or IPv6 literal, without brackets
+  uint16_t port = 0;      // 0: the kernel picks one
+  bool is_ipv6 = false;
+  [[nodiscard]] bool is_unix() const { return !unix_path.empty(); }
+};
+
+/// A server of an origin.
+struct Server {
+  enum class Scheme : uint8_t { Http, Https, Directory };
+  std::string text;  // as written
+  Scheme scheme = Scheme::Http;
+  std::string host;  // name or IP literal, without brackets
+  uint16_t port = 0;
+  std::string base_path;  // "" or "/music": goes before every target; no trailing slash
+  std::string directory;  // Scheme::Directory only
+};
+
+enum class IoBackend : uint8_t { Auto, Uring, Threads };
+enum class CachePolicy : uint8_t { Lru, S3Fifo };
+enum class ValidatorRule : uint8_t { Etag, Mtime, Length };
+enum class QueryMode : uint8_t { Keep, Drop, Listed };
+
+struct NodeSettings {
+  std::string name;          // token in Cache-Status, Via and CDN-Loop; empty: the host's name
+  uint64_t ram_bytes = GiB;  // of the whole process; conf/plan.h divides it
+  uint32_t threads = 0;      // loops; 0: one per core
+  IoBackend io = IoBackend::Auto;
+};
+
+struct DriveSettings {
+  std::string path;         // a folder (segue.drive is made in it), a file or a block device
+  uint64_t size_bytes = 0;  // 0: a device whole; a folder or file: CacheSettings::size_bytes
+  bool sparse = false;      // do not preallocate a file
+  uint64_t writes_bytes_per_day = 0;  // 0: no budget
+};
+
+struct CacheSettings {
+  CachePolicy policy = CachePolicy::Lru;
+  uint64_t size_bytes = 10 * GiB;  // of a drive in a folder or file that names no size
+  std::vector<DriveSettings> drives;
+};
+
+struct TimeoutSettings {
+  milliseconds connect{1000};
+  milliseconds first_byte{3000};  // of one try
+  milliseconds idle{5000};        // between two bytes of a body
+  milliseconds total{6000};       // until the first byte, over all tries: players give up at 8 s
+};
+
+struct BreakerSettings {
+  uint32_t failures = 5;  // in a row, of one server
+  milliseconds open_for{10'000};
+};
+
+struct OriginSettings {
+  std::string name;
+  std::vector<Server> servers;  // in order of preference
+  TimeoutSettings timeout;
+  uint32_t retries = 2;  // further tries of one fetch, each on a fresh connection
+  std::string ca;  // file with the certificates that https servers are verified by; empty: Debian's
+  ValidatorRule validator = ValidatorRule::Etag;
+  std::vector<std::string> redirect_hosts;  // besides the origin's own; empty: same origin only
+  BreakerSettings breaker;
+};
+
+struct TtlSettings {
+  milliseconds default_lifetime{std::chrono::hours{24}};  // where the origin says nothing
+  milliseconds negative{10'000};                          // 404 and 410
+  std::optional<milliseconds> override_lifetime;          // beats everything the origin says
+  milliseconds stale_if_error{std::chrono::hours{24}};
+  milliseconds stale_while_revalidate{0};
+};
+
+struct SiteSettings {
+  std::string name;                // [a-z0-9._-]+, first part of every cache key of the site
+  std::vector<std::string> hosts;  // lower case, no port; "*" takes what no other site takes
+  std::string origin;              // name of an OriginSettings
+  QueryMode query = QueryMode::Keep;
+  std::vector<std::string> query_names;  // QueryMode::Listed: what stays
+  std::vector<std::string> fields;       // request fields passed to the origin, lower case
+  TtlSettings ttl;
+  std::string cors = "*";  // Access-Control-Allow-Origin; empty: no CORS fields
+};
+
+struct LogSettings {
+  std::string access = "off";  // path, "-" (standard output) or "off"
+  LogLevel level = LogLevel::Info;
+};
+
+struct Settings {
+  NodeSettings node;
+  std::vector<Address> listen;
+  std::optional<Address> admin;  // none: no admin listener
+  CacheSettings cache;
+  std::vector<OriginSettings> origins;
+  std::vector<SiteSettings> sites;
+  LogSettings log;
+};
+
+}  // namespace segue::conf
