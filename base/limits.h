@@ -59,6 +59,8 @@ inline constexpr uint32_t kPrefixPurgesMax = 4096;
 inline constexpr uint32_t kSlotsPerIndexShardMin = 16384;
 inline constexpr uint32_t kIndexShardsPerDriveMax = 64;
 inline constexpr uint32_t kDriveOpsInFlightMax = 128;  // per loop and drive
+inline constexpr uint32_t kFileOpsInFlightMax =
+    128;  // per loop: reads, opens, stats of dir: origins
 inline constexpr uint32_t kRingEntries = 512;
 
 // --- loops ---

@@ -1,7 +1,7 @@
 // base/loop/disk.h - the seam behind which one drive stands, as one loop sees it: asynchronous
 // reads, writes and flushes.
 //
-// Real ones: UringDisk and ThreadsDisk (same tests); product fake without payload: MemoryDisk
+// The real one: FileDisk over io_uring or threads (same tests); product fake: MemoryDisk
 // (replay, simulation); with injected faults: tests/support. All offsets, lengths and addresses are
 // multiples of kDiskAlignBytes.
 #pragma once
@@ -20,10 +20,11 @@ class Disk {
  public:
   virtual ~Disk() = default;
 
-  /// Reads exactly head.size() + body.size() bytes at `offset` as one vectored read (a slot's header goes apart from its payload);
-  /// either may be empty. Waits. Errors: {Disk, IoError, os_errno}; a short read is an IoError too (the file is preallocated,
-  /// so short means damaged). {Self, Overloaded} if kDriveOpsInFlightMax are in flight.
-  /// Both spans must stay valid until the task ends: keep them in a buffer or slab, never in a frame that may be dropped.
+  /// Reads exactly head.size() + body.size() bytes at `offset` as one vectored read (a slot's
+  /// header goes apart from its payload); either may be empty. Waits. Errors: {Disk, IoError,
+  /// os_errno}; a short read is an IoError too (the file is preallocated, so short means damaged).
+  /// {Self, Overloaded} if kDriveOpsInFlightMax are in flight. Both spans must stay valid until the
+  /// task ends: keep them in a buffer or slab, never in a frame that may be dropped.
   [[nodiscard]] virtual Task<Result<Done>> read(uint64_t offset, std::span<std::byte> head,
                                                 std::span<std::byte> body) = 0;
 

@@ -1,8 +1,11 @@
-// base/loop/event_loop.h - the loop of the daemon: a Loop driven by libevent (sockets) and io_uring (drives), one per thread.
+// base/loop/event_loop.h - the loop of the daemon: a Loop driven by libevent (sockets) and io_uring
+// (drives), one per thread.
 //
-// One turn: drain completions and posts into the ready list, run what is ready (at most kLoopTurnMax), submit the ring once,
-// then wait in event_base_loop(EVLOOP_ONCE) until a socket, a completion, a post or the next deadline.
+// One turn: drain completions and posts into the ready list, run what is ready (at most
+// kLoopTurnMax), submit the ring once, then wait in event_base_loop(EVLOOP_ONCE) until a socket, a
+// completion, a post or the next deadline.
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -24,8 +27,9 @@ constexpr bool has(Readiness set, Readiness bit) {
 
 class EventLoop;
 
-/// Watches one non-blocking socket for its owner; level-triggered, loop-owned. The owner's node is made ready when something it
-/// wants has happened; it then calls take(). Does not own the descriptor: end the watch before closing it.
+/// Watches one non-blocking socket for its owner; level-triggered, loop-owned. The owner's node is
+/// made ready when something it wants has happened; it then calls take(). Does not own the
+/// descriptor: end the watch before closing it.
 class SocketWatch {
  public:
   /// `node` outlives the watch. `loop` is the current loop.
@@ -34,9 +38,10 @@ class SocketWatch {
   SocketWatch(const SocketWatch&) = delete;
   SocketWatch& operator=(const SocketWatch&) = delete;
 
-  /// Replaces the interest. Closed reports the peer's half-close or reset (EPOLLRDHUP) while nothing is being read, so that the
-  /// resources of an aborted client are freed at once. Level-triggered: drop the interest once it has been reported.
-  /// A change of interest costs one epoll_ctl; asking for what is wanted already costs nothing.
+  /// Replaces the interest. Closed reports the peer's half-close or reset (EPOLLRDHUP) while
+  /// nothing is being read, so that the resources of an aborted client are freed at once.
+  /// Level-triggered: drop the interest once it has been reported. A change of interest costs one
+  /// epoll_ctl; asking for what is wanted already costs nothing.
   void want(Readiness interest) noexcept;
   [[nodiscard]] Readiness wanted() const noexcept { return wanted_; }
   /// What happened since the last take().
@@ -45,11 +50,12 @@ class SocketWatch {
  private:
   struct Impl;  // libevent's struct event, kept out of this header
   static void on_event(int fd, short what, void* watch) noexcept;
+  [[nodiscard]] Impl& impl() noexcept;
   EventLoop& loop_;
   ReadyNode& node_;
   Readiness wanted_ = Readiness::None;
   Readiness happened_ = Readiness::None;
-  alignas(8) std::byte storage_[136];  // holds Impl; asserted in event_loop.cc
+  alignas(8) std::byte storage_[128];  // holds Impl; asserted in socket_watch.cc
 };
 
 /// How drives are read and written.
@@ -61,19 +67,23 @@ class EventLoop final : public Loop {
     IoBackend io = IoBackend::Auto;
     uint32_t io_threads = 4;  // of the thread-pool backend, shared by the loop's drives
   };
-  /// Errors: {Self, IoError} if libevent or the eventfd cannot be set up, or if `io` is Uring and the kernel refuses a ring.
-  /// With Auto a refused ring means threads; io_backend() says which it became.
-  [[nodiscard]] static Result<std::unique_ptr<EventLoop>> create(uint32_t index, const Clock& clock, Options options);
+  /// Errors: {Self, IoError} if libevent or the eventfd cannot be set up, or if `io` is Uring and
+  /// the kernel refuses a ring. With Auto a refused ring means threads; io_backend() says which it
+  /// became.
+  [[nodiscard]] static Result<std::unique_ptr<EventLoop>> create(uint32_t index, const Clock& clock,
+                                                                 Options options);
   ~EventLoop() override;
 
-  /// Runs turns on the calling thread until stop(); then until nothing is ready. Call from the loop's own thread.
+  /// Runs turns on the calling thread until stop(); then until nothing is ready. Call from the
+  /// loop's own thread.
   void run();
   /// Makes run() return after its current turn. Any thread.
   void stop() noexcept;
   /// The backend in use: Uring or Threads.
   [[nodiscard]] IoBackend io_backend() const noexcept;
-  /// Opens `path` (a preallocated file or block device) as this loop's Disk, O_DIRECT where the file system takes it.
-  /// `direct` says whether it did. Start-up only: opening may wait. The Disk must be destroyed before the loop, when nothing is in flight.
+  /// Opens `path` (a preallocated file or block device) as this loop's Disk, O_DIRECT where the
+  /// file system takes it. `direct` says whether it did. Start-up only: opening may wait. The Disk
+  /// must be destroyed before the loop, when nothing is in flight.
   struct OpenedDisk {
     std::unique_ptr<Disk> disk;
     bool direct = false;
@@ -81,11 +91,13 @@ class EventLoop final : public Loop {
   [[nodiscard]] Result<OpenedDisk> open_disk(const std::string& path);
   /// As open_disk() for a descriptor the caller opened; takes the descriptor.
   [[nodiscard]] Result<std::unique_ptr<Disk>> adopt_disk(int fd, uint64_t size_bytes);
-  /// Reads `into.size()` bytes of an ordinary file at `offset` through the same backend (dir: origins; no alignment needed).
-  /// Returns the bytes read, 0 at the end of the file. `into` must stay valid until the task ends.
+  /// Reads `into.size()` bytes of an ordinary file at `offset` through the same backend (dir:
+  /// origins; no alignment needed). Returns the bytes read, 0 at the end of the file. `into` must
+  /// stay valid until the task ends.
   [[nodiscard]] Task<Result<size_t>> read_file(int fd, uint64_t offset, std::span<std::byte> into);
-  /// openat2(2) with RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS below `dir_fd`, read-only, without blocking the loop.
-  /// Returns the descriptor (the caller closes it). Errors: {Origin, NotFound | Refused | IoError}.
+  /// openat2(2) with RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS below `dir_fd`, read-only, without
+  /// blocking the loop. Returns the descriptor (the caller closes it). Errors: {Origin, NotFound |
+  /// Refused | IoError}.
   [[nodiscard]] Task<Result<int>> open_beneath(int dir_fd, std::string path);
   /// fstat(2) of `fd`: size and mtime, without blocking the loop.
   struct FileFacts {
@@ -95,8 +107,10 @@ class EventLoop final : public Loop {
   };
   [[nodiscard]] Task<Result<FileFacts>> stat_file(int fd);
 
-  /// Microseconds of the longest turn since the last call, and turns so far: the watchdog and metrics read these. Any thread.
+  /// Turns so far: the watchdog sees by it that the loop is alive. Any thread.
   [[nodiscard]] uint64_t turns() const noexcept;
+  /// The longest turn (without its wait) since the last call. Any thread.
+  [[nodiscard]] std::chrono::microseconds take_longest_turn() noexcept;
 
  protected:
   void wake() noexcept override;
@@ -105,6 +119,9 @@ class EventLoop final : public Loop {
   friend class SocketWatch;
   struct Impl;
   EventLoop(uint32_t index, const Clock& clock);
+  void turn();
+  void run_ready() noexcept;
+  void sleep() noexcept;
   std::unique_ptr<Impl> impl_;
 };
 

@@ -4,16 +4,7 @@
 #include <new>
 
 #include "base/assert.h"
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
-    __has_feature(memory_sanitizer)
-#define SEGUE_FRAMES_FROM_MALLOC 1
-#endif
-#endif
-#ifndef SEGUE_FRAMES_FROM_MALLOC
-#define SEGUE_FRAMES_FROM_MALLOC 0
-#endif
+#include "base/sanitizer.h"
 
 namespace segue {
 
@@ -43,20 +34,29 @@ void* FramePool::allocate(size_t bytes) noexcept {
   size_t size_class = 0;
   while (size_class < kClassBytes.size() && kClassBytes[size_class] < bytes) ++size_class;
   if (size_class == kClassBytes.size()) return nullptr;
-  FreeFrame* frame = nullptr;
-  if constexpr (SEGUE_FRAMES_FROM_MALLOC) {
-    if (in_use_ * kClassBytes[0] >= bytes_max_) return nullptr;
-    void* memory = std::malloc(sizeof(Header) + bytes);
-    if (memory == nullptr) return nullptr;
-    auto* header = new (memory) Header{this, static_cast<uint32_t>(size_class)};
+  if constexpr (kSanitized) {
+    return allocate_alone(size_class, bytes);
+  } else {
+    FreeFrame* frame = free_[size_class] != nullptr ? free_[size_class] : carve(size_class);
+    // Blocks never change their class, so a flood of small frames may have taken them all: a frame
+    // of a larger class is better than none.
+    while (frame == nullptr && ++size_class < kClassBytes.size()) frame = free_[size_class];
+    if (frame == nullptr) return nullptr;
+    free_[size_class] = frame->next;
     ++in_use_;
-    return header + 1;
+    return frame;
   }
-  frame = free_[size_class] != nullptr ? free_[size_class] : carve(size_class);
-  if (frame == nullptr) return nullptr;
-  free_[size_class] = frame->next;
+}
+
+void* FramePool::allocate_alone(size_t size_class, size_t bytes) noexcept {
+  const uint64_t reserved = sizeof(Header) + kClassBytes[size_class];
+  if (bytes_reserved_ + reserved > bytes_max_) return nullptr;
+  void* memory = std::malloc(sizeof(Header) + bytes);
+  if (memory == nullptr) return nullptr;
+  auto* header = new (memory) Header{this, static_cast<uint32_t>(size_class)};
+  bytes_reserved_ += reserved;
   ++in_use_;
-  return frame;
+  return header + 1;
 }
 
 FramePool::FreeFrame* FramePool::carve(size_t size_class) noexcept {
@@ -82,11 +82,12 @@ void FramePool::deallocate(void* frame) noexcept {
   FramePool* pool = header->pool;
   SEGUE_ASSERT(pool->in_use_ > 0);
   --pool->in_use_;
-  if constexpr (SEGUE_FRAMES_FROM_MALLOC) {
+  if constexpr (kSanitized) {
+    pool->bytes_reserved_ -= sizeof(Header) + kClassBytes[header->size_class];
     std::free(header);
-    return;
+  } else {
+    pool->free_[header->size_class] = new (frame) FreeFrame{pool->free_[header->size_class]};
   }
-  pool->free_[header->size_class] = new (frame) FreeFrame{pool->free_[header->size_class]};
 }
 
 }  // namespace segue

@@ -34,6 +34,7 @@ class FramePool {
   static constexpr std::array<uint32_t, 7> kClassBytes{256, 512, 1024, 2048, 4096, 8192, 16384};
 
   [[nodiscard]] FreeFrame* carve(size_t size_class) noexcept;
+  [[nodiscard]] void* allocate_alone(size_t size_class, size_t bytes) noexcept;
 
   std::array<FreeFrame*, kClassBytes.size()> free_{};
   Block* blocks_ = nullptr;

@@ -103,6 +103,9 @@ void Loop::sift_down(uint32_t index) noexcept {
 
 void Loop::arm(Timer& timer, MonoTime deadline) {
   if (deadline == kNever) return disarm(timer);
+  // A timer that re-arms itself for "now" while due timers run would keep run_due_timers() for
+  // ever.
+  if (in_timers_ && deadline <= now_) deadline = now_ + std::chrono::nanoseconds{1};
   timer.deadline_ = deadline;
   if (!timer.armed()) {
     timer.heap_index_ = static_cast<uint32_t>(timers_.size());
@@ -131,11 +134,13 @@ MonoTime Loop::next_deadline() const noexcept {
 }
 
 void Loop::run_due_timers() noexcept {
+  in_timers_ = true;
   while (!timers_.empty() && timers_.front()->deadline_ <= now_) {
     Timer& timer = *timers_.front();
     disarm(timer);
     timer.run_(timer);
   }
+  in_timers_ = false;
 }
 
 void Loop::post(PostNode& node) noexcept {

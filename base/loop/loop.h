@@ -27,7 +27,7 @@ class ReadyNode {
   explicit ReadyNode(Run run) : run_(run) {}
   ReadyNode(const ReadyNode&) = delete;
   ReadyNode& operator=(const ReadyNode&) = delete;
-  ~ReadyNode() { SEGUE_DEBUG_ASSERT(!queued_); }
+  ~ReadyNode() { SEGUE_ASSERT(!queued_); }  // the list would keep a dangling pointer
   [[nodiscard]] bool queued() const noexcept { return queued_; }
 
  private:
@@ -60,7 +60,7 @@ class Timer {
   explicit Timer(Run run) : run_(run) {}
   Timer(const Timer&) = delete;
   Timer& operator=(const Timer&) = delete;
-  ~Timer() { SEGUE_DEBUG_ASSERT(!armed()); }
+  ~Timer() { SEGUE_ASSERT(!armed()); }  // the heap would keep a dangling pointer
   [[nodiscard]] bool armed() const noexcept { return heap_index_ != kNotArmed; }
   [[nodiscard]] MonoTime deadline() const noexcept { return deadline_; }
 
@@ -95,7 +95,8 @@ class Loop {
   void make_ready(ReadyNode& node) noexcept;
   /// Takes a queued node out again (its owner is going away). O(ready nodes): for rare paths.
   void cancel_ready(ReadyNode& node) noexcept;
-  /// Arms or re-arms `timer`; kNever disarms it. Loop-owned. Allocates only when more timers are
+  /// Arms or re-arms `timer`; kNever disarms it. A deadline in the past fires in the next step that
+  /// runs timers, never in the one that arms it. Loop-owned. Allocates only when more timers are
   /// armed than ever before.
   void arm(Timer& timer, MonoTime deadline);
   void disarm(Timer& timer) noexcept;
@@ -146,6 +147,7 @@ class Loop {
   WallTime wall_now_{};
   ReadyNode* ready_head_ = nullptr;
   ReadyNode* ready_tail_ = nullptr;
+  bool in_timers_ = false;
   std::vector<Timer*> timers_;  // 4-ary min-heap by deadline: shallower than a binary one for
                                 // thousands of idle timeouts
   FramePool frames_;

@@ -8,7 +8,8 @@ void Signal::raise() noexcept {
     return;
   }
   Awaiter* awaiter = std::exchange(waiter_, nullptr);
-  Loop* loop = Loop::current();
+  Loop* loop = awaiter->loop_;
+  SEGUE_ASSERT(Loop::current() == loop);  // from another loop: post() to the waiter's loop instead
   loop->disarm(awaiter->timer_);
   awaiter->wake_ = Wake::Raised;
   loop->make_ready(*awaiter->waiter_);
@@ -17,20 +18,26 @@ void Signal::raise() noexcept {
 void Signal::Awaiter::start(ReadyNode& waiter) {
   SEGUE_ASSERT(signal_.waiter_ == nullptr);  // one waiter: whoever needs more has its own signal
   waiter_ = &waiter;
+  loop_ = Loop::current();
   signal_.waiter_ = this;
-  Loop::current()->arm(timer_, deadline_);
+  loop_->arm(timer_, deadline_);
 }
 
 void Signal::Awaiter::expired(Timer& timer) {
   Awaiter* awaiter = static_cast<OwnedTimer&>(timer).owner;
   awaiter->signal_.waiter_ = nullptr;
   awaiter->wake_ = Wake::Deadline;
-  Loop::current()->make_ready(*awaiter->waiter_);
+  awaiter->loop_->make_ready(*awaiter->waiter_);
 }
 
-Task<void> sleep_for(std::chrono::nanoseconds duration) {
-  Signal never_raised;
-  co_await never_raised.wait(Loop::current()->now() + duration);
+void Sleep::start(ReadyNode& waiter) {
+  timer_.waiter = &waiter;
+  Loop& loop = *Loop::current();
+  loop.arm(timer_, loop.now() + duration_);
+}
+
+void Sleep::expired(Timer& timer) {
+  Loop::current()->make_ready(*static_cast<OwnedTimer&>(timer).waiter);
 }
 
 bool TaskGroup::try_spawn(Task<void> task) {
@@ -56,11 +63,16 @@ void TaskGroup::Entry::reap(ReadyNode& node) {
   entry.~Entry();
   FramePool::deallocate(&entry);
   SEGUE_ASSERT(group.running_ > 0);
-  if (--group.running_ == 0) group.empty_.raise();
+  if (--group.running_ == 0 && group.drain_waiter_ != nullptr) {
+    group.loop_.make_ready(group.emptied_);
+  }
 }
 
-Task<void> TaskGroup::drain() {
-  while (running_ > 0) co_await empty_.wait(kNever);
+void TaskGroup::Emptied::look(ReadyNode& node) {
+  TaskGroup& group = static_cast<Emptied&>(node).group;
+  if (group.running_ > 0) return;
+  detail::PromiseBase* waiter = std::exchange(group.drain_waiter_, nullptr);
+  detail::PromiseBase::resume(*waiter);  // may destroy the group
 }
 
 }  // namespace segue

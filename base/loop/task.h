@@ -66,7 +66,7 @@ template <class T>
 struct Promise final : PromiseBase {
   Task<T> get_return_object() noexcept;
   static Task<T> get_return_object_on_allocation_failure() noexcept;
-  template <class U>
+  template <class U = T>
   void return_value(U&& value) {
     result.emplace(std::forward<U>(value));
   }
@@ -96,6 +96,7 @@ template <class T>
 class [[nodiscard]] Task {
  public:
   using promise_type = detail::Promise<T>;
+  using Value = T;
   using Handle = std::coroutine_handle<promise_type>;
 
   explicit Task(Handle handle) noexcept : handle_(handle) {}
@@ -184,6 +185,9 @@ class Signal {
       start(detail::node_of(waiter));
     }
     Wake await_resume() noexcept { return wake_; }
+    Awaiter(const Awaiter&) = delete;
+    Awaiter& operator=(const Awaiter&) = delete;
+    ~Awaiter() { SEGUE_ASSERT(signal_.waiter_ != this); }  // a frame is never dropped mid-wait
 
    private:
     friend class Signal;
@@ -196,6 +200,7 @@ class Signal {
     Signal& signal_;
     MonoTime deadline_;
     OwnedTimer timer_;
+    Loop* loop_ = nullptr;
     ReadyNode* waiter_ = nullptr;
     Wake wake_ = Wake::Raised;
   };
@@ -207,8 +212,34 @@ class Signal {
   bool raised_ = false;
 };
 
-/// Suspends for at least `duration` of the loop's clock.
-Task<void> sleep_for(std::chrono::nanoseconds duration);
+/// Suspends for at least `duration` of the loop's clock. No frame of its own, so it works when the
+/// frame pool is full.
+class [[nodiscard]] Sleep {
+ public:
+  explicit Sleep(std::chrono::nanoseconds duration) noexcept
+      : timer_(&Sleep::expired), duration_(duration) {}
+  Sleep(const Sleep&) = delete;
+  Sleep& operator=(const Sleep&) = delete;
+  [[nodiscard]] bool await_ready() noexcept { return false; }
+  template <class P>
+  void await_suspend(std::coroutine_handle<P> waiter) {
+    start(detail::node_of(waiter));
+  }
+  void await_resume() noexcept {}
+
+ private:
+  struct OwnedTimer : Timer {
+    using Timer::Timer;
+    ReadyNode* waiter = nullptr;
+  };
+  void start(ReadyNode& waiter);
+  static void expired(Timer& timer);
+  OwnedTimer timer_;
+  std::chrono::nanoseconds duration_;
+};
+[[nodiscard]] inline Sleep sleep_for(std::chrono::nanoseconds duration) noexcept {
+  return Sleep{duration};
+}
 
 /// Gives others on this loop their turn: the caller runs again behind all that is ready now.
 struct Yield {
@@ -223,31 +254,59 @@ struct Yield {
 /// Owns tasks that outlive whoever started them (fills, connections). Bounded; loop-owned.
 class TaskGroup {
  public:
-  TaskGroup(Loop& loop, uint32_t tasks_max) noexcept : loop_(loop), tasks_max_(tasks_max) {}
+  TaskGroup(Loop& loop, uint32_t tasks_max) noexcept
+      : loop_(loop), tasks_max_(tasks_max), emptied_(*this) {}
   TaskGroup(const TaskGroup&) = delete;
   TaskGroup& operator=(const TaskGroup&) = delete;
-  ~TaskGroup() { SEGUE_ASSERT(running_ == 0); }  // co_await drain() first
+  ~TaskGroup() {  // co_await drain() first
+    SEGUE_ASSERT(running_ == 0);
+    SEGUE_ASSERT(drain_waiter_ == nullptr);
+  }
 
   /// Starts `task` now, inside this call, up to its first wait. False (and the task is gone, never
   /// started) if the group or the frame pool is full.
   [[nodiscard]] bool try_spawn(Task<void> task);
   [[nodiscard]] uint32_t running() const noexcept { return running_; }
   [[nodiscard]] uint32_t tasks_max() const noexcept { return tasks_max_; }
-  /// Waits until no task runs. It does not tell them to end: cancel what they wait for first.
-  Task<void> drain();
+  /// Waits until no task runs: `co_await group.drain()`, by one waiter at a time. It does not tell
+  /// them to end: cancel what they wait for first. No frame of its own, so that a full frame pool
+  /// cannot stop a shutdown.
+  class [[nodiscard]] Drain {
+   public:
+    explicit Drain(TaskGroup& group) noexcept : group_(group) {}
+    [[nodiscard]] bool await_ready() noexcept { return group_.running_ == 0; }
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> waiter) {
+      SEGUE_ASSERT(group_.drain_waiter_ == nullptr);
+      group_.drain_waiter_ = &detail::node_of(waiter);
+    }
+    void await_resume() noexcept {}
+
+   private:
+    TaskGroup& group_;
+  };
+  [[nodiscard]] Drain drain() noexcept { return Drain{*this}; }
 
  private:
-  /// Lives in the slab below; destroys the frame of a finished task on a later turn (R4).
+  /// Lives in the frame pool; destroys the frame of a finished task on a later turn (R4).
   struct Entry : ReadyNode {
     Entry() : ReadyNode(&Entry::reap) {}
     static void reap(ReadyNode& node);
     TaskGroup* group = nullptr;
     std::coroutine_handle<> frame;
   };
+  /// Looks once more, on a later turn, whether the group is still empty before the drain ends: the
+  /// last task's frame is gone by then, and others may have spawned meanwhile.
+  struct Emptied : ReadyNode {
+    explicit Emptied(TaskGroup& owner) : ReadyNode(&Emptied::look), group(owner) {}
+    static void look(ReadyNode& node);
+    TaskGroup& group;
+  };
   Loop& loop_;
   const uint32_t tasks_max_;
   uint32_t running_ = 0;
-  Signal empty_;
+  detail::PromiseBase* drain_waiter_ = nullptr;
+  Emptied emptied_;
 };
 
 }  // namespace segue
