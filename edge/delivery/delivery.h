@@ -7,25 +7,12 @@
 
 #include "base/counter.h"
 #include "edge/delivery/exchange.h"
+#include "edge/delivery/site_table.h"
 #include "edge/fill/fills.h"
-#include "edge/fill/site.h"
 #include "edge/metrics/access_log.h"
 #include "edge/metrics/latency_histogram.h"
 
 namespace segue::edge {
-
-/// The sites of one settings snapshot: host -> site. Immutable, shared by all loops.
-class SiteTable : public RefCounted {
- public:
-  explicit SiteTable(std::vector<Ref<const Site>> sites);
-  /// By Host without port, any case; the site with host "*" if there is one; null: unknown (421).
-  [[nodiscard]] const Site* find(std::string_view host) const noexcept;
-  [[nodiscard]] const Site* find_by_name(std::string_view name) const noexcept;
-  [[nodiscard]] const std::vector<Ref<const Site>>& sites() const noexcept { return sites_; }
-
- private:
-  std::vector<Ref<const Site>> sites_;
-};
 
 /// What became of the requests of one loop; exported as segue_requests_total{outcome,...} and the
 /// like.

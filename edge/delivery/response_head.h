@@ -2,6 +2,7 @@
 // HTTP/1.1 writes it as text, HTTP/2 as HPACK.
 #pragma once
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -23,9 +24,23 @@ class ResponseHead {
   bool bodyless = false;
   /// Close the connection after this response.
   bool close = false;
+  /// The origin's Date, where the response is a stored one (RFC 9110 §6.6.1); nullopt: the moment
+  /// of sending.
+  std::optional<std::chrono::sys_seconds> date;
+  /// Leave the stored Content-Type out: 304, 412, 416 have no content, and multipart/byteranges has
+  /// its own type.
+  bool without_stored_content_type = false;
   /// The stored fields, both rendered once as HTTP/1.1 text and as fields; either both or none.
   std::string_view stored_http1_block;
   http::FieldsView stored_fields;
+  /// Fields of an origin's response that is passed through, hop-by-hop ones and those we write left
+  /// out by the writer (http::is_stored_field). Unchecked bytes of the origin: written through the
+  /// checking writer.
+  http::FieldsView passed_fields;
+  /// The fields that every response of the site carries (Accept-Ranges, Via, CORS), likewise
+  /// rendered once.
+  std::string_view site_http1_block;
+  http::FieldsView site_fields;
 
   /// Adds a field of our own. `name` in its usual spelling ("Content-Range"). Asserts room: the
   /// callers are ours and few.

@@ -23,6 +23,7 @@ enum class QueryMode : uint8_t { Keep, Drop, List };
 struct Site : public RefCounted {
   std::string name;                // [a-z0-9._-]+; the first part of every cache key of the site
   std::vector<std::string> hosts;  // lower case, no port; "*" matches any
+  uint32_t index = 0;              // position in the site table
   uint32_t origin = 0;             // index into the loops' fetchers
   QueryMode query = QueryMode::Keep;
   std::vector<std::string> query_names;  // QueryMode::List

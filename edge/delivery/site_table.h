@@ -1,0 +1,32 @@
+// edge/delivery/site_table.h - which site a request is for.
+#pragma once
+#include <string_view>
+#include <vector>
+
+#include "base/ref.h"
+#include "edge/fill/site.h"
+
+namespace segue::edge {
+
+/// The sites of one settings snapshot. Immutable, shared by all loops.
+class SiteTable : public RefCounted {
+ public:
+  /// `sites` have lower-case hosts, each host at most once (checked by conf).
+  explicit SiteTable(std::vector<Ref<const Site>> sites);
+  /// By host name without port, in any case (RFC 9110 §4.2.3); else the site with the host "*";
+  /// null: unknown (421).
+  [[nodiscard]] const Site* find(std::string_view host) const noexcept;
+  [[nodiscard]] const Site* find_by_name(std::string_view name) const noexcept;
+  [[nodiscard]] const std::vector<Ref<const Site>>& sites() const noexcept { return sites_; }
+
+ private:
+  struct HostEntry {
+    std::string_view host;  // view into a Site
+    const Site* site;
+  };
+  std::vector<Ref<const Site>> sites_;
+  std::vector<HostEntry> hosts_;  // sorted by host
+  const Site* any_ = nullptr;
+};
+
+}  // namespace segue::edge
