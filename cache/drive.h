@@ -16,12 +16,11 @@
 #include "base/counter.h"
 #include "base/loop/disk.h"
 #include "base/result.h"
+#include "cache/eviction.h"
 #include "cache/purge_statement.h"
 #include "cache/types.h"
 
 namespace segue::cache {
-
-enum class EvictionPolicy : uint8_t { Lru, S3Fifo };
 
 /// The areas of a drive, in parts of 100 of its payload space; they add up to 100.
 struct DriveShares {
