@@ -35,6 +35,9 @@ inline constexpr std::chrono::seconds kClientStallTimeout{
     60};  // a client that takes no byte for this long is cut
 inline constexpr uint32_t kConnectionsPerLoopMax = 32 * 1024;
 
+inline constexpr uint32_t kPassesPerLoopMax = 512;  // responses streamed through unstored
+inline constexpr uint32_t kPassBufferBytes = 32 * KiB;
+
 // --- fills ---
 inline constexpr uint32_t kFillsPerLoopMax = 512;
 inline constexpr uint32_t kFillRunBytesMax = 4 * MiB;
