@@ -17,8 +17,7 @@ namespace segue::edge {
 /// What became of the requests of one loop; exported as segue_requests_total{outcome,...} and the
 /// like.
 struct DeliveryCounters {
-  Counter hit_ram, hit_drive, miss, pass, stale, revalidated, negative, error_client, error_origin,
-      error_self;
+  Counter hit_ram, hit_drive, miss, pass, stale, revalidated, negative;
   Counter bytes_ram, bytes_drive, bytes_origin, bytes_pass;
   Counter status_2xx, status_3xx, status_4xx, status_5xx;
   Counter cut, client_gone, in_flight;
@@ -30,7 +29,9 @@ class Delivery {
   struct Options {
     std::string node_name = "segue";
     uint32_t tasks_max = kConnectionsPerLoopMax;
-    std::chrono::milliseconds first_byte_max{6000};
+    std::chrono::milliseconds first_byte_max{
+        6000};             // a first byte later than this is a 504: players give up at 8 s
+    uint64_t id_seed = 0;  // from Entropy, another for each loop
   };
   Delivery(Loop& loop, cache::LocalStore& local, Fills& fills, Ref<const SiteTable> sites,
            AccessLog* log, Options options);

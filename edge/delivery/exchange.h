@@ -9,7 +9,9 @@
 
 #include "base/limits.h"
 #include "base/loop/task.h"
+#include "edge/delivery/plan.h"
 #include "edge/delivery/stream.h"
+#include "edge/delivery/trace_context.h"
 #include "edge/fill/fills.h"
 #include "edge/metrics/access_log.h"
 #include "http/range.h"
@@ -46,11 +48,17 @@ struct Client {
   bool tls = false;
 };
 
+/// Where the bytes of a response came from.
+enum class Tier : uint8_t { Ram, Drive, Origin, Pass };
+inline constexpr uint32_t kTiers = 4;
+
 /// Taken from the connection's loop's slab for the time of one request; an idle connection holds
 /// none. Loop-owned.
 struct Exchange {
   Exchange(Stream& client_stream, const Client& who, const http::Request& parsed) noexcept
       : stream(client_stream), client(who), request(parsed) {}
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
 
   Stream& stream;
   const Client& client;
@@ -58,15 +66,20 @@ struct Exchange {
       request;    // views into the connection's read buffer, which stays put until finished()
   Signal signal;  // raised by the stream (writable, gone) and by whatever was waited for
   MonoTime started{};
+  MonoTime first_byte_deadline = kNever;
+  std::chrono::nanoseconds first_64k{-1};  // negative: not reached
   WallTime started_wall{};
   Arena arena;
   Asked asked;
   Selection selection;
   ResponseHead head;
+  bool head_sent = false;    // handed to the stream: from here on a failure cuts
+  http::ParsedRange ranges;  // as asked; Absent when there is none
+  Plan plan;
   std::optional<RangeReader> reader;
-  ByteRange range;  // what is still to be sent, in representation bytes
+  uint64_t bytes_by_tier[kTiers] = {};
   AccessRecord record;
-  char traceparent[56] = {};
+  std::array<char, kTraceparentBytes + 1> traceparent{};
 };
 
 }  // namespace segue::edge

@@ -4,9 +4,9 @@
 #include <cstdint>
 
 #include "base/byte_range.h"
-#include "edge/delivery/exchange.h"
 #include "edge/fill/stored_response.h"
 #include "http/range.h"
+#include "http/request_parser.h"
 
 namespace segue::edge {
 

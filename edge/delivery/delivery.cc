@@ -1,0 +1,448 @@
+#include "edge/delivery/delivery.h"
+
+#include <algorithm>
+
+#include "edge/delivery/plan.h"
+#include "edge/delivery/request_target.h"
+#include "edge/delivery/respond.h"
+#include "edge/delivery/send.h"
+#include "http/conditions.h"
+#include "http/multipart.h"
+
+namespace segue::edge {
+namespace {
+
+CacheResult cache_result_of(const Exchange& exchange) noexcept {
+  const Selection& selection = exchange.selection;
+  if (selection.pass || selection.pass_head != nullptr) return CacheResult::Pass;
+  if (selection.response == nullptr) return CacheResult::None;
+  if (selection.stale) return CacheResult::Stale;
+  if (exchange.bytes_by_tier[static_cast<uint8_t>(Tier::Origin)] > 0) return CacheResult::Miss;
+  if (!selection.hit)
+    return selection.forward_status == 304 ? CacheResult::Revalidated : CacheResult::Miss;
+  if (selection.response->parts().form == StoredResponse::Form::Negative)
+    return CacheResult::Negative;
+  return exchange.bytes_by_tier[static_cast<uint8_t>(Tier::Drive)] > 0 ? CacheResult::HitDrive
+                                                                       : CacheResult::HitRam;
+}
+
+std::string_view reason_of(const Error& error) noexcept { return name_of(error.kind); }
+
+/// What of a passed-through answer goes to the client: the origin's own range, or one cut out of
+/// its 200, because native players break on a 200 to a Range request.
+struct PassPlan {
+  int status = 0;
+  std::optional<uint64_t> length;
+  std::optional<ByteRange> content_range;
+  uint64_t complete_length = 0;
+  ByteRange body{0, UINT64_MAX};
+};
+
+PassPlan plan_pass(const Exchange& exchange) noexcept {
+  const origin::FetchHead& head = *exchange.selection.pass_head;
+  PassPlan plan;
+  plan.status = head.status;
+  plan.length = head.content_length;
+  if (head.status == 206 && head.content_range && head.complete_length) {
+    plan.content_range = head.content_range;
+    plan.complete_length = *head.complete_length;
+    return plan;
+  }
+  if (head.status != 200 || !head.content_length ||
+      exchange.ranges.kind != http::ParsedRange::Kind::Ranges)
+    return plan;
+  if (!http::if_range_matches(exchange.request.fields,
+                              http::Validator::of_response(head.fields.view())))
+    return plan;
+  const http::Resolved resolved = http::resolve(exchange.ranges, *head.content_length);
+  if (resolved.kind != http::Resolved::Kind::Ranges || resolved.count != 1) return plan;
+  plan.status = 206;
+  plan.body = resolved.parts[0];
+  plan.length = plan.body.length();
+  plan.content_range = plan.body;
+  plan.complete_length = *head.content_length;
+  return plan;
+}
+
+}  // namespace
+
+struct Delivery::Impl {
+  Impl(Loop& on_loop, cache::LocalStore& store, Fills& from_fills, Ref<const SiteTable> table,
+       AccessLog* access_log, Options settings)
+      : loop(on_loop),
+        local(store),
+        fills(from_fills),
+        sites(std::move(table)),
+        log(access_log),
+        options(std::move(settings)),
+        ids(options.id_seed),
+        tasks(on_loop, options.tasks_max) {
+    for (const Ref<const Site>& site : sites->sites())
+      site_fields.emplace_back(*site, options.node_name);
+  }
+
+  const SiteFields* fields_of(const Exchange& exchange) const noexcept {
+    return exchange.asked.site == nullptr ? nullptr : &site_fields[exchange.asked.site->index];
+  }
+
+  void begin(Exchange& exchange) noexcept;
+  bool answer_plainly(Exchange& exchange);
+  bool try_serve_hit(Exchange& exchange);
+  void prepare_stored(Exchange& exchange, uint64_t resident_bytes) noexcept;
+  SliceCounts count_slices(const Exchange& exchange, uint64_t resident_bytes) const noexcept;
+  void answer_own(Exchange& exchange, int status, std::string_view reason, AccessEnd end);
+  void finish(Exchange& exchange, AccessEnd end) noexcept;
+  void count(const Exchange& exchange) noexcept;
+
+  Task<void> run(Exchange& exchange);
+  Task<Result<Done>> serve_selected(Scope& scope, Exchange& exchange);
+  Task<Result<Done>> serve_pass(Scope& scope, Exchange& exchange);
+  Task<void> answer_error(Exchange& exchange, Error error);
+
+  // constant after construction
+  Loop& loop;
+  cache::LocalStore& local;
+  Fills& fills;
+  const Ref<const SiteTable> sites;
+  AccessLog* const log;
+  const Options options;
+  std::vector<SiteFields> site_fields;  // by Site::index
+  // loop-owned
+  IdSource ids;
+  TaskGroup tasks;
+  DeliveryCounters counters;
+  uint32_t passes = 0;
+};
+
+Delivery::Delivery(Loop& loop, cache::LocalStore& local, Fills& fills, Ref<const SiteTable> sites,
+                   AccessLog* log, Options options)
+    : impl_(std::make_unique<Impl>(loop, local, fills, std::move(sites), log, std::move(options))) {
+}
+Delivery::~Delivery() = default;
+const DeliveryCounters& Delivery::counters() const noexcept { return impl_->counters; }
+Task<void> Delivery::drain() { co_await impl_->tasks.drain(); }
+
+void Delivery::Impl::begin(Exchange& exchange) noexcept {
+  exchange.started = loop.now();
+  exchange.first_byte_deadline = exchange.started + options.first_byte_max;
+  const http::Request& request = exchange.request;
+  write_traceparent(request.fields.find_only("traceparent").value_or(std::string_view()), ids,
+                    exchange.traceparent);
+  AccessRecord& record = exchange.record;
+  record.time = loop.wall_now();
+  record.client.assign(exchange.client.address);
+  record.method.assign(request.method_text);
+  record.user_agent.assign(request.fields.find("User-Agent").value_or(std::string_view()));
+  record.range.assign(request.fields.find("Range").value_or(std::string_view()));
+  record.request_id.assign(std::string_view(exchange.traceparent.data() + 3, 32));
+  counters.in_flight.add();
+}
+
+void Delivery::serve(Exchange& exchange) {
+  Impl& self = *impl_;
+  self.begin(exchange);
+  if (self.answer_plainly(exchange)) return;
+  if (self.fills.try_select(exchange.asked, exchange.selection) && self.try_serve_hit(exchange))
+    return;
+  if (!self.tasks.try_spawn(self.run(exchange))) {
+    if (exchange.head_sent) return self.finish(exchange, AccessEnd::Cut);
+    exchange.reader.reset();
+    exchange.selection = {};
+    self.answer_own(exchange, 503, "overloaded", AccessEnd::Complete);
+  }
+}
+
+void Delivery::refuse(Exchange& exchange, int status, std::string_view reason) {
+  impl_->begin(exchange);
+  exchange.head.close = true;
+  impl_->answer_own(exchange, status, reason, AccessEnd::Refused);
+}
+
+/// What is answered without the cache: unknown hosts, bad targets, OPTIONS, methods not served.
+/// True if it was.
+bool Delivery::Impl::answer_plainly(Exchange& exchange) {
+  const http::Request& request = exchange.request;
+  if (auto refusal = resolve_target(exchange, *sites, local.store(), loop.wall_now())) {
+    answer_own(exchange, refusal->status, refusal->reason, AccessEnd::Complete);
+    return true;
+  }
+  const Asked& asked = exchange.asked;
+  exchange.record.site.assign(asked.site->name);
+  exchange.record.path.assign(asked.target.substr(0, asked.target.find('?')));
+  if (request.method == http::Method::Options) {
+    write_options_head(exchange, *fields_of(exchange));
+    auto sent = send_now(exchange, {}, loop.now());
+    finish(exchange, sent && exchange.stream.flushed() ? AccessEnd::Complete : AccessEnd::Cut);
+    return true;
+  }
+  if (request.method != http::Method::Get && request.method != http::Method::Head) {
+    answer_own(exchange, 405, "method", AccessEnd::Complete);
+    return true;
+  }
+  if (asked.key_text.empty()) {
+    answer_own(exchange, 400, "bad_target", AccessEnd::Complete);
+    return true;
+  }
+  return false;
+}
+
+/// Sends a short answer of ours. It always fits an idle socket; on a full one (a pipelining client
+/// that does not read) the connection is cut.
+void Delivery::Impl::answer_own(Exchange& exchange, int status, std::string_view reason,
+                                AccessEnd end) {
+  exchange.record.reason = reason;
+  const bool close = exchange.head.close;
+  exchange.head = {};
+  exchange.head.close = close;
+  const std::string_view body =
+      write_own_head(exchange, fields_of(exchange), options.node_name, status, reason);
+  iovec part{const_cast<char*>(body.data()),
+             body.size()};  // NOLINT(cppcoreguidelines-pro-type-const-cast): writev reads only
+  auto sent = send_now(exchange, {&part, 1}, loop.now());
+  const bool all = sent && *sent == body.size() && exchange.stream.flushed();
+  if (all) return finish(exchange, end);
+  finish(exchange, exchange.stream.gone() ? AccessEnd::Gone : AccessEnd::Cut);
+}
+
+SliceCounts Delivery::Impl::count_slices(const Exchange& exchange,
+                                         uint64_t resident_bytes) const noexcept {
+  const cache::Generation& generation = *exchange.selection.selected.generation;
+  SliceCounts counts;
+  const auto count_range = [&](ByteRange range) {
+    const cache::SliceIndex last = cache::slice_at(range.end - 1);
+    for (cache::SliceIndex slice = cache::slice_at(range.first); slice <= last; ++slice.value) {
+      ++counts.needed;
+      const cache::Where where = local.store().where(generation, slice);
+      if (where == cache::Where::Resident || where == cache::Where::OnDrive) ++counts.hit;
+    }
+  };
+  if (exchange.plan.body == Plan::Body::Single) {
+    const ByteRange range = exchange.plan.range;
+    if (resident_bytes == range.length()) {
+      // All of it is pinned in front of us: no need to ask again.
+      counts.needed = cache::slice_at(range.end - 1).value - cache::slice_at(range.first).value + 1;
+      counts.hit = counts.needed;
+    } else {
+      count_range(range);
+    }
+  } else if (exchange.plan.body == Plan::Body::Multipart) {
+    for (const ByteRange& part : exchange.plan.parts.ranges()) count_range(part);
+  }
+  return counts;
+}
+
+/// Head of a stored response whose plan is made: `resident_bytes` of its range are pinned by the
+/// caller.
+void Delivery::Impl::prepare_stored(Exchange& exchange, uint64_t resident_bytes) noexcept {
+  const SliceCounts slices = count_slices(exchange, resident_bytes);
+  write_stored_head(exchange, exchange.plan, *fields_of(exchange), options.node_name, slices,
+                    loop.wall_now());
+  exchange.record.slices_hit = slices.hit;
+  exchange.record.slices_needed = slices.needed;
+  exchange.record.bytes_total =
+      exchange.head.bodyless ? 0 : exchange.head.content_length.value_or(0);
+  if (!exchange.selection.hit)
+    exchange.record.reason = http::name_of(exchange.selection.forward_reason);
+}
+
+/// A fresh header and, at least for its first batch, bytes in RAM: head and body go out by one
+/// writev, without a coroutine and without an allocation. True if the response is finished;
+/// otherwise run() goes on from what exchange says.
+bool Delivery::Impl::try_serve_hit(Exchange& exchange) {
+  const Selection& selection = exchange.selection;
+  const uint64_t complete_length = selection.selected.generation->complete_length();
+  exchange.plan =
+      plan_response(exchange.request, exchange.ranges, *selection.response, complete_length);
+  if (exchange.plan.body == Plan::Body::Multipart) return false;
+  if (exchange.plan.body == Plan::Body::None) {
+    prepare_stored(exchange, 0);
+    auto sent = send_now(exchange, {}, loop.now());
+    if (!sent || !exchange.stream.flushed())
+      return !sent && (finish(exchange, AccessEnd::Gone), true);
+    finish(exchange, AccessEnd::Complete);
+    return true;
+  }
+  exchange.reader.emplace(fills, exchange.asked, selection.selected, exchange.plan.range,
+                          exchange.plan.open_ended);
+  {
+    const ResidentBatch batch(*exchange.reader, exchange.plan.range);
+    if (batch.bytes() == 0) return false;
+    prepare_stored(exchange, batch.bytes());
+    auto sent = send_now(exchange, batch.parts(), loop.now());
+    if (!sent) return finish(exchange, AccessEnd::Gone), true;
+    batch.count_sent(*sent, exchange.bytes_by_tier);
+    exchange.plan.range = exchange.plan.range.advanced(*sent);
+  }
+  if (!exchange.plan.range.empty() || !exchange.stream.flushed()) return false;
+  finish(exchange, AccessEnd::Complete);
+  return true;
+}
+
+Task<void> Delivery::Impl::run(Exchange& exchange) {
+  Scope scope{.loop = loop,
+              .local = local,
+              .signal = exchange.signal,
+              .cancelled = exchange.stream.gone(),
+              .deadline = exchange.first_byte_deadline,
+              .traceparent = exchange.traceparent.data()};
+  if (!exchange.selection.selected) {
+    auto selection = co_await fills.select(scope, exchange.asked);
+    if (!selection) {
+      co_await answer_error(exchange, selection.error());
+      co_return;
+    }
+    exchange.selection = std::move(*selection);
+  }
+  if (exchange.selection.origin_latency.count() > 0)
+    exchange.record.origin = exchange.selection.origin_latency;
+  auto served = exchange.selection.pass ? co_await serve_pass(scope, exchange)
+                                        : co_await serve_selected(scope, exchange);
+  if (served) served = co_await flush(exchange);
+  if (!served) {
+    co_await answer_error(exchange, served.error());
+    co_return;
+  }
+  finish(exchange, AccessEnd::Complete);
+}
+
+Task<Result<Done>> Delivery::Impl::serve_selected(Scope& scope, Exchange& exchange) {
+  const Selection& selection = exchange.selection;
+  if (!exchange.head_sent) {
+    const uint64_t complete_length = selection.selected.generation->complete_length();
+    exchange.plan =
+        plan_response(exchange.request, exchange.ranges, *selection.response, complete_length);
+    exchange.head = {};
+    prepare_stored(exchange, 0);
+  }
+  switch (exchange.plan.body) {
+    case Plan::Body::None:
+      if (exchange.head_sent) co_return Done{};
+      co_return co_await send_text(exchange, {});
+    case Plan::Body::Single:
+      if (!exchange.reader) {
+        exchange.reader.emplace(fills, exchange.asked, selection.selected, exchange.plan.range,
+                                exchange.plan.open_ended);
+      }
+      co_return co_await send_range(scope, exchange, exchange.plan.range);
+    case Plan::Body::Multipart:
+      break;
+  }
+  const http::Boundary boundary(ids.next(), ids.next());
+  std::array<char, http::kMultipartTypeBytes> content_type;
+  const http::MultipartLayout layout(
+      boundary,
+      selection.response->parts().fields.view().find("Content-Type").value_or(std::string_view()),
+      exchange.plan.parts.ranges(), selection.selected.generation->complete_length());
+  exchange.head.without_stored_content_type = true;
+  exchange.head.content_length = layout.total_bytes();
+  exchange.record.bytes_total = layout.total_bytes();
+  exchange.head.add("Content-Type", boundary.write_content_type(content_type));
+  co_return co_await send_multipart(scope, fills, exchange, layout);
+}
+
+Task<Result<Done>> Delivery::Impl::serve_pass(Scope& scope, Exchange& exchange) {
+  if (passes == kPassesPerLoopMax) co_return fail(Side::Self, Kind::Overloaded, "passes");
+  const PassPlan plan = plan_pass(exchange);
+  exchange.record.reason = http::name_of(exchange.selection.forward_reason);
+  write_pass_head(exchange, *fields_of(exchange), options.node_name, plan.status, plan.length,
+                  plan.content_range, plan.complete_length);
+  exchange.record.bytes_total = exchange.head.bodyless ? 0 : plan.length.value_or(0);
+  if (exchange.head.bodyless) co_return co_await send_text(exchange, {});
+  ++passes;
+  auto sent = co_await send_pass(scope, exchange, plan.body);
+  --passes;
+  co_return sent;
+}
+
+/// Before the head an error has a status; after it the connection is cut, so that no client takes a
+/// part for the whole.
+Task<void> Delivery::Impl::answer_error(Exchange& exchange, Error error) {
+  exchange.record.reason = reason_of(error);
+  if (error.side == Side::Client || exchange.stream.gone()) {
+    finish(exchange, AccessEnd::Gone);
+    co_return;
+  }
+  if (exchange.head_sent) {
+    finish(exchange, AccessEnd::Cut);
+    co_return;
+  }
+  exchange.reader.reset();
+  answer_own(exchange, status_of(error), reason_of(error), AccessEnd::Complete);
+}
+
+void Delivery::Impl::count(const Exchange& exchange) noexcept {
+  const AccessRecord& record = exchange.record;
+  switch (record.cache) {
+    case CacheResult::None:
+      break;
+    case CacheResult::HitRam:
+      counters.hit_ram.add();
+      break;
+    case CacheResult::HitDrive:
+      counters.hit_drive.add();
+      break;
+    case CacheResult::Miss:
+      counters.miss.add();
+      break;
+    case CacheResult::Pass:
+      counters.pass.add();
+      break;
+    case CacheResult::Stale:
+      counters.stale.add();
+      break;
+    case CacheResult::Revalidated:
+      counters.revalidated.add();
+      break;
+    case CacheResult::Negative:
+      counters.negative.add();
+      break;
+  }
+  counters.bytes_ram.add(exchange.bytes_by_tier[static_cast<uint8_t>(Tier::Ram)]);
+  counters.bytes_drive.add(exchange.bytes_by_tier[static_cast<uint8_t>(Tier::Drive)]);
+  counters.bytes_origin.add(exchange.bytes_by_tier[static_cast<uint8_t>(Tier::Origin)]);
+  counters.bytes_pass.add(exchange.bytes_by_tier[static_cast<uint8_t>(Tier::Pass)]);
+  if (record.first_byte.count() >= 0) counters.first_byte.record(record.first_byte);
+  if (exchange.first_64k.count() >= 0) counters.first_64k.record(exchange.first_64k);
+  switch (record.status / 100) {
+    case 2:
+      counters.status_2xx.add();
+      break;
+    case 3:
+      counters.status_3xx.add();
+      break;
+    case 4:
+      counters.status_4xx.add();
+      break;
+    case 5:
+      counters.status_5xx.add();
+      break;
+    default:
+      break;
+  }
+  if (record.end == AccessEnd::Cut) counters.cut.add();
+  if (record.end == AccessEnd::Gone) counters.client_gone.add();
+}
+
+void Delivery::Impl::finish(Exchange& exchange, AccessEnd end) noexcept {
+  AccessRecord& record = exchange.record;
+  record.end = end;
+  record.status = exchange.head_sent ? exchange.head.status : 0;
+  record.duration = loop.now() - exchange.started;
+  record.cache = cache_result_of(exchange);
+  count(exchange);
+  counters.in_flight.sub();
+  if (log != nullptr) log->submit(loop.index(), record);
+  exchange.reader.reset();
+  exchange.selection = {};
+  switch (end) {
+    case AccessEnd::Complete:
+    case AccessEnd::Refused:
+      return exchange.stream.finished(Stream::End::Complete);
+    case AccessEnd::Cut:
+      return exchange.stream.finished(Stream::End::Cut);
+    case AccessEnd::Gone:
+      return exchange.stream.finished(Stream::End::Gone);
+  }
+}
+
+}  // namespace segue::edge
