@@ -39,6 +39,11 @@ void Mistakes::add(std::string_view key, std::string text) {
   found_.emplace(rank, Mistake{std::move(place), std::string(key), std::move(text)});
 }
 
+bool Mistakes::has_under(std::string_view key) const {
+  return std::ranges::any_of(
+      found_, [&](const auto& ranked) { return ranked.second.key.starts_with(key); });
+}
+
 std::vector<Mistake> Mistakes::take() {
   std::vector<Mistake> result;
   for (auto& [rank, mistake] : found_) result.push_back(std::move(mistake));

@@ -32,6 +32,8 @@ class Mistakes {
   void written(std::string key, Place place) { places_[std::move(key)] = std::move(place); }
   [[nodiscard]] bool was_written(std::string_view key) const { return places_.contains(key); }
   void add(std::string_view key, std::string text);
+  /// Whether `key` or a part of it has a mistake already.
+  [[nodiscard]] bool has_under(std::string_view key) const;
   /// In the order of the file, flags last.
   [[nodiscard]] std::vector<Mistake> take();
   [[nodiscard]] const std::string& file() const { return file_; }

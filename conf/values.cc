@@ -147,6 +147,13 @@ std::optional<Server> parse_server(std::string_view text) {
   return server;
 }
 
+std::optional<uint32_t> parse_threads(std::string_view text) {
+  uint32_t threads = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), threads);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return threads;
+}
+
 std::optional<IoBackend> parse_io(std::string_view text) {
   return choose<IoBackend, 3>(
       text,

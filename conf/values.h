@@ -19,6 +19,7 @@ struct Rule {
 
 [[nodiscard]] std::optional<Address> parse_address(std::string_view text);
 [[nodiscard]] std::optional<Server> parse_server(std::string_view text);
+[[nodiscard]] std::optional<uint32_t> parse_threads(std::string_view text);
 [[nodiscard]] std::optional<IoBackend> parse_io(std::string_view text);
 [[nodiscard]] std::optional<CachePolicy> parse_policy(std::string_view text);
 [[nodiscard]] std::optional<ValidatorRule> parse_validator(std::string_view text);
@@ -38,6 +39,7 @@ inline constexpr Rule<Address> kAddress{
     parse_address, "\"127.0.0.1:8080\", \"[::1]:8080\" or \"unix:/path\" (addresses, not names)"};
 inline constexpr Rule<Server> kServer{
     parse_server, "\"http://host[:port][/path]\", \"https://host[:port][/path]\" or \"dir:PATH\""};
+inline constexpr Rule<uint32_t> kThreads{parse_threads, "a whole number, 0 for one per core"};
 inline constexpr Rule<IoBackend> kIo{parse_io, "\"auto\", \"uring\" or \"threads\""};
 inline constexpr Rule<CachePolicy> kPolicy{parse_policy, "\"lru\" or \"s3fifo\""};
 inline constexpr Rule<ValidatorRule> kValidator{parse_validator,

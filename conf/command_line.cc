@@ -1,0 +1,189 @@
+#include "conf/command_line.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "conf/values.h"
+
+namespace segue::conf {
+namespace {
+
+constexpr int kWrongUse = 2;
+
+/// What CLI11 fills; texts are read by the rules of conf/values.h afterwards.
+struct Words {
+  Command command;
+  std::string admin;        // --admin of the verbs that talk to a node
+  std::string node_config;  // --config of the same
+  std::string size;         // cache format --size
+};
+
+constexpr const char* kFooter =
+    "\nFirst steps:\n"
+    "  segue serve --origin dir:/srv/music --cache /var/cache/segue\n"
+    "  segue serve --config /etc/segue/segue.toml\n"
+    "  segue check /etc/segue/segue.toml\n"
+    "`segue VERB --help` explains the flags of one verb.\n";
+
+void add_serve(CLI::App& app, Words& words) {
+  CLI::App* serve = app.add_subcommand("serve", "Run the node until it is told to stop");
+  Flags& flags = words.command.flags;
+  serve->add_option("--config", flags.config, "Settings file; a flag wins over its setting")
+      ->type_name("FILE");
+  serve->add_option("--listen", flags.listen, "Where clients connect (default 127.0.0.1:8080)")
+      ->type_name("IP:PORT|unix:PATH");
+  serve->add_option("--origin", flags.origin, "Where audio comes from; again for failover")
+      ->type_name("URL|dir:PATH");
+  serve
+      ->add_option("--cache", flags.cache, "Folder, file or device of the SSD tier; again for more")
+      ->type_name("PATH");
+  serve->add_option("--cache-size", flags.cache_size, "Of a cache in a folder or file (10GiB)")
+      ->type_name("SIZE");
+  serve->add_flag("--sparse", flags.sparse, "Do not preallocate cache files");
+  serve->add_option("--ram", flags.ram, "Memory of the whole process (1GiB)")->type_name("SIZE");
+  serve->add_option("--admin", flags.admin, "Admin listener: metrics, purge, drain (none)")
+      ->type_name("IP:PORT|unix:PATH");
+  serve->add_option("--threads", flags.threads, "Event loops (one per core)")->type_name("N");
+  serve->add_option("--io", flags.io, "How drives are read: auto, uring or threads")
+      ->type_name("HOW");
+}
+
+/// Flags of a verb that asks a running node.
+CLI::App* add_asking(CLI::App& app, Words& words, const char* name, const char* what) {
+  CLI::App* verb = app.add_subcommand(name, what);
+  CLI::Option* admin = verb->add_option("--admin", words.admin,
+                                        fmt::format("Its admin listener ({})", kAdminDefault))
+                           ->type_name("IP:PORT|unix:PATH");
+  verb->add_option("--config", words.node_config, "Take the address from this settings file")
+      ->type_name("FILE")
+      ->excludes(admin);
+  return verb;
+}
+
+void add_node_verbs(CLI::App& app, Words& words) {
+  CLI::App* explain = add_asking(app, words, "explain", "How a node sees a URL: key, slices, age");
+  explain->add_option("URL", words.command.url, "As a client would ask for it")->required();
+  CLI::App* purge = add_asking(app, words, "purge", "Forget stored audio, by URL or by prefix");
+  PurgeArguments& arguments = words.command.purge;
+  purge->add_option("--url", arguments.urls, "One representation with its variants; again for more")
+      ->type_name("URL");
+  purge->add_option("--prefix", arguments.prefixes, "All that begin so; again for more")
+      ->type_name("URL");
+  purge->add_flag("--soft", arguments.soft, "Make it stale instead: revalidated when asked for");
+  purge->add_flag("--cut", arguments.cut, "Also end responses that have begun");
+  add_asking(app, words, "drain", "Take no new clients; end when the last is served");
+  add_asking(app, words, "stats", "Counters of a node as JSON");
+}
+
+void add_cache(CLI::App& app, Words& words) {
+  CLI::App* cache = app.add_subcommand("cache", "Prepare or empty a drive while no node uses it");
+  cache->require_subcommand(1);
+  DriveArguments& drive = words.command.drive;
+  CLI::App* format = cache->add_subcommand("format", "Write an empty cache to a file or device");
+  CLI::App* wipe = cache->add_subcommand("wipe", "Forget all that is stored on a drive");
+  for (CLI::App* verb : {format, wipe}) {
+    verb->add_option("PATH", drive.path, "Folder, file or block device")->required();
+    verb->add_option("--serial", drive.serial,
+                     "Serial number of a device that carries something else: it is meant")
+        ->type_name("SERIAL");
+  }
+  format->add_option("--size", words.size, "Of a file; a device is taken whole")->type_name("SIZE");
+  format->add_flag("--sparse", drive.sparse, "Do not preallocate a file");
+}
+
+void add_local_verbs(CLI::App& app, Words& words) {
+  CLI::App* check = app.add_subcommand("check", "Read a settings file; print mistakes or the plan");
+  check->add_option("FILE", words.command.flags.config, "The settings file")->required();
+  app.add_subcommand("limits", "Every bound of this build, and the memory it can cost");
+  app.add_subcommand("version", "Print the version");
+}
+
+Verb verb_of(const CLI::App& app) {
+  constexpr std::pair<const char*, Verb> kVerbs[] = {
+      {"serve", Verb::Serve},  {"check", Verb::Check}, {"explain", Verb::Explain},
+      {"purge", Verb::Purge},  {"drain", Verb::Drain}, {"stats", Verb::Stats},
+      {"limits", Verb::Limits}};
+  for (const auto& [name, verb] : kVerbs) {
+    if (app.got_subcommand(name)) return verb;
+  }
+  if (!app.got_subcommand("cache")) return Verb::Version;
+  return app.get_subcommand("cache")->got_subcommand("format") ? Verb::CacheFormat
+                                                               : Verb::CacheWipe;
+}
+
+std::unexpected<Outcome> wrong(std::string_view text) {
+  return std::unexpected(Outcome{fmt::format("segue: {}\n", text), kWrongUse});
+}
+
+/// The admin address: --admin, else that of the file, else the default.
+std::expected<Address, Outcome> find_admin(const Words& words) {
+  if (!words.node_config.empty()) {
+    Flags flags;
+    flags.config = words.node_config;
+    const Loaded loaded = load(flags);
+    if (!loaded.is_right()) return wrong(loaded.mistakes.front().line());
+    if (!loaded.settings.admin) {
+      return wrong(fmt::format("{} has no admin.listen", words.node_config));
+    }
+    return *loaded.settings.admin;
+  }
+  const std::string text = words.admin.empty() ? kAdminDefault : words.admin;
+  if (auto address = parse_address(text)) return *address;
+  return wrong(
+      fmt::format("--admin: \"{}\" is not allowed here; allowed: {}", text, kAddress.allowed));
+}
+
+std::expected<Command, Outcome> finish(Words& words) {
+  Command& command = words.command;
+  const Verb verb = command.verb;
+  if (verb == Verb::Purge && command.purge.urls.empty() && command.purge.prefixes.empty()) {
+    return wrong("purge: say what, with --url URL or --prefix URL");
+  }
+  if (!words.size.empty()) {
+    const auto size = parse_size(words.size);
+    if (!size || *size == 0) {
+      return wrong(
+          fmt::format("--size: \"{}\" is not allowed here; allowed: {}", words.size, kSizeAllowed));
+    }
+    command.drive.size_bytes = *size;
+  }
+  const bool asks_node =
+      verb == Verb::Explain || verb == Verb::Purge || verb == Verb::Drain || verb == Verb::Stats;
+  if (asks_node) {
+    auto admin = find_admin(words);
+    if (!admin) return std::unexpected(admin.error());
+    command.admin = std::move(*admin);
+  }
+  return std::move(command);
+}
+
+}  // namespace
+
+std::expected<Command, Outcome> parse_command_line(int argc, const char* const* argv) {
+  CLI::App app("Segue: a CDN edge node for audio", "segue");
+  Words words;
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "segue " SEGUE_VERSION);
+  add_serve(app, words);
+  add_node_verbs(app, words);
+  add_cache(app, words);
+  add_local_verbs(app, words);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    // The innermost verb named is the one help is wanted for.
+    const CLI::App* asked = &app;
+    while (!asked->get_subcommands().empty()) asked = asked->get_subcommands().front();
+    return std::unexpected(Outcome{asked->help(), 0});
+  } catch (const CLI::CallForVersion&) {
+    return std::unexpected(Outcome{"segue " SEGUE_VERSION "\n", 0});
+  } catch (const CLI::ParseError& error) {
+    return wrong(fmt::format("{} (segue --help explains)", error.what()));
+  }
+  words.command.verb = verb_of(app);
+  return finish(words);
+}
+
+}  // namespace segue::conf

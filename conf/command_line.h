@@ -1,0 +1,58 @@
+// conf/command_line.h - the words after `segue`: a verb, its flags, its arguments. What is wrong in
+// them, and what --help prints, comes back as text: nothing here writes or exits.
+#pragma once
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "conf/load.h"
+#include "conf/settings.h"
+
+namespace segue::conf {
+
+enum class Verb : uint8_t {
+  Serve,
+  Check,
+  Explain,
+  Purge,
+  CacheFormat,
+  CacheWipe,
+  Drain,
+  Stats,
+  Version,
+  Limits,
+};
+
+struct PurgeArguments {
+  std::vector<std::string> urls;      // --url, each one key
+  std::vector<std::string> prefixes;  // --prefix, each all keys that begin so
+  bool soft = false;                  // stale instead of gone
+  bool cut = false;                   // also end responses already begun
+};
+
+struct DriveArguments {
+  std::string path;
+  uint64_t size_bytes = 0;  // 0: a device whole
+  bool sparse = false;
+  std::string serial;  // of a device that carries something: says that it is meant
+};
+
+struct Command {
+  Verb verb = Verb::Serve;
+  Flags flags;           // serve, check
+  Address admin;         // explain, purge, drain, stats: where the node answers
+  std::string url;       // explain
+  PurgeArguments purge;  // purge
+  DriveArguments drive;  // cache format, cache wipe
+};
+
+/// Where a node's admin listener is looked for when neither --admin nor --config says.
+inline constexpr const char* kAdminDefault = "unix:/run/segue/admin.sock";
+
+/// A command, or what to print instead (help: code 0, a mistake: code 2). May read the file of
+/// --config to learn the admin address.
+[[nodiscard]] std::expected<Command, Outcome> parse_command_line(int argc, const char* const* argv);
+
+}  // namespace segue::conf

@@ -1,0 +1,119 @@
+#include "conf/limits_table.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <span>
+#include <string_view>
+
+#include "base/limits.h"
+#include "conf/parse_units.h"
+
+namespace segue::conf {
+namespace {
+
+/// One bound: its name in base/limits.h, its value for people, what it bounds or costs at most.
+struct Row {
+  std::string_view name;
+  std::string value;
+  std::string meaning;
+};
+
+std::string size(uint64_t bytes) { return format_size(bytes); }
+std::string count(uint64_t number) { return fmt::format("{}", number); }
+std::string time(std::chrono::milliseconds duration) {
+  return duration.count() % 1000 == 0 ? fmt::format("{} s", duration.count() / 1000)
+                                      : fmt::format("{} ms", duration.count());
+}
+
+std::string section(std::string_view title, std::span<const Row> rows) {
+  std::string text = fmt::format("{}\n", title);
+  for (const Row& row : rows) {
+    text += fmt::format("  {:<30}{:>10}  {}\n", row.name, row.value, row.meaning);
+  }
+  return text;
+}
+
+// Estimates of one entry, for the cost column alone.
+constexpr uint64_t kConnectionBytes = 16 * KiB;
+constexpr uint64_t kFillBytes = 4 * KiB;
+constexpr uint64_t kWaiterBytes = 64;
+constexpr uint64_t kOperationBytes = 128;
+
+std::string connection_rows() {
+  const Row rows[] = {
+      {"kRequestLineBytesMax", size(kRequestLineBytesMax), "longer: 414"},
+      {"kHeaderLineBytesMax", size(kHeaderLineBytesMax), "longer: 431"},
+      {"kHeaderBytesMax", size(kHeaderBytesMax), "more: 431"},
+      {"kHeaderFieldsMax", count(kHeaderFieldsMax), "more: 431"},
+      {"kRequestBodyDrainBytesMax", size(kRequestBodyDrainBytesMax), "longer: the connection ends"},
+      {"kRangesMax", count(kRangesMax), "more: Range is ignored"},
+      {"kResponseHeadBytesMax", size(kResponseHeadBytesMax), "of one response"},
+      {"kWriteBatchBytes", size(kWriteBatchBytes), "one writev, one connection and turn"},
+      {"kNotSentLowatBytes", size(kNotSentLowatBytes), "unsent bytes in a client's socket"},
+      {"kHeaderReadTimeout", time(kHeaderReadTimeout), "for a whole request head"},
+      {"kKeepAliveTimeout", time(kKeepAliveTimeout), "between two requests"},
+      {"kClientStallTimeout", time(kClientStallTimeout), "without a byte taken: cut"},
+      {"kConnectionsPerLoopMax", count(kConnectionsPerLoopMax),
+       fmt::format("at most {} a loop", size(kConnectionsPerLoopMax * kConnectionBytes))},
+      {"kPassesPerLoopMax", count(kPassesPerLoopMax), "responses streamed through unstored"},
+      {"kPassBufferBytes", size(kPassBufferBytes),
+       fmt::format("at most {} a loop", size(uint64_t{kPassesPerLoopMax} * kPassBufferBytes))},
+  };
+  return section("one client connection", rows);
+}
+
+std::string fill_rows() {
+  const Row rows[] = {
+      {"kFillsPerLoopMax", count(kFillsPerLoopMax),
+       fmt::format("at most {} a loop, without buffers", size(kFillsPerLoopMax * kFillBytes))},
+      {"kFillRunBytesMax", size(kFillRunBytesMax), "asked of the origin at once; in buffers"},
+      {"kFillRunSlicesMax", count(kFillRunSlicesMax), "the same in slices"},
+      {"kFillOpenEndedFirstSlices", count(kFillOpenEndedFirstSlices), "first run of bytes=N-"},
+      {"kFillFinishBytesMax", size(kFillFinishBytesMax), "left without reader: still finished"},
+      {"kWaitersPerLoopMax", count(kWaitersPerLoopMax),
+       fmt::format("at most {} a loop", size(kWaitersPerLoopMax * kWaiterBytes))},
+      {"kBufferWaitersMax", count(kBufferWaitersMax), "waiting for a buffer; more: 503"},
+      {"kDriveHangTimeout", time(kDriveHangTimeout), "then a waiting reader leaves for the origin"},
+      {"kOriginConnectionsPerLoopMax", count(kOriginConnectionsPerLoopMax), "kept or in use"},
+      {"kOriginHeaderBytesMax", size(kOriginHeaderBytesMax), "of one answer; more: 502"},
+      {"kOriginHeaderFieldsMax", count(kOriginHeaderFieldsMax), "of one answer; more: 502"},
+  };
+  return section("fills and origins", rows);
+}
+
+std::string cache_rows() {
+  const Row rows[] = {
+      {"kSliceBytes", size(kSliceBytes), "the largest buffer and slot"},
+      {"kDiskAlignBytes", size(kDiskAlignBytes), "unit of drive reads and writes"},
+      {"kSlotHeaderBytes", size(kSlotHeaderBytes), "in front of each slot"},
+      {"kRecordBytes", size(kRecordBytes), "of one representation on a drive"},
+      {"kSmallAnswerBytesMax", size(kSmallAnswerBytesMax), "RAM only: playlists, negative answers"},
+      {"kKeyBytesMax", size(kKeyBytesMax), "longer target: 414"},
+      {"kVariantsMax", count(kVariantsMax), "of one key; more are passed through"},
+      {"kTagsPerRecordMax", count(kTagsPerRecordMax), "of one representation"},
+      {"kPrefixPurgesMax", count(kPrefixPurgesMax), "at once; more are refused"},
+      {"kSlotsPerIndexShardMin", count(kSlotsPerIndexShardMin), "of one index shard"},
+      {"kIndexShardsPerDriveMax", count(kIndexShardsPerDriveMax), "of one drive"},
+      {"kDriveOpsInFlightMax", count(kDriveOpsInFlightMax),
+       fmt::format("per loop and drive, {}", size(kDriveOpsInFlightMax * kOperationBytes))},
+      {"kFileOpsInFlightMax", count(kFileOpsInFlightMax), "per loop, of dir: origins"},
+      {"kRingEntries", count(kRingEntries), "of one loop's io_uring"},
+  };
+  return section("the cache", rows);
+}
+
+std::string loop_rows() {
+  const Row rows[] = {
+      {"kLoopsMax", count(kLoopsMax), "threads"},
+      {"kLoopTurnMax", time(kLoopTurnMax), "of one turn of a loop"},
+      {"kFramePoolBytesMax", size(kFramePoolBytesMax), "coroutine frames of one loop; more: 503"},
+  };
+  return section("loops", rows);
+}
+
+}  // namespace
+
+std::string print_limits() { return connection_rows() + fill_rows() + cache_rows() + loop_rows(); }
+
+}  // namespace segue::conf

@@ -1,0 +1,16 @@
+// conf/parse_toml.h - reads segue.toml into Settings. The only place that knows TOML (toml++ is
+// slow to compile).
+#pragma once
+#include <string_view>
+
+#include "conf/mistake.h"
+#include "conf/settings.h"
+
+namespace segue::conf {
+
+/// Reads `text` over the defaults. Every mistake goes to `mistakes` with its line, and its key
+/// keeps the default; a syntax error hides what follows it. Unknown keys are mistakes. What single
+/// values cannot show (an unknown origin, two equal hosts) is left to validate().
+[[nodiscard]] Settings parse_toml(std::string_view text, Mistakes& mistakes);
+
+}  // namespace segue::conf

@@ -1,0 +1,53 @@
+// conf/plan.h - how `ram` is divided, and what a drive holds. Arithmetic on Settings, so that
+// `segue check` can say before a start what a start will do, and a budget too small is refused with
+// the needed figure.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "conf/settings.h"
+
+namespace segue::conf {
+
+/// What the settings do not say: found on the machine by look_at_machine(), or set by a test.
+struct Machine {
+  uint32_t cores = 1;
+  std::vector<uint64_t> drive_bytes;  // of each drive, in order; 0: not there (yet)
+  std::string host_name;
+};
+/// Asks the operating system. May wait for file systems: for start-up and `segue check` only.
+[[nodiscard]] Machine look_at_machine(const Settings& settings);
+
+struct DrivePlan {
+  std::string path;
+  uint64_t size_bytes = 0;
+  uint64_t slots_64k = 0;
+  uint64_t slots_128k = 0;
+  uint64_t slots_256k = 0;
+  uint64_t records = 0;
+  [[nodiscard]] uint64_t slots() const { return slots_64k + slots_128k + slots_256k; }
+};
+
+/// The parts add up to ram_bytes, unless needed_bytes is more than that.
+struct Plan {
+  uint32_t threads = 1;
+  uint64_t ram_bytes = 0;
+  uint64_t process_bytes = 0;          // program, libraries, allocator
+  uint64_t loops_bytes = 0;            // stacks, rings, origin connections, metrics
+  uint64_t connections_bytes = 0;      // client connections with their coroutine frames
+  uint64_t index_bytes = 0;            // slots, ghosts and known representations of the drives
+  uint64_t representations_bytes = 0;  // stored header fields held in RAM
+  uint64_t buffers_bytes = 0;          // the RAM tier
+  uint64_t connections = 0;            // that connections_bytes is enough for
+  uint64_t needed_bytes = 0;           // the least ram_bytes these settings work with
+  std::vector<DrivePlan> drives;
+};
+
+[[nodiscard]] Plan make_plan(const Settings& settings, const Machine& machine);
+
+/// The plan as a table for people.
+[[nodiscard]] std::string print_plan(const Plan& plan);
+
+}  // namespace segue::conf

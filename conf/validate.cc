@@ -1,0 +1,208 @@
+#include "conf/validate.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "base/limits.h"
+#include "conf/values.h"
+
+namespace segue::conf {
+namespace {
+
+constexpr std::string_view kDefaultListen = "127.0.0.1:8080";
+constexpr uint32_t kServersMax = 16;
+// One segment of each class with its records is far below this; smaller drives are mistakes.
+constexpr uint64_t kDriveBytesMin = 64 * MiB;
+
+bool is_loopback(const Address& address) {
+  return address.is_unix() || address.ip == "::1" || address.ip.starts_with("127.");
+}
+
+/// Reports the second and later of equal texts.
+class Once {
+ public:
+  explicit Once(Mistakes& mistakes) : mistakes_(mistakes) {}
+  void see(const std::string& text, const std::string& key) {
+    const auto [at, is_new] = seen_.emplace(text, key);
+    if (!is_new) {
+      mistakes_.add(key, fmt::format("\"{}\" is already given by {}", text, at->second));
+    }
+  }
+
+ private:
+  Mistakes& mistakes_;
+  std::map<std::string, std::string> seen_;
+};
+
+/// The host's name as a token: what is not allowed in one becomes '-'.
+std::string node_name_of(const std::string& host_name) {
+  std::string name = host_name.substr(0, host_name.find('.')).substr(0, 64);
+  for (char& c : name) {
+    if (!parse_node_name(std::string{'a', c})) c = '-';
+  }
+  if (parse_node_name(name)) return name;
+  name = "node-" + name.substr(0, 59);
+  return parse_node_name(name).value_or("segue");
+}
+
+std::vector<std::string> origin_names(const Settings& settings) {
+  std::vector<std::string> names;
+  for (const OriginSettings& origin : settings.origins) names.push_back(origin.name);
+  return names;
+}
+
+void complete(Settings& settings, const Machine& machine) {
+  if (settings.node.name.empty()) settings.node.name = node_name_of(machine.host_name);
+  if (settings.listen.empty()) settings.listen.push_back(*parse_address(kDefaultListen));
+  if (settings.sites.empty() && settings.origins.size() == 1) {
+    SiteSettings& site = settings.sites.emplace_back();
+    site.name = "default";
+    site.hosts = {"*"};
+  }
+  for (SiteSettings& site : settings.sites) {
+    if (site.origin.empty() && settings.origins.size() == 1) {
+      site.origin = settings.origins.front().name;
+    }
+  }
+}
+
+void check_node(const Settings& settings, const Machine& machine, Mistakes& mistakes) {
+  if (settings.node.threads > kLoopsMax) {
+    mistakes.add("node.threads", fmt::format("{} is not allowed here; allowed: a whole number from "
+                                             "0 (one per core) to {}",
+                                             settings.node.threads, kLoopsMax));
+  }
+  const Plan plan = make_plan(settings, machine);
+  if (plan.ram_bytes < plan.needed_bytes) {
+    mistakes.add("node.ram",
+                 fmt::format("{} is too little for these settings; needed: at least {} ({}MiB)",
+                             format_size(plan.ram_bytes), format_size(plan.needed_bytes),
+                             plan.needed_bytes / MiB));
+  }
+}
+
+void check_listeners(const Settings& settings, Mistakes& mistakes) {
+  Once addresses(mistakes);
+  const auto see = [&](const Address& address, const std::string& key) {
+    // Port 0 is another port each time.
+    if (address.is_unix() || address.port != 0) addresses.see(address.text, key);
+  };
+  for (const Address& address : settings.listen) see(address, "listen");
+  if (!settings.admin) return;
+  see(*settings.admin, "admin.listen");
+  if (!is_loopback(*settings.admin)) {
+    mistakes.add("admin.listen",
+                 fmt::format("\"{}\" can be reached from elsewhere; allowed: a unix socket or a "
+                             "loopback address",
+                             settings.admin->text));
+  }
+}
+
+void check_drives(const Settings& settings, const Machine& machine, Mistakes& mistakes) {
+  Once paths(mistakes);
+  for (size_t i = 0; i < settings.cache.drives.size(); ++i) {
+    const DriveSettings& drive = settings.cache.drives[i];
+    const std::string key = fmt::format("cache.drive[{}]", i);
+    if (drive.path.empty()) continue;  // reported by the parser
+    std::string path = drive.path;
+    while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+    paths.see(path, key + ".path");
+    const uint64_t bytes = i < machine.drive_bytes.size() ? machine.drive_bytes[i] : 0;
+    if (bytes < kDriveBytesMin) {
+      mistakes.add(drive.size_bytes != 0 ? key + ".size" : "cache.size",
+                   fmt::format("{} is too small for a drive; needed: at least {}",
+                               format_size(bytes), format_size(kDriveBytesMin)));
+    }
+  }
+}
+
+void check_timeouts(const OriginSettings& origin, const std::string& key, Mistakes& mistakes) {
+  const TimeoutSettings& timeout = origin.timeout;
+  const std::pair<const char*, milliseconds> parts[] = {{"connect", timeout.connect},
+                                                        {"first_byte", timeout.first_byte},
+                                                        {"idle", timeout.idle},
+                                                        {"total", timeout.total}};
+  for (const auto& [name, value] : parts) {
+    const std::string part = fmt::format("{}.timeout.{}", key, name);
+    if (value <= milliseconds{0}) {
+      mistakes.add(part, "0 would end every fetch at once; allowed: from 1ms");
+    } else if (std::string_view(name) != "idle" && value > timeout.total) {
+      mistakes.add(part, fmt::format("{} ms is more than total, {} ms; allowed: at most total",
+                                     value.count(), timeout.total.count()));
+    }
+  }
+}
+
+void check_origin(const OriginSettings& origin, Mistakes& mistakes) {
+  const std::string key = "origin." + origin.name;
+  if (!parse_site_name(origin.name)) {
+    mistakes.add(key, fmt::format("\"{}\" is not allowed as a name; allowed: {}", origin.name,
+                                  kSiteName.allowed));
+  }
+  if (origin.servers.empty()) {
+    if (!mistakes.has_under(key + ".servers")) {
+      mistakes.add(key, fmt::format("servers is missing; allowed: {}", kServer.allowed));
+    }
+    return;
+  }
+  const auto is_directory = [](const Server& server) {
+    return server.scheme == Server::Scheme::Directory;
+  };
+  if (std::ranges::any_of(origin.servers, is_directory) && origin.servers.size() > 1) {
+    mistakes.add(key + ".servers", "a dir: server stands alone; allowed: one dir:PATH, or http(s)");
+  }
+  if (origin.servers.size() > kServersMax) {
+    mistakes.add(key + ".servers", fmt::format("{} servers; allowed: at most {}",
+                                               origin.servers.size(), kServersMax));
+  }
+  Once servers(mistakes);
+  for (size_t i = 0; i < origin.servers.size(); ++i) {
+    servers.see(origin.servers[i].text, fmt::format("{}.servers[{}]", key, i));
+  }
+  check_timeouts(origin, key, mistakes);
+}
+
+void check_sites(const Settings& settings, Mistakes& mistakes) {
+  Once names(mistakes);
+  Once hosts(mistakes);
+  const std::vector<std::string> known = origin_names(settings);
+  for (size_t i = 0; i < settings.sites.size(); ++i) {
+    const SiteSettings& site = settings.sites[i];
+    const std::string key = fmt::format("site[{}]", i);
+    if (!site.name.empty()) names.see(site.name, key + ".name");
+    for (size_t j = 0; j < site.hosts.size(); ++j) {
+      hosts.see(site.hosts[j], fmt::format("{}.hosts[{}]", key, j));
+    }
+    if (site.hosts.empty() && !mistakes.has_under(key + ".hosts")) {
+      mistakes.add(key, fmt::format("hosts is missing; allowed: {}", kSiteHost.allowed));
+    }
+    if (std::ranges::find(known, site.origin) != known.end() || known.empty()) continue;
+    if (site.origin.empty()) {
+      mistakes.add(key, fmt::format("origin is missing; allowed: {}", fmt::join(known, ", ")));
+    } else {
+      mistakes.add(key + ".origin",
+                   fmt::format("no origin \"{}\"{}; allowed: {}", site.origin,
+                               did_you_mean(site.origin, known), fmt::join(known, ", ")));
+    }
+  }
+}
+
+}  // namespace
+
+void complete_and_validate(Settings& settings, const Machine& machine, Mistakes& mistakes) {
+  complete(settings, machine);
+  check_node(settings, machine, mistakes);
+  check_listeners(settings, mistakes);
+  check_drives(settings, machine, mistakes);
+  for (const OriginSettings& origin : settings.origins) check_origin(origin, mistakes);
+  if (settings.origins.empty()) {
+    mistakes.add("origin", "no origin; give [origin.NAME] with servers, or --origin URL|dir:PATH");
+  } else if (settings.sites.empty()) {
+    mistakes.add("site", "several origins and no [[site]]; say which hosts go to which origin");
+  }
+  check_sites(settings, mistakes);
+}
+
+}  // namespace segue::conf
