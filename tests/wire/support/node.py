@@ -1,0 +1,128 @@
+"""A real Segue process under test: started with a configuration, stopped by SIGTERM, killed by SIGKILL."""
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+
+from . import client
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+BINARY = pathlib.Path(os.environ.get("SEGUE_BINARY", ROOT / "build/dev/segue"))
+START_SECONDS = 30
+
+
+class StartFailed(Exception):
+    """The process ended before it was ready; `code` and `log` say why."""
+
+    def __init__(self, code, log):
+        super().__init__(f"segue ended with {code}:\n{log}")
+        self.code = code
+        self.log = log
+
+
+class Node:
+    """`config` is the text of a segue.toml without listen and admin, which are added; or give `flags` instead."""
+
+    def __init__(self, config="", flags=(), folder=None, listen=("127.0.0.1:0",), environment=None):
+        self.own_folder = None if folder else tempfile.TemporaryDirectory(prefix="segue-wire-")
+        self.folder = pathlib.Path(folder or self.own_folder.name)
+        self.admin_socket = str(self.folder / "admin.sock")
+        addresses = ", ".join(f'"{address}"' for address in listen)
+        text = f'{config}\n[admin]\nlisten = "unix:{self.admin_socket}"\n[[listen]]\naddr = [{addresses}]\n'
+        self.config_path = self.folder / "segue.toml"
+        self.config_path.write_text(text)
+        self.log_lines = []
+        command = [str(BINARY), "serve", "--config", str(self.config_path), *flags]
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        env={**os.environ, **(environment or {})})
+        self.readers = [threading.Thread(target=self._read_log, args=(stream,), daemon=True) for stream in (self.process.stderr, self.process.stdout)]
+        for reader in self.readers:
+            reader.start()
+        self.addresses = self._wait_until_listening(len(listen))
+        self.address = self.addresses[0]
+
+    def _read_log(self, stream):
+        for line in stream:
+            self.log_lines.append(line.decode("utf-8", "replace").rstrip("\n"))
+
+    @property
+    def log(self):
+        return "\n".join(self.log_lines)
+
+    def _wait_until_listening(self, count):
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            listening = re.findall(r"\blistening address=(\S+)", self.log)
+            if len(set(listening)) >= count and re.search(r"\bready\b", self.log):
+                return [self._parse(address) for address in dict.fromkeys(listening)]
+            if self.process.poll() is not None:
+                for reader in self.readers:
+                    reader.join(5)
+                raise StartFailed(self.process.returncode, self.log)
+            assert time.monotonic() < deadline, f"segue is not ready after {START_SECONDS} s:\n{self.log}"
+            time.sleep(0.01)
+
+    @staticmethod
+    def _parse(address):
+        if address.startswith("unix:"):
+            return address.removeprefix("unix:")
+        host, _, port = address.rpartition(":")
+        return (host.strip("[]"), int(port))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+        if self.own_folder:
+            self.own_folder.cleanup()
+
+    def stop(self, seconds=30):
+        """SIGTERM; returns the exit code, which is 0 after a clean stop."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(seconds)
+        for reader in self.readers:
+            reader.join(5)
+        assert code == 0, f"segue ended with {code}:\n{self.log}"
+        return code
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(30)
+
+    def fetch(self, target, **keywords):
+        return client.fetch(self.address, target, **keywords)
+
+    def connect(self, **keywords):
+        return client.Connection(self.address, **keywords)
+
+    def admin(self, target, method="GET", body=None):
+        with client.Connection(self.admin_socket) as connection:
+            if body is None:
+                connection.request(target, method)
+            else:
+                data = json.dumps(body).encode()
+                connection.send(client.request_bytes(target, method, Content_Length=len(data), Content_Type="application/json") + data)
+            return connection.read_response()
+
+    def metrics(self):
+        """Prometheus text as {"name{label=...}": value}."""
+        lines = self.admin("/metrics").body.decode().splitlines()
+        return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))}
+
+    def metric(self, name):
+        """The sum over all label sets of one metric."""
+        values = [value for key, value in self.metrics().items() if key.split("{")[0] == name]
+        assert values, f"no metric {name}"
+        return sum(values)
+
+
+def run_segue(*arguments, check=False, **keywords):
+    """One `segue` command that ends by itself."""
+    return subprocess.run([str(BINARY), *arguments], capture_output=True, text=True, timeout=60, check=check, **keywords)
