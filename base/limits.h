@@ -33,7 +33,16 @@ inline constexpr std::chrono::seconds kHeaderReadTimeout{10};
 inline constexpr std::chrono::seconds kKeepAliveTimeout{75};
 inline constexpr std::chrono::seconds kClientStallTimeout{
     60};  // a client that takes no byte for this long is cut
+inline constexpr std::chrono::milliseconds kHalfCloseGrace{
+    500};  // a client that closed its side and is owed nothing yet is given up after this
+inline constexpr std::chrono::seconds kLingerTimeout{
+    2};  // after the last response: for the client to read it before the socket goes
+inline constexpr uint32_t kLingerBytesMax = 256 * KiB;  // discarded meanwhile; more: closed at once
+inline constexpr uint32_t kRequestsPerTurnMax = 16;     // pipelined requests of one connection
 inline constexpr uint32_t kConnectionsPerLoopMax = 32 * 1024;
+inline constexpr uint32_t kAcceptsPerTurnMax = 64;
+inline constexpr std::chrono::milliseconds kAcceptPause{
+    100};  // where even the spare descriptor does not help
 
 inline constexpr uint32_t kPassesPerLoopMax = 512;  // responses streamed through unstored
 inline constexpr uint32_t kPassBufferBytes = 32 * KiB;

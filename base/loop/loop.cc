@@ -9,7 +9,8 @@ constexpr uint32_t kHeapArity = 4;
 constexpr size_t kTimersReserved = 1024;
 }  // namespace
 
-Loop::Loop(uint32_t index, const Clock& clock) : index_(index), clock_(clock) {
+Loop::Loop(uint32_t index, const Clock& clock, uint64_t frame_bytes_max)
+    : index_(index), clock_(clock), frames_(frame_bytes_max) {
   timers_.reserve(kTimersReserved);
   read_clock();
 }

@@ -75,7 +75,7 @@ class Timer {
 class Loop {
  public:
   /// `index` numbers the loops of one node from 0; `clock` outlives the loop.
-  Loop(uint32_t index, const Clock& clock);
+  Loop(uint32_t index, const Clock& clock, uint64_t frame_bytes_max = kFramePoolBytesMax);
   virtual ~Loop();
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
