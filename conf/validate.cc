@@ -42,6 +42,7 @@ std::string node_name_of(const std::string& host_name) {
   for (char& c : name) {
     if (!parse_node_name(std::string{'a', c})) c = '-';
   }
+  if (name.empty()) return "segue";
   if (parse_node_name(name)) return name;
   name = "node-" + name.substr(0, 59);
   return parse_node_name(name).value_or("segue");

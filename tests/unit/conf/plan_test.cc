@@ -1,0 +1,97 @@
+// The memory plan: its parts add up, its needed figure is the border, drives are counted.
+#include "conf/plan.h"
+
+#include <gtest/gtest.h>
+
+#include "base/limits.h"
+
+namespace segue::conf {
+namespace {
+
+Settings settings_with(uint64_t ram_bytes, size_t drives = 0) {
+  Settings settings;
+  settings.node.ram_bytes = ram_bytes;
+  settings.node.threads = 2;
+  for (size_t i = 0; i < drives; ++i) {
+    settings.cache.drives.emplace_back().path = "/drive" + std::to_string(i);
+  }
+  return settings;
+}
+
+uint64_t sum(const Plan& plan) {
+  return plan.process_bytes + plan.loops_bytes + plan.connections_bytes + plan.index_bytes +
+         plan.representations_bytes + plan.buffers_bytes;
+}
+
+TEST(Plan, PartsAddUpToTheBudget) {
+  for (const uint64_t ram_bytes : {256 * MiB, GiB, 24 * GiB, 512 * GiB}) {
+    const Plan plan = make_plan(settings_with(ram_bytes, 1), {1, {10 * GiB}, ""});
+    EXPECT_EQ(sum(plan), ram_bytes);
+    EXPECT_GT(plan.buffers_bytes, ram_bytes / 4);
+  }
+}
+
+TEST(Plan, TheNeededFigureLeavesAWorkingRamTierAndALittleLessDoesNot) {
+  const Machine machine{1, {100 * GiB}, ""};
+  const uint64_t needed = make_plan(settings_with(GiB, 1), machine).needed_bytes;
+  const Plan enough = make_plan(settings_with(needed, 1), machine);
+  EXPECT_EQ(enough.needed_bytes, needed);
+  EXPECT_GE(enough.buffers_bytes, 8 * uint64_t{kFillRunBytesMax});
+  const Plan less = make_plan(settings_with(needed - 4 * MiB, 1), machine);
+  EXPECT_LT(less.buffers_bytes, 8 * uint64_t{kFillRunBytesMax});
+}
+
+TEST(Plan, ADriveNeedsAtMost48BytesOfIndexPerSlotBesideRepresentations) {
+  const Plan plan = make_plan(settings_with(GiB, 1), {1, {TiB}, ""});
+  ASSERT_EQ(plan.drives.size(), 1U);
+  const DrivePlan& drive = plan.drives[0];
+  EXPECT_EQ(plan.index_bytes, drive.slots() * 48 + drive.records * 96);
+  EXPECT_GT(drive.slots_256k, drive.slots_64k);
+}
+
+TEST(Plan, ADrivesSlotsRecordsAndTableFitItsSize) {
+  for (const uint64_t bytes : {64 * MiB, 10 * GiB, 4 * TiB}) {
+    const DrivePlan drive = make_plan(settings_with(GiB, 1), {1, {bytes}, ""}).drives.at(0);
+    const uint64_t used = drive.slots_64k * 68 * KiB + drive.slots_128k * 132 * KiB +
+                          drive.slots_256k * 260 * KiB + drive.records * kRecordBytes +
+                          drive.slots() * 68;
+    EXPECT_LE(used, bytes);
+    EXPECT_GE(used, bytes * 97 / 100);
+  }
+}
+
+TEST(Plan, ThreadsAreTheCoresUnlessSetAndNeverMoreThanTheLimit) {
+  Settings settings;
+  EXPECT_EQ(make_plan(settings, {6, {}, ""}).threads, 6U);
+  EXPECT_EQ(make_plan(settings, {kLoopsMax + 1, {}, ""}).threads, kLoopsMax);
+  settings.node.threads = 3;
+  EXPECT_EQ(make_plan(settings, {6, {}, ""}).threads, 3U);
+}
+
+TEST(Plan, ABudgetBelowTheFixedPartsLeavesNoRamTierRatherThanWrappingAround) {
+  const Plan plan = make_plan(settings_with(MiB), {1, {}, ""});
+  EXPECT_EQ(plan.buffers_bytes, 0U);
+  EXPECT_EQ(plan.connections, 0U);
+  EXPECT_GT(plan.needed_bytes, plan.ram_bytes);
+}
+
+TEST(Plan, ThePrintedPlanNamesEveryPartAndDrive) {
+  const std::string text = print_plan(make_plan(settings_with(GiB, 2), {1, {GiB, 2 * GiB}, ""}));
+  for (const char* part : {"RAM tier", "connections", "drive index", "loops", "process",
+                           "/drive0: 1.0 GiB", "/drive1: 2.0 GiB", "memory: 1.0 GiB in all"}) {
+    EXPECT_TRUE(text.contains(part)) << part << "\n" << text;
+  }
+  EXPECT_TRUE(print_plan(make_plan(settings_with(GiB), {1, {}, ""})).contains("drives: none"));
+}
+
+TEST(Machine, AFileDriveHasItsOwnSizeElseThatOfTheCache) {
+  Settings settings = settings_with(GiB, 2);
+  settings.cache.size_bytes = 3 * GiB;
+  settings.cache.drives[1].size_bytes = 5 * GiB;
+  const Machine machine = look_at_machine(settings);
+  EXPECT_EQ(machine.drive_bytes, (std::vector<uint64_t>{3 * GiB, 5 * GiB}));
+  EXPECT_GE(machine.cores, 1U);
+}
+
+}  // namespace
+}  // namespace segue::conf

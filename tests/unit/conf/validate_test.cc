@@ -1,0 +1,163 @@
+// What takes more than one value to see: each contradiction is found, and what may be left out is
+// filled in.
+#include "conf/validate.h"
+
+#include <gtest/gtest.h>
+
+#include "base/limits.h"
+#include "conf/load.h"
+
+namespace segue::conf {
+namespace {
+
+Machine small_machine(const Settings& settings) {
+  std::vector<uint64_t> bytes;
+  for (const DriveSettings& drive : settings.cache.drives) {
+    bytes.push_back(drive.size_bytes != 0 ? drive.size_bytes : settings.cache.size_bytes);
+  }
+  return {2, bytes, "fra1-03.example.com"};
+}
+
+Loaded loaded(std::string_view text, const Flags& flags = {}) {
+  return load_text(text, "segue.toml", flags, small_machine);
+}
+
+std::string only_mistake(std::string_view text, const Flags& flags = {}) {
+  const Loaded result = loaded(text, flags);
+  EXPECT_EQ(result.mistakes.size(), 1U) << text;
+  return result.mistakes.empty() ? "" : result.mistakes.front().line();
+}
+
+constexpr std::string_view kOrigin = "[origin.store]\nservers = 'dir:/srv/music'\n";
+std::string with_origin(std::string_view rest) { return std::string(kOrigin) + std::string(rest); }
+
+TEST(Validate, OneOriginAloneGetsADefaultSiteForAllHosts) {
+  const Loaded result = loaded(kOrigin);
+  ASSERT_TRUE(result.is_right());
+  ASSERT_EQ(result.settings.sites.size(), 1U);
+  EXPECT_EQ(result.settings.sites[0].name, "default");
+  EXPECT_EQ(result.settings.sites[0].hosts, std::vector<std::string>{"*"});
+  EXPECT_EQ(result.settings.sites[0].origin, "store");
+}
+
+TEST(Validate, TheNodeIsNamedAfterItsHostAndListensOnLoopback) {
+  const Loaded result = loaded(kOrigin);
+  EXPECT_EQ(result.settings.node.name, "fra1-03");
+  ASSERT_EQ(result.settings.listen.size(), 1U);
+  EXPECT_EQ(result.settings.listen[0].text, "127.0.0.1:8080");
+}
+
+TEST(Validate, AHostNameThatIsNoTokenStillGivesAName) {
+  const auto digits = [](const Settings&) { return Machine{1, {}, "3com"}; };
+  EXPECT_EQ(load_text(kOrigin, "f", {}, digits).settings.node.name, "node-3com");
+  const auto none = [](const Settings&) { return Machine{1, {}, ""}; };
+  EXPECT_EQ(load_text(kOrigin, "f", {}, none).settings.node.name, "segue");
+}
+
+TEST(Validate, WithoutAnyOriginItSaysHowToGiveOne) {
+  EXPECT_EQ(only_mistake(""),
+            "segue.toml: origin: no origin; give [origin.NAME] with servers, or --origin "
+            "URL|dir:PATH");
+}
+
+TEST(Validate, ASiteOfAnUnknownOriginIsToldTheNearest) {
+  EXPECT_EQ(only_mistake(with_origin("[[site]]\nname='a'\nhosts='*'\norigin='stor'\n")),
+            "segue.toml:6: site[0].origin: no origin \"stor\" (did you mean \"store\"?); allowed: "
+            "store");
+}
+
+TEST(Validate, SeveralOriginsNeedSitesThatNameThem) {
+  const std::string two = with_origin("[origin.other]\nservers='http://o.example'\n");
+  EXPECT_TRUE(only_mistake(two).contains("several origins and no [[site]]"));
+  EXPECT_TRUE(only_mistake(two + "[[site]]\nname='a'\nhosts='*'\n")
+                  .contains("origin is missing; allowed: other, store"));
+}
+
+TEST(Validate, AHostBelongsToOneSiteWhateverItsCase) {
+  EXPECT_EQ(only_mistake(with_origin("[[site]]\nname='a'\nhosts='x.example'\n"
+                                     "[[site]]\nname='b'\nhosts=['y.example','X.example']\n")),
+            "segue.toml:8: site[1].hosts[1]: \"x.example\" is already given by site[0].hosts[0]");
+}
+
+TEST(Validate, ASiteNameIsGivenOnce) {
+  EXPECT_TRUE(only_mistake(with_origin("[[site]]\nname='a'\nhosts='x.example'\n"
+                                       "[[site]]\nname='a'\nhosts='y.example'\n"))
+                  .contains("site[1].name: \"a\" is already given by site[0].name"));
+}
+
+TEST(Validate, TwoDrivesNeverShareAPath) {
+  EXPECT_TRUE(only_mistake(with_origin("[[cache.drive]]\npath='/c'\n[[cache.drive]]\npath='/c/'\n"))
+                  .contains("segue.toml:6: cache.drive[1].path: \"/c\" is already given"));
+}
+
+TEST(Validate, ADriveTooSmallToHoldAnythingIsToldTheLeast) {
+  EXPECT_TRUE(only_mistake(with_origin("[[cache.drive]]\npath='/c'\nsize='63MiB'\n"))
+                  .contains("cache.drive[0].size: 63.0 MiB is too small for a drive; needed: at "
+                            "least 64.0 MiB"));
+  EXPECT_TRUE(loaded(with_origin("[[cache.drive]]\npath='/c'\nsize='64MiB'\n")).is_right());
+}
+
+TEST(Validate, ABudgetTooSmallIsRefusedWithTheNeededFigureAndThatFigureWorks) {
+  const std::string text = with_origin("[[cache.drive]]\npath='/c'\nsize='100GiB'\n[node]\nram=");
+  const Loaded result = loaded(text + "'64MiB'\n");
+  ASSERT_EQ(result.mistakes.size(), 1U);
+  const std::string line = result.mistakes[0].line();
+  EXPECT_TRUE(line.starts_with("segue.toml:7: node.ram: 64.0 MiB is too little")) << line;
+  const std::string needed = std::to_string(result.plan.needed_bytes / MiB) + "MiB";
+  EXPECT_TRUE(line.contains("(" + needed + ")")) << line;
+  EXPECT_TRUE(loaded(text + "'" + needed + "'\n").is_right());
+}
+
+TEST(Validate, ThreadsAreBoundedByTheLoops) {
+  EXPECT_TRUE(loaded(with_origin("[node]\nram='4GiB'\nthreads=" + std::to_string(kLoopsMax) + "\n"))
+                  .is_right());
+  EXPECT_TRUE(only_mistake(with_origin("[node]\nram='4GiB'\nthreads=" +
+                                       std::to_string(kLoopsMax + 1) + "\n"))
+                  .contains("node.threads: 65 is not allowed here"));
+}
+
+TEST(Validate, TheAdminListenerStaysOnThisMachine) {
+  EXPECT_TRUE(loaded(with_origin("[admin]\nlisten='127.0.0.2:9180'\n")).is_right());
+  EXPECT_TRUE(loaded(with_origin("[admin]\nlisten='[::1]:9180'\n")).is_right());
+  EXPECT_TRUE(loaded(with_origin("[admin]\nlisten='unix:/run/s'\n")).is_right());
+  EXPECT_TRUE(only_mistake(with_origin("[admin]\nlisten='0.0.0.0:9180'\n"))
+                  .contains("segue.toml:4: admin.listen: \"0.0.0.0:9180\" can be reached"));
+}
+
+TEST(Validate, AnAddressIsListenedToOnceButPortZeroAsOftenAsWanted) {
+  EXPECT_TRUE(only_mistake(with_origin("[[listen]]\naddr=['127.0.0.1:80','127.0.0.1:80']\n"))
+                  .contains("\"127.0.0.1:80\" is already given by listen"));
+  EXPECT_TRUE(only_mistake(with_origin("[[listen]]\naddr='127.0.0.1:80'\n"
+                                       "[admin]\nlisten='127.0.0.1:80'\n"))
+                  .contains("admin.listen"));
+  EXPECT_TRUE(loaded(with_origin("[[listen]]\naddr=['127.0.0.1:0','127.0.0.1:0']\n")).is_right());
+}
+
+TEST(Validate, AFolderStandsAloneInItsOrigin) {
+  EXPECT_TRUE(only_mistake("[origin.a]\nservers=['dir:/x','http://a.example']\n")
+                  .contains("origin.a.servers: a dir: server stands alone"));
+}
+
+TEST(Validate, AnOriginHasServersEachOnce) {
+  EXPECT_TRUE(only_mistake("[origin.a]\nretries=1\n").contains("segue.toml:1: origin.a: servers"));
+  EXPECT_TRUE(only_mistake("[origin.a]\nservers=['http://a.example','http://a.example']\n")
+                  .contains("origin.a.servers[1]: \"http://a.example\" is already given"));
+  EXPECT_EQ(loaded("[origin.a]\nservers='nothing'\n").mistakes.size(), 1U);
+}
+
+TEST(Validate, TimeoutsAreNotZeroAndNotMoreThanTheTotal) {
+  EXPECT_TRUE(only_mistake(with_origin("timeout = { idle = '0' }\n"))
+                  .contains("origin.store.timeout.idle: 0 would end every fetch"));
+  EXPECT_TRUE(
+      only_mistake(with_origin("timeout = { first_byte = '7s' }\n"))
+          .contains("origin.store.timeout.first_byte: 7000 ms is more than total, 6000 ms"));
+  EXPECT_TRUE(loaded(with_origin("timeout = { first_byte = '6s', idle = '9s' }\n")).is_right());
+}
+
+TEST(Validate, AnOriginsNameIsAWord) {
+  EXPECT_TRUE(only_mistake("[origin.'a b']\nservers='dir:/x'\n")
+                  .contains("\"a b\" is not allowed as a name"));
+}
+
+}  // namespace
+}  // namespace segue::conf
