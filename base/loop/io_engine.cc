@@ -1,5 +1,7 @@
 #include "base/loop/io_engine.h"
 
+#include <new>
+
 #include "base/sanitizer.h"
 
 namespace segue {
@@ -21,8 +23,12 @@ IoSlab::~IoSlab() { SEGUE_ASSERT(taken_ == 0); }  // every operation was awaited
 
 IoOp* IoSlab::take() noexcept {
   if (taken_ == ops_max_) return nullptr;
+  if constexpr (kSanitized) {
+    auto* op = new (std::nothrow) IoOp;
+    if (op != nullptr) ++taken_;
+    return op;
+  }
   ++taken_;
-  if constexpr (kSanitized) return new IoOp;
   IoOp* op = std::exchange(free_, free_->next);
   op->first_piece = 0;
   op->piece_count = 0;

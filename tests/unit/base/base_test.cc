@@ -120,6 +120,7 @@ TEST(References, ManyThreadsMayCopyAndDropOne) {
   {
     const Ref<Counted> shared = make_ref<Counted>(alive);
     std::vector<std::thread> threads;
+    threads.reserve(4);
     for (int i = 0; i < 4; ++i) {
       threads.emplace_back([shared] {
         for (int k = 0; k < 10'000; ++k) {

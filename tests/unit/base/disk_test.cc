@@ -2,15 +2,23 @@
 // Method: one suite, run with either backend, on a temporary file and folder.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <thread>
 
 #include "base/limits.h"
 #include "base/loop/event_loop.h"
@@ -316,6 +324,44 @@ INSTANTIATE_TEST_SUITE_P(Backends, BackendTest,
                          [](const auto& info) {
                            return info.param == IoBackend::Uring ? "Uring" : "Threads";
                          });
+
+TEST_P(BackendTest, ALoopMayRunOnAnotherThreadThanMadeIt) {
+  const Pages written(2);
+  Random(4).fill(written.all());
+  std::thread runner([&] { EXPECT_TRUE(write(0, written.all()).has_value()); });
+  runner.join();
+  const Pages got(2);
+  EXPECT_TRUE(read(0, got.all()).has_value());
+  EXPECT_TRUE(std::ranges::equal(got.all(), written.all()));
+}
+
+// Runs in a child process: a filter cannot be taken off again.
+[[noreturn]] void create_without_io_uring() {
+  std::array<sock_filter, 4> program{
+      {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)}};
+  const sock_fprog filter{static_cast<unsigned short>(program.size()), program.data()};
+  SEGUE_ASSERT(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+  SEGUE_ASSERT(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0);
+  const SystemClock clock;
+  {
+    const auto automatic = EventLoop::create(0, clock, {.io = IoBackend::Auto});
+    SEGUE_ASSERT(automatic.has_value());
+    SEGUE_ASSERT((*automatic)->io_backend() == IoBackend::Threads);
+  }
+  const auto asked = EventLoop::create(0, clock, {.io = IoBackend::Uring});
+  SEGUE_ASSERT(!asked.has_value());
+  SEGUE_ASSERT(asked.error().side == Side::Self);
+  SEGUE_ASSERT(asked.error().os_errno == EPERM);
+  std::fputs("fell back\n", stderr);
+  std::_Exit(0);
+}
+
+TEST(EventLoopBackend, ARefusedRingMeansThreadsUnlessTheRingWasAskedFor) {
+  EXPECT_EXIT(create_without_io_uring(), ::testing::ExitedWithCode(0), "fell back");
+}
 
 TEST(EventLoopBackend, AutoTakesTheRingWhereTheKernelGivesOne) {
   const SystemClock clock;

@@ -329,6 +329,7 @@ std::vector<std::byte> run_by_seed(uint64_t seed) {
   FaultDisk second(world.loop(1), platter);
   TaskGroup groups[2]{{world.loop(0), 64}, {world.loop(1), 64}};
   std::vector<std::vector<std::byte>> buffers;
+  buffers.reserve(64);
   for (uint8_t i = 0; i < 64; ++i) buffers.push_back(pages_of(i, 4));
   std::vector<std::optional<Result<Done>>> results(64);
   for (size_t i = 0; i < 64; ++i) {

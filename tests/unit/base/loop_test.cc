@@ -179,6 +179,7 @@ TEST_F(LoopTest, TimersAgreeWithASortedModel) {
     Random random(seed);
     ran.clear();
     std::vector<std::unique_ptr<LoggedTimer>> timers;
+    timers.reserve(kTimers);
     for (int i = 0; i < kTimers; ++i) timers.push_back(std::make_unique<LoggedTimer>(ran, i));
     std::set<std::pair<MonoTime, int>> model;
     const auto forget = [&](int number) {
@@ -291,6 +292,7 @@ TEST(Posts, OfManyThreadsAllArriveEachSendersInOrder) {
     }
   }
   std::vector<std::thread> senders;
+  senders.reserve(messages.size());
   for (auto& own : messages) {
     senders.emplace_back([&loop, &own] {
       for (auto& message : own) loop.post(*message);
