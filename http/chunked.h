@@ -55,14 +55,12 @@ class ChunkedDecoder {
     TooLong,
   };
   State take(char c) noexcept;
-  State take_size(char c, bool first) noexcept;
-  State take_extension(char c) noexcept;
+  State take_size(char c) noexcept;
   State take_trailer(char c) noexcept;
 
   const uint64_t body_bytes_max_;
   State state_ = State::SizeFirst;
-  bool quoted_ = false;  // inside a quoted extension value
-  bool escaped_ = false;
+  uint32_t size_digits_ = 0;
   uint64_t chunk_left_ = 0;
   uint64_t body_bytes_ = 0;
   uint32_t extension_bytes_ = 0;

@@ -125,14 +125,25 @@ class RequestParser {
 
  private:
   enum class Step : uint8_t { RequestLine, Fields, Done, Failed };
+  /// What was met on the way and is judged at the end of the head.
+  struct Seen {
+    bool empty_line = false;
+    bool https_target = false;
+    bool connection_close = false;
+    bool connection_keep_alive = false;
+    bool content_length = false;
+    bool transfer_encoding = false;
+    bool chunked = false;
+    bool other_coding = false;
+  };
 
   Status fail(RequestError error) noexcept;
   void rebase(const char* base) noexcept;
   [[nodiscard]] RequestError check_unfinished_line(size_t line_bytes) const noexcept;
   RequestError take_line(std::string_view line) noexcept;
   RequestError take_request_line(std::string_view line) noexcept;
+  RequestError take_version(std::string_view version) noexcept;
   RequestError take_target(std::string_view target) noexcept;
-  RequestError take_absolute_target(std::string_view after_scheme) noexcept;
   RequestError take_field_line(std::string_view line) noexcept;
   RequestError take_known_field(const Field& field) noexcept;
   RequestError take_transfer_encoding(std::string_view value) noexcept;
@@ -143,22 +154,14 @@ class RequestParser {
   Request request_;
   Step step_ = Step::RequestLine;
   RequestError error_ = RequestError::None;
-  bool skipped_empty_line_ = false;
-  bool target_is_https_ = false;
-  bool connection_close_ = false;
-  bool connection_keep_alive_ = false;
-  bool has_content_length_ = false;
-  uint8_t host_fields_ = 0;
-  uint8_t chunked_codings_ = 0;  // 0, 1, 2 = more than one
-  bool chunked_is_last_ = false;
-  bool other_coding_ = false;
-  bool has_transfer_encoding_ = false;
-  uint32_t fields_ = 0;
+  Seen seen_;
+  uint32_t fields_ = 0;      // used entries of table_
   size_t line_start_ = 0;    // first byte of the line not yet parsed
   size_t scanned_ = 0;       // bytes already searched for the end of that line
   size_t fields_start_ = 0;  // first byte of the first field line
   const char* base_ = nullptr;
-  std::string_view host_value_;
+  std::string_view host_value_;        // null until a Host field was seen
+  std::string_view target_authority_;  // null unless the target has one
   std::array<Field, kHeaderFieldsMax> table_;
 };
 

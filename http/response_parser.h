@@ -10,16 +10,10 @@
 
 #include "base/limits.h"
 #include "base/result.h"
+#include "http/field_line.h"
 #include "http/header_fields.h"
 
 namespace segue::http {
-
-/// What can be wrong with one field line.
-enum class FieldLineError : uint8_t { None, ObsFold, SpaceBeforeColon, MalformedField, BadValue };
-
-/// Splits one line, without its CRLF, into name and trimmed value (RFC 9112 §5). Shared by the
-/// request parser.
-[[nodiscard]] FieldLineError split_field_line(std::string_view line, Field& field) noexcept;
 
 /// One field line as libcurl delivers it, with or without CRLF (a bare LF is refused). Nothing
 /// where it is malformed or folded.

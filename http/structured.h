@@ -42,8 +42,6 @@ class Dictionary {
 
  private:
   friend class StructuredParser;
-  friend Result<Dictionary> parse_dictionary(std::string_view) noexcept;
-  friend Result<Dictionary> parse_dictionary(FieldsView, std::string_view) noexcept;
   std::array<DictionaryMember, kDictionaryMembersMax> members_{};
   size_t count_ = 0;
 };
