@@ -1,0 +1,97 @@
+// tests/sim/sim_client.h - a listener of the simulation: sends one request through the real parser
+// and delivery, takes bytes at the pace its seed gives it, may stop reading, may leave.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "edge/delivery/delivery.h"
+#include "edge/delivery/exchange.h"
+#include "edge/delivery/stream.h"
+#include "http/request_parser.h"
+#include "tests/support/random.h"
+#include "tests/support/sim_loop.h"
+
+namespace segue::testing {
+
+struct ClientBehaviour {
+  std::string target = "/t/1";
+  std::string method = "GET";
+  std::string range;                            // value of Range; empty: none
+  uint32_t window_bytes = 1 << 20;              // taken at once
+  std::chrono::microseconds refill_every{200};  // then again after so long
+  uint64_t leaves_after_bytes = UINT64_MAX;     // RST once so many body bytes came
+  uint64_t stops_after_bytes = UINT64_MAX;      // reads no more from here on, but stays
+};
+
+/// What came back, in the words of the protocol.
+struct ClientResult {
+  bool finished = false;
+  edge::Stream::End end = edge::Stream::End::Gone;
+  int status = 0;
+  bool has_head = false;
+  std::string etag;
+  std::string content_range;
+  std::optional<uint64_t> content_length;
+  uint64_t body_bytes = 0;
+};
+
+/// Told of every body byte as it arrives, so that wrong bytes are found when they are sent.
+class BodyCheck {
+ public:
+  virtual ~BodyCheck() = default;
+  /// `offset` counts body bytes from 0.
+  virtual void check(const ClientResult& so_far, uint64_t offset,
+                     std::span<const std::byte> bytes) = 0;
+};
+
+/// Lives on one loop. Create and start it inside a turn of that loop.
+class SimClient final : public edge::Stream {
+ public:
+  SimClient(SimLoop& loop, edge::Delivery& delivery, ClientBehaviour behaviour, BodyCheck& check);
+  ~SimClient() override;
+
+  void start();
+  /// Leaves at once (RST), wherever it is.
+  void leave();
+  [[nodiscard]] const ClientResult& result() const noexcept { return result_; }
+  [[nodiscard]] const ClientBehaviour& behaviour() const noexcept { return behaviour_; }
+  /// Requested at virtual time; for "a request begun after a purge was acknowledged".
+  [[nodiscard]] MonoTime started() const noexcept { return started_; }
+  [[nodiscard]] bool finished() const noexcept { return result_.finished; }
+
+  // Stream
+  [[nodiscard]] Result<size_t> try_send(const edge::ResponseHead* head,
+                                        std::span<const iovec> body) override;
+  void want_writable() noexcept override;
+  [[nodiscard]] bool flushed() const noexcept override { return true; }
+  [[nodiscard]] const bool& gone() const noexcept override { return gone_; }
+  void finished(edge::Stream::End end) noexcept override;
+
+ private:
+  struct RefillTimer : Timer {
+    using Timer::Timer;
+    SimClient* client = nullptr;
+  };
+  static void refill(Timer& timer);
+  void take_head(const edge::ResponseHead& head);
+
+  SimLoop& loop_;
+  edge::Delivery& delivery_;
+  const ClientBehaviour behaviour_;
+  BodyCheck& check_;
+  std::string request_text_;
+  http::RequestParser parser_;
+  edge::Client identity_;
+  std::optional<edge::Exchange> exchange_;
+  RefillTimer refill_timer_;
+  uint64_t window_left_ = 0;
+  bool wants_writable_ = false;
+  bool gone_ = false;
+  MonoTime started_{};
+  ClientResult result_;
+};
+
+}  // namespace segue::testing
