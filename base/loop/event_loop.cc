@@ -95,14 +95,14 @@ void EventLoop::Impl::arm_timer_fd(MonoTime now, MonoTime deadline) noexcept {
   SEGUE_ASSERT(status == 0);
 }
 
-EventLoop::EventLoop(uint32_t index, const Clock& clock)
-    : Loop(index, clock), impl_(std::make_unique<Impl>()) {}
+EventLoop::EventLoop(uint32_t index, const Clock& clock, uint64_t frame_bytes_max)
+    : Loop(index, clock, frame_bytes_max), impl_(std::make_unique<Impl>()) {}
 
 EventLoop::~EventLoop() = default;
 
 Result<std::unique_ptr<EventLoop>> EventLoop::create(uint32_t index, const Clock& clock,
                                                      Options options) {
-  std::unique_ptr<EventLoop> loop(new EventLoop(index, clock));
+  std::unique_ptr<EventLoop> loop(new EventLoop(index, clock, options.frame_bytes_max));
   if (auto ready = loop->impl_->set_up(*loop, options); !ready) return fail(ready.error());
   return loop;
 }

@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 
+#include "base/limits.h"
 #include "base/loop/disk.h"
 #include "base/loop/loop.h"
 #include "base/result.h"
@@ -32,16 +33,18 @@ class EventLoop;
 /// descriptor: end the watch before closing it.
 class SocketWatch {
  public:
-  /// `node` outlives the watch. `loop` is the current loop.
+  /// `node` outlives the watch; it may still be queued when the watch ends (Loop::cancel_ready()).
   SocketWatch(EventLoop& loop, int fd, ReadyNode& node);
   ~SocketWatch();
   SocketWatch(const SocketWatch&) = delete;
   SocketWatch& operator=(const SocketWatch&) = delete;
 
   /// Replaces the interest. Closed reports the peer's half-close or reset (EPOLLRDHUP) while
-  /// nothing is being read, so that the resources of an aborted client are freed at once.
-  /// Level-triggered: drop the interest once it has been reported. A change of interest costs one
-  /// epoll_ctl; asking for what is wanted already costs nothing.
+  /// nothing is being read, so that the resources of an aborted client are freed at once. Asked for
+  /// alone it is reported once, whatever bytes lie unread; beside Read or Write it is
+  /// level-triggered: drop the interest once it has been reported. A reset ends a wait for Read or
+  /// Write too: the call that follows fails. All changes of one turn cost one epoll_ctl; asking for
+  /// what is wanted already costs nothing.
   void want(Readiness interest) noexcept;
   [[nodiscard]] Readiness wanted() const noexcept { return wanted_; }
   /// What happened since the last take().
@@ -66,6 +69,7 @@ class EventLoop final : public Loop {
   struct Options {
     IoBackend io = IoBackend::Auto;
     uint32_t io_threads = 4;  // of the thread-pool backend, shared by the loop's drives
+    uint64_t frame_bytes_max = kFramePoolBytesMax;
   };
   /// Errors: {Self, IoError} if libevent or the eventfd cannot be set up, or if `io` is Uring and
   /// the kernel refuses a ring. With Auto a refused ring means threads; io_backend() says which it
@@ -97,7 +101,8 @@ class EventLoop final : public Loop {
   [[nodiscard]] Task<Result<size_t>> read_file(int fd, uint64_t offset, std::span<std::byte> into);
   /// openat2(2) with RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS below `dir_fd`, read-only, without
   /// blocking the loop. Returns the descriptor (the caller closes it). Errors: {Origin, NotFound |
-  /// Refused | IoError}.
+  /// Refused | IoError}, {Self, Overloaded} when kFileOpsInFlightMax are in flight or descriptors
+  /// are spent. A FIFO does not block it: ask stat_file() whether the file is regular.
   [[nodiscard]] Task<Result<int>> open_beneath(int dir_fd, std::string path);
   /// fstat(2) of `fd`: size and mtime, without blocking the loop.
   struct FileFacts {
@@ -118,7 +123,7 @@ class EventLoop final : public Loop {
  private:
   friend class SocketWatch;
   struct Impl;
-  EventLoop(uint32_t index, const Clock& clock);
+  EventLoop(uint32_t index, const Clock& clock, uint64_t frame_bytes_max);
   void turn();
   void run_ready() noexcept;
   void sleep() noexcept;

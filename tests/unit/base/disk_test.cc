@@ -250,6 +250,38 @@ TEST_P(BackendTest, AFileIsReadFromAnyOffsetUpToItsEnd) {
   EXPECT_EQ(closed.error().side, Side::Origin);
 }
 
+Task<void> read_start(EventLoop& loop, int fd, std::span<std::byte> into, uint32_t& done,
+                      uint32_t& refused) {
+  const auto bytes = co_await loop.read_file(fd, 0, into);
+  if (bytes) {
+    ++done;
+  } else {
+    EXPECT_EQ(bytes.error().kind, Kind::Overloaded);
+    ++refused;
+  }
+}
+
+Task<void> read_many(EventLoop& loop, int fd, std::span<std::byte> into, uint32_t& done,
+                     uint32_t& refused) {
+  TaskGroup group(loop, kFileOpsInFlightMax + 1);
+  for (uint32_t i = 0; i <= kFileOpsInFlightMax; ++i) {
+    EXPECT_TRUE(group.try_spawn(read_start(loop, fd, into.subspan(i * 10, 10), done, refused)));
+  }
+  co_await group.drain();
+}
+
+TEST_P(BackendTest, AsManyFileReadsAsTheLimitRunAtOnceAndNoMore) {
+  std::ofstream(folder_ / "track") << "0123456789";
+  const int fd = open((folder_ / "track").c_str(), O_RDONLY | O_CLOEXEC);
+  std::vector<std::byte> into(10 * (kFileOpsInFlightMax + 1));
+  uint32_t done = 0;
+  uint32_t refused = 0;
+  run_on(*loop_, [&] { return read_many(*loop_, fd, into, done, refused); });
+  EXPECT_EQ(done, kFileOpsInFlightMax);
+  EXPECT_EQ(refused, 1U);
+  close(fd);
+}
+
 TEST_P(BackendTest, AFileBelowTheFolderIsOpenedReadAndItsFactsKnown) {
   std::filesystem::create_directory(folder_ / "album");
   std::ofstream(folder_ / "album/track") << "music";
