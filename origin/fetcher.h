@@ -21,6 +21,8 @@
 
 namespace segue::origin {
 
+struct OriginCounters;
+
 /// What is asked of the origin. GET always: HEAD and conditionals of clients are evaluated here
 /// from a GET of the slice in question.
 struct FetchRequest {
@@ -84,6 +86,9 @@ class Fetcher {
   /// How validators of this origin's servers compare (setting `validator`): see Generation.
   enum class ValidatorRule : uint8_t { Etag, LastModified, Length };
   [[nodiscard]] virtual ValidatorRule validator_rule() const noexcept = 0;
+  /// What this fetcher did (origin/counters.h), for metrics; lives as long as it. Null: not
+  /// counted.
+  [[nodiscard]] virtual const OriginCounters* counters() const noexcept { return nullptr; }
 };
 
 }  // namespace segue::origin
