@@ -27,12 +27,13 @@ struct CacheControl {
   bool no_transform = false;
   bool immutable = false;
   bool only_if_cached = false;  // requests
-  std::optional<std::chrono::seconds> max_age;
-  std::optional<std::chrono::seconds> s_maxage;
-  std::optional<std::chrono::seconds> stale_while_revalidate;  // RFC 5861
-  std::optional<std::chrono::seconds> stale_if_error;          // RFC 5861
-  std::optional<std::chrono::seconds> min_fresh;               // requests
-  std::optional<std::chrono::seconds> max_stale;  // requests; kDeltaSecondsMax without argument
+  std::optional<std::chrono::seconds> max_age = {};
+  std::optional<std::chrono::seconds> s_maxage = {};
+  std::optional<std::chrono::seconds> stale_while_revalidate = {};  // RFC 5861
+  std::optional<std::chrono::seconds> stale_if_error = {};          // RFC 5861
+  std::optional<std::chrono::seconds> min_fresh = {};               // requests
+  std::optional<std::chrono::seconds> max_stale =
+      {};  // requests; kDeltaSecondsMax without argument
 };
 
 /// Reads every Cache-Control line of `fields`. Arguments may be tokens or quoted strings (§5.2).

@@ -25,19 +25,19 @@ enum class ForwardReason : uint8_t {
 [[nodiscard]] std::string_view name_of(ForwardReason reason) noexcept;
 
 struct CacheStatus {
-  std::string_view node;                   // our name: a token or a string of visible ASCII
-  bool hit = false;                        // served without asking the origin
-  std::optional<ForwardReason> forward;    // never together with `hit`
-  std::optional<uint16_t> forward_status;  // what the origin answered; known at head time only
-  std::optional<int64_t> ttl;              // seconds of freshness left; negative when stale
+  std::string_view node = {};                   // our name: a token or a string of visible ASCII
+  bool hit = false;                             // served without asking the origin
+  std::optional<ForwardReason> forward = {};    // never together with `hit`
+  std::optional<uint16_t> forward_status = {};  // what the origin answered; known at head time only
+  std::optional<int64_t> ttl = {};              // seconds of freshness left; negative when stale
   bool stored = false;
   bool collapsed = false;
-  std::string_view detail;                // a word of ours, e.g. "ram"; empty: none
-  std::optional<uint32_t> slices_hit;     // ours: slices of the range that were here
-  std::optional<uint32_t> slices_needed;  // ours: slices of the range
+  std::string_view detail = {};                // a word of ours, e.g. "ram"; empty: none
+  std::optional<uint32_t> slices_hit = {};     // ours: slices of the range that were here
+  std::optional<uint32_t> slices_needed = {};  // ours: slices of the range
 };
 
-inline constexpr size_t kCacheStatusBytesMax = 512;
+inline constexpr size_t kCacheStatusBytesMax = 640;
 /// The field value. The key is never told. Errors: {Self, Full} if `out` is too small (never with
 /// kCacheStatusBytesMax and a node and detail of at most 120 bytes each), {Self, Malformed} if node
 /// or detail hold other than visible ASCII.

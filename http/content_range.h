@@ -14,8 +14,8 @@ namespace segue::http {
 
 /// "bytes a-b/N": both; "bytes a-b/*": range only; "bytes */N": length only (with a 416).
 struct ContentRange {
-  std::optional<ByteRange> range;
-  std::optional<uint64_t> complete_length;
+  std::optional<ByteRange> range = {};
+  std::optional<uint64_t> complete_length = {};
   constexpr bool operator==(const ContentRange&) const = default;
 };
 

@@ -18,11 +18,11 @@ struct ResponseFacts {
   uint16_t status = 0;
   CacheControl control;      // Cache-Control, or CDN-Cache-Control where that is valid
   bool is_targeted = false;  // `control` came from CDN-Cache-Control
-  std::optional<std::chrono::sys_seconds> date;
-  std::optional<std::chrono::sys_seconds> last_modified;
+  std::optional<std::chrono::sys_seconds> date = {};
+  std::optional<std::chrono::sys_seconds> last_modified = {};
   /// Expires; a malformed or repeated one is the beginning of time, i.e. stale (§5.3).
-  std::optional<std::chrono::sys_seconds> expires;
-  std::optional<std::chrono::seconds> age;
+  std::optional<std::chrono::sys_seconds> expires = {};
+  std::optional<std::chrono::seconds> age = {};
   bool vary_any = false;  // a Vary with "*"
   bool has_set_cookie = false;
 };
@@ -30,10 +30,11 @@ struct ResponseFacts {
 
 /// The site's ttl settings. Unset means: not given.
 struct FreshnessRules {
-  std::optional<std::chrono::seconds> override_lifetime;  // beats all the origin says on lifetime
-  std::optional<std::chrono::seconds> default_lifetime;   // where the origin gives no lifetime
-  std::optional<std::chrono::seconds>
-      negative_lifetime;  // same, for 4xx and 5xx that may be stored
+  std::optional<std::chrono::seconds> override_lifetime =
+      {};  // beats all the origin says on lifetime
+  std::optional<std::chrono::seconds> default_lifetime = {};  // where the origin gives no lifetime
+  std::optional<std::chrono::seconds> negative_lifetime =
+      {};  // same, for 4xx and 5xx that may be stored
   std::chrono::seconds heuristic_max{std::chrono::hours{24}};
   std::chrono::seconds stale_while_revalidate{0};  // where the response names none
   std::chrono::seconds stale_if_error{0};          // likewise

@@ -18,8 +18,8 @@ namespace segue::http {
 
 /// "a-b": both; "a-": first only; "-n": last only, which then is the suffix-length.
 struct RangeSpec {
-  std::optional<uint64_t> first;
-  std::optional<uint64_t> last;
+  std::optional<uint64_t> first = {};
+  std::optional<uint64_t> last = {};
   [[nodiscard]] constexpr bool is_suffix() const noexcept { return !first.has_value(); }
   constexpr bool operator==(const RangeSpec&) const = default;
 };

@@ -31,19 +31,19 @@ enum class Body : uint8_t { None, Length, Chunked };
 /// or the parser is reset.
 struct Request {
   Method method = Method::Other;
-  std::string_view method_text;
-  std::string_view target;  // as sent
+  std::string_view method_text = {};
+  std::string_view target = {};  // as sent
   TargetForm form = TargetForm::Origin;
   /// Path and query: `target` itself in origin-form; what follows the authority in absolute-form
   /// ("/" where that is empty; may begin with '?'); empty in the two other forms. Not yet
   /// canonical: see http/target.h.
-  std::string_view origin_form;
+  std::string_view origin_form = {};
   uint8_t version_minor = 1;  // 0 or 1; a higher minor version is treated as 1 (RFC 9110 §2.5)
   FieldsView fields;
   /// Host name without port, as sent (case kept; an IPv6 literal keeps its brackets): from the
   /// absolute-form target or from Host. Empty only for HTTP/1.0 without Host.
-  std::string_view host;
-  std::optional<uint16_t> port;  // if one was sent
+  std::string_view host = {};
+  std::optional<uint16_t> port = {};  // if one was sent
   Body body = Body::None;
   uint64_t content_length = 0;   // with Body::Length
   bool keep_alive = true;        // what the client allows (RFC 9112 §9.3)
@@ -95,8 +95,8 @@ enum class RequestError : uint8_t {
 /// Splits "host[:port]" of a Host field or an authority. Nothing where it is not a plain host name,
 /// IPv4 address or bracketed IPv6 address with an optional port of 1..65535.
 struct HostPort {
-  std::string_view host;
-  std::optional<uint16_t> port;
+  std::string_view host = {};
+  std::optional<uint16_t> port = {};
 };
 [[nodiscard]] std::optional<HostPort> parse_host_port(std::string_view text) noexcept;
 

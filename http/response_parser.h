@@ -23,7 +23,7 @@ struct StatusLine {
   uint8_t version_major = 1;
   uint8_t version_minor = 1;
   uint16_t status = 0;  // 100..599
-  std::string_view reason;
+  std::string_view reason = {};
 };
 /// "HTTP/1.1 206 Partial Content", "HTTP/1.1 206" or "HTTP/2 206", with or without CRLF.
 [[nodiscard]] std::optional<StatusLine> parse_status_line(std::string_view line) noexcept;

@@ -20,15 +20,16 @@ inline constexpr size_t kDictionaryMembersMax = 32;
 struct BareItem {
   enum class Type : uint8_t { Integer, Decimal, String, Token, Bytes, Boolean, InnerList };
   Type type = Type::Boolean;
-  int64_t integer = 0;    // Integer; Decimal in thousandths
-  bool boolean = false;   // Boolean
-  std::string_view text;  // String without quotes (escapes kept), Token, Bytes (base64), InnerList
+  int64_t integer = 0;   // Integer; Decimal in thousandths
+  bool boolean = false;  // Boolean
+  std::string_view text =
+      {};  // String without quotes (escapes kept), Token, Bytes (base64), InnerList
 };
 
 struct DictionaryMember {
-  std::string_view key;
+  std::string_view key = {};
   BareItem value;
-  std::string_view parameters;  // raw ";a=1;b", checked
+  std::string_view parameters = {};  // raw ";a=1;b", checked
 };
 
 /// A parsed dictionary. A key given twice keeps its last value (RFC 8941 §3.2).
@@ -56,7 +57,7 @@ class Dictionary {
 /// One item with parameters (RFC 8941 §3.3).
 struct Item {
   BareItem value;
-  std::string_view parameters;
+  std::string_view parameters = {};
 };
 [[nodiscard]] Result<Item> parse_item(std::string_view value) noexcept;
 /// The value of a parameter in the raw text of a parsed member; Boolean true for one without '='.

@@ -14,9 +14,9 @@ namespace segue::http {
 
 /// Views into the `out` of canonicalize(); valid as long as that memory is.
 struct CanonicalTarget {
-  std::string_view path;                  // begins with '/'
-  std::optional<std::string_view> query;  // without '?'; "" where a lone '?' was sent
-  std::string_view text;                  // path["?"query]
+  std::string_view path = {};                  // begins with '/'
+  std::optional<std::string_view> query = {};  // without '?'; "" where a lone '?' was sent
+  std::string_view text = {};                  // path["?"query]
 };
 
 /// Writes the canonical form of an origin-form target (RFC 9112 §3.2.1; one that begins with '?'

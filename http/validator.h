@@ -11,7 +11,7 @@ namespace segue::http {
 
 /// An entity tag. `opaque` is the text between the quotes.
 struct EntityTag {
-  std::string_view opaque;
+  std::string_view opaque = {};
   bool weak = false;
 };
 
@@ -52,9 +52,9 @@ class Validator {
   [[nodiscard]] bool empty() const noexcept { return !tag_ && !last_modified_; }
 
  private:
-  std::optional<EntityTag> tag_;
-  std::optional<std::chrono::sys_seconds> last_modified_;
-  std::optional<std::chrono::sys_seconds> date_;
+  std::optional<EntityTag> tag_ = {};
+  std::optional<std::chrono::sys_seconds> last_modified_ = {};
+  std::optional<std::chrono::sys_seconds> date_ = {};
 };
 
 /// Walks a list of entity tags (If-Match, If-None-Match). Commas inside the quotes belong to the
