@@ -62,6 +62,8 @@ class Generation final : public RefCounted {
   [[nodiscard]] bool detached() const noexcept { return detached_.load(std::memory_order_acquire); }
   /// `--cut`: running responses end too.
   [[nodiscard]] bool cut() const noexcept { return cut_.load(std::memory_order_acquire); }
+  /// Of its cache tags; as given to Store::commit().
+  [[nodiscard]] std::span<const uint64_t> tag_hashes() const noexcept { return tag_hashes_; }
 
   // Responses reading this generation now. A fill with no reader left ends early; a slice that a
   // running response may still need is kept on the SSD when it must leave RAM.
@@ -78,6 +80,7 @@ class Generation final : public RefCounted {
   const std::string key_text_;
   const Sequence id_;
   const uint64_t complete_length_;
+  std::vector<uint64_t> tag_hashes_;  // written before it is put in force, constant after
   // atomic, any thread
   std::atomic<bool> detached_{false};
   std::atomic<bool> cut_{false};
@@ -88,6 +91,8 @@ class Generation final : public RefCounted {
 struct Selected {
   Ref<Generation> generation;
   Ref<const StoredFacts> facts;
+  /// A soft purge covers it: serve as stale (revalidate first), whatever its freshness says.
+  bool stale_by_purge = false;
   explicit operator bool() const noexcept { return static_cast<bool>(generation); }
 };
 

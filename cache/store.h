@@ -59,9 +59,6 @@ struct Found {
   PinnedBuffer buffer;
 };
 
-/// Who asks for a buffer: demand goes before prefetch when none is free.
-enum class Priority : uint8_t { Demand, Prefetch };
-
 /// Buffers set aside for a run that is about to be asked for, not yet named. Dropping gives back
 /// what is left. Move-only.
 class [[nodiscard]] BufferReservation {
@@ -211,18 +208,24 @@ class Store {
 
   // --- purge: the statement is in force for every look-up that starts after this returns; durable
   // by LocalStore::purge() ---
-  void apply(const PurgeStatement& statement, bool cut) noexcept;
+  /// False: the table of prefixes or tags is full and nothing was purged.
+  bool apply(const PurgeStatement& statement, bool cut) noexcept;
 
   struct Usage {
-    uint64_t buffers[kSizeClasses] = {}, free[kSizeClasses] = {}, filling = 0, resident = 0,
-             writing = 0, pinned = 0;
+    // The sum of buffers == the sum of free + reserved + filling + resident + writing + draining;
+    // exact while nothing changes. Pinned ones are counted in their state too.
+    uint64_t buffers[kSizeClasses] = {}, free[kSizeClasses] = {}, reserved = 0, filling = 0,
+             resident = 0, writing = 0, draining = 0, pinned = 0;
     uint64_t payload_bytes = 0;
     uint64_t representations = 0, representation_bytes = 0, contacts = 0, buffer_waiters = 0;
     uint64_t evictions = 0, refetched = 0, ram_bytes_mapped = 0;
     bool huge_pages = false;
   };
-  /// Takes every shard's lock in turn: for scrapes and tests.
+  /// For scrapes and tests; takes no shard's lock.
   [[nodiscard]] Usage usage() const;
+  /// Takes all locks; asserts that each buffer is in exactly one state and every list is
+  /// consistent, and, if `idle`, that no permit, pin, reservation or waiter is left.
+  void check_invariants(bool idle = false) const;
   [[nodiscard]] std::span<const std::unique_ptr<Drive>> drives() const noexcept;
 
  private:

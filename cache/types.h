@@ -24,6 +24,9 @@ using UseId = StrongId<struct UseIdTag, uint64_t>;
 using RecordNumber = StrongId<struct RecordNumberTag, uint32_t>;
 inline constexpr RecordNumber kNoRecord{UINT32_MAX};
 
+/// Who asks for a buffer: demand goes before prefetch when none is free.
+enum class Priority : uint8_t { Demand, Prefetch };
+
 struct SliceKey {
   KeyHash key;
   Sequence generation;

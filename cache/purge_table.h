@@ -1,0 +1,73 @@
+// cache/purge_table.h - the purge statements in force that name more than one key.
+//
+// A statement by key is applied to its representation, or to the contact under way, on the spot;
+// prefixes, tags and "everything" stay here until every representation has been checked against
+// them and no contact older than they is under way. Bounded: a full table refuses the purge, it
+// never purges more than it was asked to.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cache/purge_statement.h"
+#include "cache/types.h"
+
+namespace segue::cache {
+
+/// The latest hard and soft statements that match something; Sequence{0}: none.
+struct PurgeMarks {
+  Sequence hard;
+  Sequence soft;
+  void raise(const PurgeMarks& other) noexcept;
+  void raise(bool is_soft, Sequence sequence) noexcept;
+};
+
+inline constexpr uint32_t kTagPurgesMax = 4096;
+
+class PurgeTable {
+ public:
+  /// False: the table of prefixes or tags is full. Not for PurgeScope::Key.
+  [[nodiscard]] bool try_add(const PurgeStatement& statement);
+  /// Whether try_add() would find room. Another purge may take it meanwhile.
+  [[nodiscard]] bool has_room(const PurgeStatement& statement) const;
+  /// The highest sequence of any statement added so far: who was checked at it need not look again.
+  /// A statement is in the table before its sequence is here.
+  [[nodiscard]] Sequence latest() const noexcept {
+    return Sequence{latest_.load(std::memory_order_acquire)};
+  }
+  /// What matches `key_text` and `tags`; cannot allocate.
+  [[nodiscard]] PurgeMarks match(std::string_view key_text,
+                                 std::span<const uint64_t> tags) const noexcept;
+  /// What matches `key_text`, leaving tags aside (they are not known yet).
+  [[nodiscard]] PurgeMarks match(std::string_view key_text) const noexcept {
+    return match(key_text, {});
+  }
+  /// Drops statements with a sequence below `before`; how many entries that freed.
+  uint32_t retire(Sequence before);
+  struct Usage {
+    uint32_t prefixes = 0;
+    uint32_t tags = 0;
+  };
+  [[nodiscard]] Usage usage() const;
+
+ private:
+  struct Prefix {
+    std::string text;
+    PurgeMarks marks;
+  };
+  struct Tag {
+    uint64_t hash = 0;
+    PurgeMarks marks;
+  };
+  mutable std::mutex mutex_;
+  std::vector<Prefix> prefixes_;  // sorted by text
+  std::vector<Tag> tags_;         // sorted by hash
+  PurgeMarks everything_;
+  std::atomic<uint64_t> latest_{0};
+};
+
+}  // namespace segue::cache

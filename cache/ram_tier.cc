@@ -1,0 +1,389 @@
+#include "cache/ram_tier.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "base/loop/loop.h"
+
+namespace segue::cache {
+
+namespace {
+constexpr uint32_t kShardsMax = 64;
+constexpr uint32_t kBuffersPerShardMin = 64;
+}  // namespace
+
+uint64_t hash_of(const SliceKey& key) noexcept {
+#ifdef SEGUE_PLANTED_BUG_generation_not_compared
+  return mix(key.key.low ^ mix(key.slice.value + 1));
+#else
+  return mix(key.key.low ^ mix(key.generation.value << 20 ^ (key.slice.value + 1)));
+#endif
+}
+
+bool same_slice(const SliceKey& a, const SliceKey& b) noexcept {
+#ifdef SEGUE_PLANTED_BUG_generation_not_compared
+  return a.key == b.key && a.slice == b.slice;
+#else
+  return a == b;
+#endif
+}
+
+// --- the order of one class in one shard ---
+
+void RamTier::ResidentSet::create(EvictionPolicy policy, uint32_t entries) {
+  if (entries == 0) return;
+  order_ = make_eviction_order(policy, entries);
+  buffers_.assign(entries, nullptr);
+  free_.reserve(entries);
+  for (uint32_t entry = entries; entry-- > 0;) free_.push_back(entry);
+}
+
+void RamTier::ResidentSet::insert(Buffer& buffer, uint32_t now_seconds) noexcept {
+  SEGUE_ASSERT(!free_.empty());
+  buffer.entry = free_.back();
+  free_.pop_back();
+  buffers_[buffer.entry] = &buffer;
+  order_->insert(buffer.entry, hash_of(buffer.key), now_seconds);
+}
+
+void RamTier::ResidentSet::touch(Buffer& buffer, UseId use, uint32_t now_seconds) noexcept {
+  if (buffer.entry != kNoEntry) order_->touch(buffer.entry, use, now_seconds);
+}
+
+Buffer* RamTier::ResidentSet::take_victim() noexcept {
+  if (order_ == nullptr || order_->size() == 0) return nullptr;
+  const uint32_t entry = order_->take_victim(*this);
+  if (entry == kNoEntry) return nullptr;
+  Buffer* buffer = std::exchange(buffers_[entry], nullptr);
+  free_.push_back(entry);
+  buffer->entry = kNoEntry;
+  return buffer;
+}
+
+bool RamTier::ResidentSet::may_evict(uint32_t entry) const noexcept {
+  const Buffer& buffer = *buffers_[entry];
+  if (buffer.state != BufferState::Resident) return false;
+#ifdef SEGUE_PLANTED_BUG_pin_dropped_early
+  return true;
+#else
+  // Under the shard mutex no pin can come; seq_cst: see BufferPool::announce().
+  return buffer.pins.load(std::memory_order_seq_cst) == 0;
+#endif
+}
+
+uint64_t RamTier::ResidentSet::fingerprint_of(uint32_t entry) const noexcept {
+  return hash_of(buffers_[entry]->key);
+}
+
+// --- set-up ---
+
+Result<Done> RamTier::create(uint64_t ram_bytes, const uint8_t (&shares)[kSizeClasses],
+                             EvictionPolicy policy, bool huge_pages, SliceKeeper* keeper) {
+  if (auto made = pool_.create(ram_bytes, shares, huge_pages); !made) return fail(made.error());
+  pool_.set_queue(this);
+  keeper_ = keeper;
+  dropped_ = std::make_unique<std::atomic<uint64_t>[]>(kDroppedRemembered);
+  const uint32_t large = pool_.total(SizeClass::K256);
+  prefetch_busy_max_ = large - std::max(1U, (large + 3) / 4);
+  const uint32_t shards =
+      std::clamp(std::bit_floor(std::max(1U, pool_.total() / kBuffersPerShardMin)), 1U, kShardsMax);
+  shard_mask_ = shards - 1;
+  const auto buckets = std::bit_ceil(std::max(2U, pool_.total() / shards));
+  for (uint32_t i = 0; i < shards; ++i) {
+    auto shard = std::make_unique<Shard>();
+    shard->buckets.assign(buckets, nullptr);
+    for (uint32_t c = 0; c < kSizeClasses; ++c) {
+      // Slices spread evenly, so twice the mean is never reached by chance; a shard that does get
+      // there evicts one of its own (enter_order).
+      const uint32_t count = pool_.total(static_cast<SizeClass>(c));
+      shard->resident[c].create(policy,
+                                std::min(count, 2 * (count / shards) + kBuffersPerShardMin));
+    }
+    shards_.push_back(std::move(shard));
+  }
+  return Done{};
+}
+
+RamTier::~RamTier() {
+  for (auto& shard : shards_) {
+    for (Buffer* buffer : shard->buckets) {
+      for (; buffer != nullptr; buffer = buffer->next) {
+        SEGUE_ASSERT(buffer->state == BufferState::Resident);
+        SEGUE_ASSERT(buffer->pins.load(std::memory_order_acquire) == 0);
+      }
+    }
+  }
+}
+
+uint32_t RamTier::now_seconds() const noexcept {
+  const Loop* loop = Loop::current();  // its clock is read once a turn
+  const MonoTime now = loop != nullptr ? loop->now() : clock_.mono();
+  return static_cast<uint32_t>(
+      std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch()).count());
+}
+
+// --- the map ---
+
+Buffer* RamTier::find_in(Shard& shard, uint64_t hash, const SliceKey& key) noexcept {
+  Buffer* buffer = bucket_of(shard, hash);
+  while (buffer != nullptr && !same_slice(buffer->key, key)) buffer = buffer->next;
+  return buffer;
+}
+
+bool RamTier::is_hung(const Shard& shard, const SliceKey& key) noexcept {
+  for (const Buffer* buffer = shard.hung; buffer != nullptr; buffer = buffer->next) {
+    if (same_slice(buffer->key, key)) return true;
+  }
+  return false;
+}
+
+void RamTier::unlink(Shard& shard, Buffer& buffer) noexcept {
+  Buffer** at = &bucket_of(shard, hash_of(buffer.key));
+  while (*at != &buffer) {
+    SEGUE_ASSERT(*at != nullptr);
+    at = &(*at)->next;
+  }
+  *at = buffer.next;
+  buffer.next = nullptr;
+}
+
+RamTier::Untied RamTier::untie(Buffer& buffer) noexcept {
+  Untied untied{std::move(buffer.generation), buffer.waiters.take()};
+  buffer.generation = {};
+  return untied;
+}
+
+RamTier::Found RamTier::find(const SliceKey& key, UseId use) noexcept {
+  const uint64_t hash = hash_of(key);
+  const uint32_t now = now_seconds();
+  Shard& shard = shard_of(hash);
+  const std::lock_guard lock(shard.mutex);
+  Buffer* buffer = find_in(shard, hash, key);
+  if (buffer == nullptr) return {.hung = shard.hung != nullptr && is_hung(shard, key)};
+  BufferPool::pin(*buffer);
+  if (buffer->uses == 0 || buffer->last_use != use) {
+    buffer->last_use = use;
+    if (buffer->uses < UINT32_MAX) ++buffer->uses;
+  }
+  const bool resident = buffer->state != BufferState::Filling;
+  if (resident) shard.resident[static_cast<uint8_t>(buffer->size_class)].touch(*buffer, use, now);
+  return {.buffer = buffer, .resident = resident};
+}
+
+RamTier::Peek RamTier::peek(const SliceKey& key) const noexcept {
+  const uint64_t hash = hash_of(key);
+  Shard& shard = *shards_[hash >> 32 & shard_mask_];
+  const std::lock_guard lock(shard.mutex);
+  const Buffer* buffer = find_in(shard, hash, key);
+  if (buffer == nullptr) return is_hung(shard, key) ? Peek::Hung : Peek::Absent;
+  return buffer->state == BufferState::Filling ? Peek::Filling : Peek::Resident;
+}
+
+bool RamTier::start_wait_slice(const SliceKey& key, uint32_t beyond, WaitTicket& ticket) noexcept {
+  const uint64_t hash = hash_of(key);
+  Shard& shard = shard_of(hash);
+  const std::lock_guard lock(shard.mutex);
+  Buffer* buffer = find_in(shard, hash, key);
+  if (buffer == nullptr || buffer->state != BufferState::Filling) return false;
+  if (buffer->landed.load(std::memory_order_relaxed) > beyond) return false;
+  return buffer->waiters.try_enqueue(ticket, beyond);
+}
+
+// --- landing ---
+
+Buffer* RamTier::try_claim(const Ref<Generation>& generation, SliceIndex slice, Buffer* reserved,
+                           Source source, UseId use) noexcept {
+  const SliceKey key = generation->slice_key(slice);
+  const uint32_t length = generation->slice_bytes(slice);
+  if (length == 0) return nullptr;
+  const uint64_t hash = hash_of(key);
+  Shard& shard = shard_of(hash);
+  {
+    const std::lock_guard lock(shard.mutex);
+    if (find_in(shard, hash, key) != nullptr) return nullptr;
+    if (source == Source::Drive && is_hung(shard, key)) return nullptr;
+  }
+  // Outside the lock: it may have to evict in another shard.
+  Buffer* buffer = try_obtain_smaller(generation->slice_class(slice));
+  if (buffer == nullptr) buffer = reserved;
+  bool lost = false;
+  {
+    const std::lock_guard lock(shard.mutex);
+    lost = find_in(shard, hash, key) != nullptr;  // somebody else was quicker
+    if (!lost) {
+      pool_.advance(*buffer, BufferEvent::Claim);
+      buffer->key = key;
+      buffer->generation = generation;
+      buffer->length = length;
+      buffer->landed.store(0, std::memory_order_relaxed);
+      buffer->on_drive = buffer->from_drive = source == Source::Drive;
+      buffer->leaving = false;
+      buffer->last_use = use;
+      buffer->uses = use == UseId{} ? 0 : 1;
+      buffer->next = bucket_of(shard, hash);
+      bucket_of(shard, hash) = buffer;
+    }
+  }
+  if (lost) {
+    if (buffer != reserved) give_back(*buffer);
+    return nullptr;
+  }
+  if (buffer != reserved) give_back(*reserved);
+  if (source == Source::Origin) count_refetch(hash);
+  return buffer;
+}
+
+void RamTier::publish(Buffer& buffer, uint32_t bytes) noexcept {
+  const uint32_t landed = buffer.landed.load(std::memory_order_relaxed) + bytes;
+  SEGUE_ASSERT(landed <= buffer.length);
+  // release: whoever acquires this count sees the bytes below it.
+  buffer.landed.store(landed, std::memory_order_release);
+  Shard& shard = shard_of(hash_of(buffer.key));
+  WaitList called;
+  {
+    // Also without waiters: one of them may be between its check and its place in the list.
+    const std::lock_guard lock(shard.mutex);
+    if (!buffer.waiters.empty()) called = buffer.waiters.take_beyond(landed);
+  }
+  called.wake();
+}
+
+Buffer* RamTier::enter_order(Shard& shard, Buffer& buffer, bool& entered) noexcept {
+  ResidentSet& set = shard.resident[static_cast<uint8_t>(buffer.size_class)];
+  Buffer* evicted = nullptr;
+  if (set.full()) {
+    evicted = set.take_victim();
+    if (evicted != nullptr) evict_locked(shard, *evicted, false);
+  }
+  entered = !set.full();
+  if (entered) set.insert(buffer, now_seconds());
+  return evicted;
+}
+
+bool RamTier::commit(Buffer& buffer) noexcept {
+  SEGUE_ASSERT(buffer.landed.load(std::memory_order_relaxed) == buffer.length);
+  Shard& shard = shard_of(hash_of(buffer.key));
+  Untied untied;
+  Buffer* evicted = nullptr;
+  bool stays = true;
+  {
+    const std::lock_guard lock(shard.mutex);
+    // A generation out of force serves those who read it already, so that a purge cuts nobody.
+    stays = !buffer.generation->detached() || buffer.generation->readers() > 0;
+    if (stays) {
+      pool_.advance(buffer, BufferEvent::Commit);
+      evicted = enter_order(shard, buffer, stays);
+    }
+    if (stays) {
+      untied.waiters = buffer.waiters.take();
+      payload_bytes_.fetch_add(buffer.length, std::memory_order_relaxed);
+    } else {
+      unlink(shard, buffer);
+      untied = untie(buffer);
+      pool_.advance(buffer, BufferEvent::Drop);
+    }
+  }
+  untied.waiters.wake();
+  if (!stays) pool_.start_drain(buffer);
+  if (evicted != nullptr) {
+    evicted->generation = {};
+    pool_.give_back(*evicted);
+  }
+  pool_.announce();  // it may be evicted now
+  return stays;
+}
+
+void RamTier::abandon(Buffer& buffer) noexcept {
+#ifdef SEGUE_PLANTED_BUG_permit_leaked
+  return;
+#endif
+  Shard& shard = shard_of(hash_of(buffer.key));
+  Untied untied;
+  {
+    const std::lock_guard lock(shard.mutex);
+    unlink(shard, buffer);
+    untied = untie(buffer);
+    pool_.advance(buffer, BufferEvent::Drop);
+  }
+  untied.waiters.wake();
+  pool_.start_drain(buffer);
+  pool_.announce();
+}
+
+void RamTier::quarantine(Buffer& buffer) noexcept {
+  Shard& shard = shard_of(hash_of(buffer.key));
+  Untied untied;
+  {
+    const std::lock_guard lock(shard.mutex);
+    unlink(shard, buffer);
+    untied = untie(buffer);
+    pool_.advance(buffer, BufferEvent::Hang);
+    buffer.next = shard.hung;
+    shard.hung = &buffer;
+  }
+  untied.waiters.wake();
+}
+
+void RamTier::end_quarantine(Buffer& buffer) noexcept {
+  Shard& shard = shard_of(hash_of(buffer.key));
+  {
+    const std::lock_guard lock(shard.mutex);
+    Buffer** at = &shard.hung;
+    while (*at != &buffer) {
+      SEGUE_ASSERT(*at != nullptr);
+      at = &(*at)->next;
+    }
+    *at = std::exchange(buffer.next, nullptr);
+    pool_.advance(buffer, BufferEvent::OperationDone);
+  }
+  pool_.start_drain(buffer);
+  pool_.announce();
+}
+
+bool RamTier::try_start_write(Buffer& buffer, const SliceKey& key) noexcept {
+  Shard& shard = shard_of(hash_of(key));
+  const std::lock_guard lock(shard.mutex);
+  // The buffer may have left since and hold another slice: look it up again.
+  if (find_in(shard, hash_of(key), key) != &buffer) return false;
+  if (buffer.state != BufferState::Resident) return false;
+  pool_.advance(buffer, BufferEvent::StartWrite);
+  return true;
+}
+
+void RamTier::end_write(Buffer& buffer, bool written) noexcept {
+  Shard& shard = shard_of(hash_of(buffer.key));
+  Untied untied;
+  Buffer* evicted = nullptr;
+  bool dropped = false;
+  {
+    const std::lock_guard lock(shard.mutex);
+    pool_.advance(buffer, BufferEvent::EndWrite);
+    buffer.on_drive = buffer.on_drive || written;
+    if (std::exchange(buffer.leaving, false)) {
+      bool entered = true;
+      if (buffer.pins.load(std::memory_order_seq_cst) == 0) {
+        evict_locked(shard, buffer, buffer.needed && !buffer.on_drive);
+        evicted = &buffer;
+      } else {
+        evicted = enter_order(shard, buffer, entered);  // in use again
+      }
+      if (!entered) {
+        unlink(shard, buffer);
+        untied = untie(buffer);
+        pool_.advance(buffer, BufferEvent::Drop);
+        payload_bytes_.fetch_sub(buffer.length, std::memory_order_relaxed);
+        dropped = true;
+      }
+    }
+  }
+  untied.waiters.wake();
+  if (dropped) pool_.start_drain(buffer);
+  if (evicted != nullptr) {
+    evicted->generation = {};
+    pool_.give_back(*evicted);
+  }
+  pool_.announce();
+}
+
+}  // namespace segue::cache

@@ -1,0 +1,184 @@
+// cache/ram_tier.h - the slices in RAM: where each is, who lands it, who waits for it, which leaves
+// first.
+//
+// Split into shards by slice, one short mutex each, never held across a wait. A hit takes one of
+// them. Buffers belong to no shard while free: any slice may take any. Nothing is allocated after
+// create().
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "base/loop/clock.h"
+#include "cache/buffer_pool.h"
+#include "cache/eviction.h"
+#include "cache/generation.h"
+#include "cache/types.h"
+#include "cache/wait_list.h"
+
+namespace segue::cache {
+
+/// What the RAM tier asks of the drives when a slice must leave it. Called under a shard mutex.
+class SliceKeeper {
+ public:
+  /// Whether the slice shall be written to a drive instead of being dropped. `needed`: a running
+  /// response has not passed it yet, so no ghost list has a say.
+  [[nodiscard]] virtual bool wants_to_keep(const Buffer& buffer, bool needed) noexcept = 0;
+  /// The buffer is Writing now; the keeper calls RamTier::end_write() when done. No lock held.
+  /// False: cannot be done now.
+  [[nodiscard]] virtual bool start_keep(Buffer& buffer) noexcept = 0;
+
+ protected:
+  ~SliceKeeper() = default;
+};
+
+class RamTier final : public WaitQueue {
+ public:
+  explicit RamTier(const Clock& clock) : clock_(clock) {}
+  ~RamTier();
+  /// Start-up, once. `keeper` may be null (no drives).
+  [[nodiscard]] Result<Done> create(uint64_t ram_bytes, const uint8_t (&shares)[kSizeClasses],
+                                    EvictionPolicy policy, bool huge_pages, SliceKeeper* keeper);
+
+  // --- reading ---
+  struct Found {
+    Buffer* buffer = nullptr;  // pinned; null: not here
+    bool resident = false;
+    bool hung = false;  // not here, and a drive read of it hangs: do not start another
+  };
+  [[nodiscard]] Found find(const SliceKey& key, UseId use) noexcept;
+  enum class Peek : uint8_t { Absent, Filling, Resident, Hung };
+  [[nodiscard]] Peek peek(const SliceKey& key) const noexcept;
+  /// See Store::start_wait_slice().
+  [[nodiscard]] bool start_wait_slice(const SliceKey& key, uint32_t beyond,
+                                      WaitTicket& ticket) noexcept;
+
+  // --- buffers ---
+  /// Up to `wanted` buffers of kSliceBytes, linked through next, each Reserved; the count given.
+  [[nodiscard]] uint32_t try_reserve(uint32_t wanted, Priority priority, Buffer*& first) noexcept;
+  [[nodiscard]] bool start_wait_buffer(Priority priority, WaitTicket& ticket) noexcept;
+  void give_back(Buffer& buffer) noexcept;
+  void pass_on() noexcept override;
+
+  // --- landing ---
+  enum class Source : uint8_t { Origin, Drive };
+  /// Makes `slice` Filling in a buffer of its class, else in `reserved` (a buffer of kSliceBytes),
+  /// which is given back if it was not needed. Null if the slice is here already; `reserved` is
+  /// then still the caller's.
+  [[nodiscard]] Buffer* try_claim(const Ref<Generation>& generation, SliceIndex slice,
+                                  Buffer* reserved, Source source, UseId use) noexcept;
+  void publish(Buffer& buffer, uint32_t bytes) noexcept;
+  /// Filling -> Resident. True if it stays (its generation is in force, or has readers left).
+  bool commit(Buffer& buffer) noexcept;
+  /// Filling -> gone; its waiters are woken and look again.
+  void abandon(Buffer& buffer) noexcept;
+  /// As abandon(), but the kernel may still write into the buffer: it is freed by end_quarantine().
+  /// Until then find() reports the slice as hung.
+  void quarantine(Buffer& buffer) noexcept;
+  void end_quarantine(Buffer& buffer) noexcept;
+  /// Resident -> Writing; false if it is not Resident any more under `key`.
+  [[nodiscard]] bool try_start_write(Buffer& buffer, const SliceKey& key) noexcept;
+  void end_write(Buffer& buffer, bool written) noexcept;
+
+  // --- state ---
+  struct Counts {
+    uint64_t payload_bytes = 0, buffer_waiters = 0, evictions = 0, refetched = 0;
+  };
+  [[nodiscard]] Counts counts() const noexcept;
+  [[nodiscard]] BufferPool& pool() noexcept { return pool_; }
+  [[nodiscard]] const BufferPool& pool() const noexcept { return pool_; }
+  [[nodiscard]] uint32_t shard_count() const noexcept {
+    return static_cast<uint32_t>(shards_.size());
+  }
+  /// Takes every lock. Asserts each buffer is in exactly one place. `idle`: nothing filling,
+  /// pinned, reserved or waiting is left.
+  void check_invariants(bool idle) const;
+
+ private:
+  /// The resident buffers of one size class in one shard, in the order they leave.
+  class ResidentSet final : public EvictionOwner {
+   public:
+    void create(EvictionPolicy policy, uint32_t entries);
+    [[nodiscard]] bool full() const noexcept { return free_.empty(); }
+    void insert(Buffer& buffer, uint32_t now_seconds) noexcept;
+    void touch(Buffer& buffer, UseId use, uint32_t now_seconds) noexcept;
+    [[nodiscard]] Buffer* take_victim() noexcept;
+    [[nodiscard]] uint32_t size() const noexcept { return order_ ? order_->size() : 0; }
+    [[nodiscard]] bool may_evict(uint32_t entry) const noexcept override;
+    [[nodiscard]] uint64_t fingerprint_of(uint32_t entry) const noexcept override;
+
+   private:
+    std::unique_ptr<EvictionOrder> order_;
+    std::vector<Buffer*> buffers_;  // by entry; null: free
+    std::vector<uint32_t> free_;    // reserved for all entries: never grows
+  };
+  struct Shard {
+    mutable std::mutex mutex;
+    std::vector<Buffer*> buckets;
+    Buffer* hung = nullptr;
+    ResidentSet resident[kSizeClasses];
+  };
+
+  [[nodiscard]] Shard& shard_of(uint64_t hash) noexcept {
+    return *shards_[hash >> 32 & shard_mask_];
+  }
+  [[nodiscard]] static Buffer*& bucket_of(Shard& shard, uint64_t hash) noexcept {
+    return shard.buckets[hash & (shard.buckets.size() - 1)];
+  }
+  [[nodiscard]] static Buffer* find_in(Shard& shard, uint64_t hash, const SliceKey& key) noexcept;
+  [[nodiscard]] static bool is_hung(const Shard& shard, const SliceKey& key) noexcept;
+  static void unlink(Shard& shard, Buffer& buffer) noexcept;
+  [[nodiscard]] uint32_t now_seconds() const noexcept;
+  /// A buffer of exactly `size_class`, Reserved, evicting if need be; null if all are busy.
+  [[nodiscard]] Buffer* try_obtain(SizeClass size_class) noexcept;
+  [[nodiscard]] Buffer* try_evict(SizeClass size_class) noexcept;
+  [[nodiscard]] Buffer* try_evict_in(Shard& shard, SizeClass size_class) noexcept;
+  [[nodiscard]] Buffer* try_obtain_smaller(SizeClass size_class) noexcept;
+  [[nodiscard]] bool available(Priority priority) noexcept;
+  /// Enters a buffer that is Resident already into its shard's order; the buffer that had to make
+  /// room, if any (Reserved). False in `entered`: every other one is held.
+  [[nodiscard]] Buffer* enter_order(Shard& shard, Buffer& buffer, bool& entered) noexcept;
+  /// Takes `buffer` (Resident, unpinned, out of the order) out of the map: Reserved.
+  void evict_locked(Shard& shard, Buffer& buffer, bool needed) noexcept;
+  void check_shard(const Shard& shard, bool idle) const;
+  /// Takes the buffer's ties to its slice; the caller lets them go after unlocking.
+  struct Untied {
+    Ref<Generation> generation;
+    WaitList waiters;
+  };
+  [[nodiscard]] static Untied untie(Buffer& buffer) noexcept;
+  void remember_dropped(uint64_t hash) noexcept;
+  void count_refetch(uint64_t hash) noexcept;
+
+  // constant after create()
+  const Clock& clock_;
+  SliceKeeper* keeper_ = nullptr;
+  uint32_t shard_mask_ = 0;
+  uint32_t prefetch_busy_max_ = 0;
+  std::vector<std::unique_ptr<Shard>> shards_;
+  // Slices dropped while a running response still needed them: a small direct-mapped memory, so
+  // that fetching one again is counted (and nothing else).
+  static constexpr uint32_t kDroppedRemembered = 4096;
+  std::unique_ptr<std::atomic<uint64_t>[]> dropped_;
+  BufferPool pool_;
+  // guarded by queue_mutex_
+  mutable std::mutex queue_mutex_;
+  WaitList demand_;
+  WaitList prefetch_;
+  uint32_t queued_ = 0;
+  // serialises prefetch reservations, so that the demand quarter is exact
+  std::mutex prefetch_mutex_;
+  // atomic, any thread
+  std::atomic<uint32_t> cursor_{0};
+  std::atomic<uint32_t> demand_waiting_{0};
+  std::atomic<uint64_t> payload_bytes_{0}, evictions_{0}, refetched_{0};
+};
+
+/// Mixes all of a slice's name; its low half picks a bucket, its high half a shard.
+[[nodiscard]] uint64_t hash_of(const SliceKey& key) noexcept;
+/// Whether two names are the same slice.
+[[nodiscard]] bool same_slice(const SliceKey& a, const SliceKey& b) noexcept;
+
+}  // namespace segue::cache
