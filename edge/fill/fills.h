@@ -33,6 +33,7 @@ struct Asked {
                     // end = suffix length
   bool authorized = false;  // the request carried Authorization (RFC 9111 §3.5)
   cache::UseId use;
+  const char* traceparent = "";  // for fills this request starts; owned by the exchange
 };
 
 /// What a request gets. Exactly one of `selected` and `pass` is set.
@@ -127,13 +128,34 @@ class RangeReader {
   [[nodiscard]] uint32_t slices_needed() const noexcept { return slices_needed_; }
 
  private:
+  enum class Step : uint8_t {
+    Waited,   // something may have changed
+    Started,  // a fill that brings the slice was started or joined
+  };
+  [[nodiscard]] Readable take(cache::Found found, uint64_t offset) const noexcept;
+  void see(cache::SliceIndex slice, cache::Where where) noexcept;
+  void look_ahead(uint32_t slice) noexcept;
+  void grow() noexcept;
+  [[nodiscard]] bool may_extend() const noexcept;
+  [[nodiscard]] Error last_error(Kind kind) const noexcept;
+  [[nodiscard]] Task<Result<Step>> wait_for(Scope& scope, cache::SliceIndex slice,
+                                            cache::Where where, uint64_t offset);
+  [[nodiscard]] Task<Result<Step>> wait_buffer(Scope& scope);
+  [[nodiscard]] Result<Done> read_drive(cache::SliceIndex slice) noexcept;
+
+  // constant after construction
   Fills& fills_;
   const Asked& asked_;
   cache::Selected selected_;
   ByteRange range_;
   bool open_ended_;
-  uint32_t run_slices_;    // how many slices the next run may ask for
-  uint32_t asked_to_ = 0;  // slices below this were looked at or asked for
+  uint32_t end_slice_ = 0;  // of the range
+  // loop-owned
+  uint32_t run_slices_;       // how many slices the next run may ask for
+  uint32_t asked_to_ = 0;     // slices of the range below this were looked at or asked for
+  uint32_t seen_to_ = 0;      // slices below this were counted
+  uint32_t failures_ = 0;     // of fills of the slice being read
+  uint32_t drive_reads_ = 0;  // of the slice being read
   uint32_t slices_hit_ = 0;
   uint32_t slices_needed_ = 0;
 };

@@ -21,7 +21,7 @@ class StoredResponse final : public cache::StoredFacts {
   enum class Form : uint8_t {
     Normal,    // a 200 (also when learned from a 206)
     Negative,  // 404, 410: status and body as they came
-    VaryList,  // this key has variants: vary_names() says by which request fields
+    VaryList,  // this key has variants: parts().vary_names says by which request fields
     Pass,      // not storable: until `pass_until`, requests go to the origin on their own
   };
   struct Parts {
@@ -54,6 +54,11 @@ class StoredResponse final : public cache::StoredFacts {
   [[nodiscard]] bool is_fresh(WallTime now) const noexcept;
   /// Freshness left; negative when stale. Cache-Status ttl.
   [[nodiscard]] std::chrono::seconds ttl(WallTime now) const noexcept;
+  /// Stale, and may be served at once while it is revalidated (RFC 5861 §3). `purged`: a soft purge
+  /// made it stale, however fresh the origin said it is.
+  [[nodiscard]] bool may_serve_while_revalidating(WallTime now, bool purged) const noexcept;
+  /// Stale, and may be served because the origin fails (RFC 5861 §4).
+  [[nodiscard]] bool may_serve_on_error(WallTime now, bool purged) const noexcept;
   /// The kept fields as HTTP/1.1 text ("Name: value\r\n"...), rendered once: the hit path copies
   /// it. Contains ETag, Last-Modified, Content-Type, Cache-Control and what else the origin sent;
   /// not Age, Date, Content-Length, Content-Range, Accept-Ranges, Via.
@@ -65,8 +70,11 @@ class StoredResponse final : public cache::StoredFacts {
  private:
   Parts parts_;
   std::string http1_block_;
+  uint32_t encoded_bytes_ = 0;
 };
 
+/// Layout: stored_response_codec.cc. Errors of decode(): {Disk, Malformed}, also for a layout of
+/// another version.
 class StoredResponseCodec final : public cache::FactsCodec {
  public:
   [[nodiscard]] Result<Ref<const cache::StoredFacts>> decode(

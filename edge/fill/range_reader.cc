@@ -1,0 +1,190 @@
+#include <algorithm>
+
+#include "edge/fill/fills_impl.h"
+
+namespace segue::edge {
+
+using cache::Generation;
+using cache::SliceIndex;
+using cache::Where;
+
+RangeReader::RangeReader(Fills& fills, const Asked& asked, cache::Selected selected,
+                         ByteRange range, bool open_ended) noexcept
+    : fills_(fills),
+      asked_(asked),
+      selected_(std::move(selected)),
+      range_(range.clipped(selected_.generation->complete_length())),
+      open_ended_(open_ended),
+      run_slices_(open_ended ? kFillOpenEndedFirstSlices : kFillRunSlicesMax) {
+  selected_.generation->reader_came();
+  if (range_.empty()) return;
+  asked_to_ = cache::slice_at(range_.first).value;
+  seen_to_ = asked_to_;
+  end_slice_ = cache::slice_at(range_.end - 1).value + 1;
+  slices_needed_ = end_slice_ - asked_to_;
+}
+
+RangeReader::~RangeReader() { selected_.generation->reader_left(); }
+
+bool RangeReader::may_extend() const noexcept {
+  // Without a strong validator nothing can be added to what one response brought.
+  return stored_of(selected_).parts().strong_validator && !selected_.generation->detached();
+}
+
+RangeReader::Readable RangeReader::take(cache::Found found, uint64_t offset) const noexcept {
+  if (found.where != Where::Resident && found.where != Where::Filling) return {};
+  const uint64_t first = cache::first_byte_of(cache::slice_at(offset));
+  const auto landed = found.buffer.landed();
+  const uint64_t end = std::min<uint64_t>(first + landed.size(), range_.end);
+  if (end <= offset) return {};
+  const auto bytes = landed.subspan(offset - first, end - offset);
+  return {std::move(found.buffer), bytes, found.where};
+}
+
+RangeReader::Readable RangeReader::try_readable(uint64_t offset) noexcept {
+  Fills::Impl& impl = *fills_.impl_;
+  SEGUE_ASSERT(offset >= range_.first);
+  SEGUE_ASSERT(offset < range_.end);
+  const SliceIndex slice = cache::slice_at(offset);
+  auto found = impl.store.find(*selected_.generation, slice, asked_.use);
+  see(slice, found.where);
+  look_ahead(slice.value);
+  return take(std::move(found), offset);
+}
+
+void RangeReader::see(SliceIndex slice, Where where) noexcept {
+  if (slice.value < seen_to_) return;
+  seen_to_ = slice.value + 1;
+  failures_ = 0;
+  drive_reads_ = 0;
+  if (where == Where::Resident || where == Where::OnDrive) ++slices_hit_;
+}
+
+/// Asks for the next run before the last ends: as soon as less than half a run lies ahead. So the
+/// fastest reader paces the fills, and a reader that does not come on asks for nothing.
+void RangeReader::look_ahead(uint32_t slice) noexcept {
+  Fills::Impl& impl = *fills_.impl_;
+  const Generation& generation = *selected_.generation;
+  const uint32_t margin = std::max<uint32_t>(run_slices_ / 2, 1);
+  asked_to_ = std::max(asked_to_, slice + 1);
+  while (asked_to_ < end_slice_ && asked_to_ <= slice + margin) {
+    if (impl.store.where(generation, SliceIndex{asked_to_}) != Where::Absent ||
+        impl.find_run(generation, asked_to_) != nullptr) {
+      ++asked_to_;
+      continue;
+    }
+    if (!may_extend()) return;
+    auto end =
+        impl.start_run(asked_, selected_, asked_to_, std::min(run_slices_, end_slice_ - asked_to_));
+    if (!end || *end == asked_to_) return;  // no room now: the reader comes to it anyway
+    asked_to_ = *end;
+    grow();
+    return;
+  }
+}
+
+void RangeReader::grow() noexcept {
+  if (open_ended_) run_slices_ = std::min(run_slices_ * 2, kFillRunSlicesMax);
+}
+
+Task<Result<RangeReader::Readable>> RangeReader::readable(Scope& scope, uint64_t offset) {
+  Fills::Impl& impl = *fills_.impl_;
+  SEGUE_ASSERT(offset >= range_.first);
+  SEGUE_ASSERT(offset < range_.end);
+  const SliceIndex slice = cache::slice_at(offset);
+  const Ref<Generation>& generation = selected_.generation;
+  bool was_coming = false;
+  for (;;) {
+    if (scope.cancelled) co_return fail(Side::Client, Kind::Closed, "read");
+    if (generation->cut()) co_return fail(Side::Self, Kind::Purged, "cut");
+    Where where = Where::Absent;
+    {
+      auto found = impl.store.find(*generation, slice, asked_.use);
+      where = found.where;
+      see(slice, where);
+      auto readable = take(std::move(found), offset);
+      look_ahead(slice.value);
+      if (readable.buffer) co_return std::move(readable);
+    }  // no pin is kept across a wait
+    if (scope.loop.now() >= scope.deadline) co_return fail(last_error(Kind::Timeout));
+    if (where == Where::Absent && was_coming && ++failures_ > kFillFailuresMax)
+      co_return fail(last_error(Kind::FillAbandoned));
+    was_coming = where == Where::Filling;
+    auto waited = co_await wait_for(scope, slice, where, offset);
+    if (!waited) co_return fail(waited.error());
+    was_coming |= *waited == Step::Started;
+  }
+}
+
+Error RangeReader::last_error(Kind kind) const noexcept {
+  Fills::Impl& impl = *fills_.impl_;
+  const auto trouble = impl.failed_fills.find(selected_.generation->key(), impl.loop.now());
+  return trouble ? trouble->error : Error{Side::Origin, kind, false, 0, "slice"};
+}
+
+Task<Result<RangeReader::Step>> RangeReader::wait_for(Scope& scope, SliceIndex slice, Where where,
+                                                      uint64_t offset) {
+  Fills::Impl& impl = *fills_.impl_;
+  const Ref<Generation>& generation = selected_.generation;
+  if (where == Where::Filling || where == Where::Resident) {
+    cache::WaitTicket ticket(impl.local.waiters(), scope.signal);
+    const auto beyond = static_cast<uint32_t>(offset - cache::first_byte_of(slice));
+    if (impl.store.start_wait_slice(generation->slice_key(slice), beyond, ticket)) {
+      (void)co_await scope.signal.wait(scope.deadline);
+    } else {
+      co_await Yield{};  // more has landed meanwhile, or every waiter's place is taken
+    }
+    co_return Step::Waited;
+  }
+  if (where == Where::OnDrive) {
+    auto started = read_drive(slice);
+    if (started) co_return Step::Waited;
+    if (started.error().kind == Kind::Overloaded) co_return co_await wait_buffer(scope);
+    co_await Yield{};
+    co_return Step::Waited;
+  }
+  if (FillRun* run = impl.find_run(*generation, slice.value); run != nullptr) {
+    const Ref<FillRun> held(run);
+    run->waiting.push_back(&scope.signal);
+    (void)co_await scope.signal.wait(scope.deadline);
+    std::erase(held->waiting, &scope.signal);
+    co_return Step::Started;
+  }
+  if (!may_extend()) co_return fail(Side::Self, Kind::Purged, "not to be extended");
+  auto end = impl.start_run(asked_, selected_, slice.value,
+                            std::min(run_slices_, end_slice_ - slice.value));
+  if (!end) {
+    if (!end.error().retryable) co_return fail(end.error());
+    co_return co_await wait_buffer(scope);
+  }
+  if (*end > slice.value) {
+    asked_to_ = std::max(asked_to_, *end);
+    grow();
+  }
+  co_return Step::Started;
+}
+
+Task<Result<RangeReader::Step>> RangeReader::wait_buffer(Scope& scope) {
+  Fills::Impl& impl = *fills_.impl_;
+  cache::WaitTicket ticket(impl.local.waiters(), scope.signal);
+  if (!impl.store.start_wait_buffer(cache::Priority::Demand, ticket)) {
+    impl.counters.buffer_refusals.add();
+    co_return fail_retryable(Side::Self, Kind::Overloaded, "buffers");
+  }
+  impl.counters.buffer_waits.add();
+  (void)co_await scope.signal.wait(scope.deadline);
+  co_return Step::Waited;
+}
+
+Result<Done> RangeReader::read_drive(SliceIndex slice) noexcept {
+  Fills::Impl& impl = *fills_.impl_;
+  const Ref<Generation>& generation = selected_.generation;
+  auto started = impl.local.start_read(generation, slice, asked_.use);
+  // The next slice is read meanwhile; when that cannot start now, its reader will.
+  const SliceIndex next{slice.value + 1};
+  if (started && next.value < end_slice_ && impl.store.where(*generation, next) == Where::OnDrive)
+    (void)impl.local.start_read(generation, next, asked_.use);
+  return started;
+}
+
+}  // namespace segue::edge

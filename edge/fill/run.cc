@@ -1,0 +1,262 @@
+// Fills of known generations: reserve, claim, ask, check, land.
+#include <algorithm>
+
+#include "edge/fill/fills_impl.h"
+#include "http/validator.h"
+
+namespace segue::edge {
+
+using cache::BufferReservation;
+using cache::FillPermit;
+using cache::Generation;
+using cache::SliceIndex;
+using cache::Where;
+
+void FillRun::wake_waiting() noexcept {
+  for (Signal* signal_of : waiting) signal_of->raise();
+  waiting.clear();
+}
+
+void Fills::Impl::enter(FillRun& run) {
+  active.push_back(&run);
+  counters.fills_in_flight.set(active.size());
+}
+
+void Fills::Impl::leave(FillRun& run) noexcept {
+  // What is left of the claims ends here, before the readers look again.
+  run.permits.clear();
+  run.reservation = {};
+  run.next = run.end = 0;
+  std::erase(active, &run);
+  counters.fills_in_flight.set(active.size());
+  run.wake_waiting();
+}
+
+FillRun* Fills::Impl::find_run(const Generation& generation, uint32_t slice) noexcept {
+  const auto found = std::ranges::find_if(
+      active, [&](const FillRun* run) { return run->covers(generation, slice); });
+  return found == active.end() ? nullptr : *found;
+}
+
+Task<Result<BufferReservation>> Fills::Impl::reserve(Signal& signal, uint32_t wanted,
+                                                     MonoTime deadline) {
+  for (;;) {
+    auto reserved = store.try_reserve(wanted, cache::Priority::Demand);
+    if (reserved) co_return std::move(*reserved);
+    if (draining || loop.now() >= deadline) co_return fail(reserved.error());
+    cache::WaitTicket ticket(local.waiters(), signal);
+    if (!store.start_wait_buffer(cache::Priority::Demand, ticket)) {
+      counters.buffer_refusals.add();
+      co_return fail(reserved.error());
+    }
+    counters.buffer_waits.add();
+    (void)co_await signal.wait(deadline);
+  }
+}
+
+void Fills::Impl::claim(FillRun& run, ByteRange covers) noexcept {
+  const Ref<Generation>& generation = run.selected.generation;
+  const auto first = static_cast<uint32_t>((covers.first + kSliceBytes - 1) / kSliceBytes);
+  const uint32_t end = covers.end == generation->complete_length()
+                           ? generation->slices()
+                           : static_cast<uint32_t>(covers.end / kSliceBytes);
+  run.next = first;
+  run.end = std::max(first, end);
+  for (uint32_t slice = first; slice < end; ++slice) {
+    FillPermit permit = store.try_start_fill(generation, SliceIndex{slice}, run.reservation);
+    if (permit) {
+      run.permits.push_back(std::move(permit));
+    } else if (run.reservation.count() == 0) {
+      return;  // land() reserves on as it comes to the rest
+    }
+  }
+}
+
+Task<Result<Done>> Fills::Impl::discard(origin::FetchStream& stream, uint64_t bytes) {
+  while (bytes > 0) {
+    auto got = co_await stream.read(
+        std::span(scratch.get(), static_cast<size_t>(std::min<uint64_t>(bytes, kScratchBytes))));
+    if (!got) co_return fail(got.error());
+    if (*got == 0) co_return fail(Side::Origin, Kind::Closed, "body ended early");
+    bytes -= *got;
+  }
+  co_return Done{};
+}
+
+Task<Result<Done>> Fills::Impl::land_slice(FillPermit& permit, origin::FetchStream& stream,
+                                           bool last) {
+  while (!permit.writable().empty()) {
+    auto got = co_await stream.read(permit.writable());
+    if (!got) co_return fail(got.error());
+    if (*got == 0) co_return fail(Side::Origin, Kind::Closed, "body ended early");
+    permit.publish(static_cast<uint32_t>(*got));
+    counters.fill_bytes.add(*got);
+  }
+  if (last) {
+    // A body longer than announced is not what was asked: its last slice is not kept.
+    auto end = co_await stream.read(std::span(scratch.get(), 1));
+    if (!end) co_return fail(end.error());
+    if (*end != 0) co_return fail(Side::Origin, Kind::Mismatch, "body longer than announced");
+  }
+  std::move(permit).commit(local);
+  counters.slices_filled.add();
+  co_return Done{};
+}
+
+Task<Result<FillPermit>> Fills::Impl::next_permit(FillRun& run, SliceIndex slice) {
+  while (run.permits_used < run.permits.size() && run.permits[run.permits_used].slice() < slice)
+    ++run.permits_used;
+  if (run.permits_used < run.permits.size() && run.permits[run.permits_used].slice() == slice)
+    co_return std::move(run.permits[run.permits_used++]);
+  const Generation& generation = *run.selected.generation;
+  if (store.where(generation, slice) != Where::Absent) co_return FillPermit{};
+  if (run.reservation.count() == 0) {
+    auto reserved = co_await reserve(run.signal, 1, loop.now() + kContactMax);
+    if (!reserved) co_return fail(reserved.error());
+    run.reservation = std::move(*reserved);
+  }
+  co_return store.try_start_fill(run.selected.generation, slice, run.reservation);
+}
+
+Task<Result<Done>> Fills::Impl::land(FillRun& run, origin::FetchStream& stream, ByteRange covers) {
+  const Generation& generation = *run.selected.generation;
+  uint64_t at = covers.first;
+  bool landed_one = false;
+  while (at < covers.end) {
+    if (draining) co_return fail(Side::Self, Kind::Closed, "draining");
+    const SliceIndex slice = cache::slice_at(at);
+    const uint64_t slice_end = cache::first_byte_of(slice) + generation.slice_bytes(slice);
+    const uint64_t end = std::min(slice_end, covers.end);
+    const bool whole = at == cache::first_byte_of(slice) && end == slice_end;
+    // No client owns a fill, but one that nobody reads behind ends with the slice begun, unless the
+    // rest is worth less than the connection.
+    if (landed_one && generation.readers() == 0 && run.waiting.empty() &&
+        covers.end - at > kFillFinishBytesMax) {
+      counters.fills_ended_early.add();
+      co_return Done{};
+    }
+    FillPermit permit;
+    if (whole) {
+      auto next = co_await next_permit(run, slice);
+      if (!next) co_return fail(next.error());
+      permit = std::move(*next);
+    }
+    run.next = slice.value + 1;
+    run.wake_waiting();
+    auto done = permit ? co_await land_slice(permit, stream, end == covers.end)
+                       : co_await discard(stream, end - at);
+    if (!done) co_return fail(done.error());
+    landed_one = true;
+    at = end;
+    // Also lets the starter begin to read before the question whether anybody reads is asked.
+    co_await Yield{};
+  }
+  counters.fills_finished.add();
+  co_return Done{};
+}
+
+Result<uint32_t> Fills::Impl::start_run(const Asked& asked, const cache::Selected& selected,
+                                        uint32_t first, uint32_t slices_max) {
+  const Ref<Generation>& generation = selected.generation;
+  if (draining || tasks.running() == tasks.tasks_max())
+    return fail(Side::Self, Kind::Overloaded, "fills");
+  uint32_t wanted = 1;
+  while (wanted < slices_max && first + wanted < generation->slices() &&
+         store.where(*generation, SliceIndex{first + wanted}) == Where::Absent)
+    ++wanted;
+  auto reserved = store.try_reserve(wanted, cache::Priority::Demand);
+  if (!reserved) return fail_retryable(Side::Self, Kind::Overloaded, "buffers");
+
+  auto run = make_ref<FillRun>();
+  run->reservation = std::move(*reserved);
+  run->selected = selected;
+  run->next = run->end = first;
+  while (run->end < first + wanted) {
+    FillPermit permit = store.try_start_fill(generation, SliceIndex{run->end}, run->reservation);
+    if (!permit) break;
+    run->permits.push_back(std::move(permit));
+    ++run->end;
+  }
+  if (run->permits.empty()) return first;  // somebody else was faster: look again
+  run->ask = own(asked, generation->key(), generation->key_text(), asked.traceparent);
+  const uint32_t end = run->end;
+  if (!tasks.try_spawn(run_fill(run))) return fail(Side::Self, Kind::Overloaded, "fills");
+  return end;
+}
+
+Task<void> Fills::Impl::run_fill(Ref<FillRun> owned) {
+  const Ref<FillRun> run = std::move(owned);
+  enter(*run);
+  counters.fills_started.add();
+  auto done = co_await fill_once(*run);
+  if (!done) {
+    counters.fills_cut.add();
+    failed_fills.note(run->ask.key, loop.now(), {.error = done.error()});
+  }
+  leave(*run);
+}
+
+namespace {
+
+/// Only strong entity tags: a resume sends it as If-Range (RFC 9110 §13.1.5).
+std::string strong_etag_of(const StoredResponse& stored) {
+  const auto tag = http::parse_entity_tag(stored.parts().etag);
+  return tag && !tag->weak ? stored.parts().etag : std::string();
+}
+
+}  // namespace
+
+Task<Result<Done>> Fills::Impl::fill_once(FillRun& run) {
+  const Generation& generation = *run.selected.generation;
+  const auto& stored = static_cast<const StoredResponse&>(*run.selected.facts);
+  const ByteRange wanted = ByteRange{cache::first_byte_of(SliceIndex{run.next}),
+                                     cache::first_byte_of(SliceIndex{run.end})}
+                               .clipped(generation.complete_length());
+  origin::Fetcher& fetcher = fetcher_of(*run.ask.site);
+  for (bool again = false;; again = true) {
+    auto request =
+        plain_request(*run.ask.site, run.ask.target, run.ask.fields.view(), run.ask.traceparent);
+    request.range_form = origin::FetchRequest::RangeForm::Bounded;
+    request.range = wanted;
+    request.expected_etag = strong_etag_of(stored);
+    request.preferred_server = stored.parts().server;
+    request.first_byte_deadline = loop.now() + kContactMax;
+    auto stream = fetcher.start(std::move(request));
+    if (!stream) co_return fail(stream.error());
+    auto head = co_await (*stream)->head();
+    if (!head) co_return fail(head.error());
+    const origin::FetchHead& answer = **head;
+    if (answer.status >= 500) co_return fail(Side::Origin, Kind::Refused, "server error");
+    const bool has_bytes = answer.status == 200 || answer.status == 206;
+    const bool is_version = has_bytes && answer.complete_length == generation.complete_length() &&
+                            same_version(fetcher.validator_rule(), stored, answer);
+    if (is_version && answer.status == 206 && answer.content_range == wanted)
+      co_return co_await land(run, **stream, wanted);
+    if (is_version && answer.status == 200) {
+      // Range ignored (RFC 9110 §14.2): all of it comes by, so others need not ask for theirs.
+      run.end = generation.slices();
+      run.next = 0;
+      co_return co_await land(run, **stream, {0, generation.complete_length()});
+    }
+    if (has_bytes) counters.validator_mismatches.add();
+    // Servers of one origin often disagree: the one the version came from is asked again first.
+    if (has_bytes && !again && answer.server != stored.parts().server) continue;
+    co_return give_up_version(run, answer);
+  }
+}
+
+std::unexpected<Error> Fills::Impl::give_up_version(FillRun& run,
+                                                    const origin::FetchHead& answer) noexcept {
+  // This answer cannot be installed as the new version: its request went out before a sequence was
+  // taken for it, so a purge in between would miss it. The next request asks anew.
+  if (answer.status == 200 || answer.status == 206 || answer.status == 404 ||
+      answer.status == 410 || answer.status == 416) {
+    store.detach(run.selected.generation);
+    counters.generations_replaced.add();
+  } else {
+    counters.fills_rejected.add();
+  }
+  return fail(Side::Origin, Kind::Mismatch, "another version");
+}
+
+}  // namespace segue::edge
