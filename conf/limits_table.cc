@@ -103,6 +103,8 @@ std::string cache_rows() {
       {"kIndexShardsPerDriveMax", count(kIndexShardsPerDriveMax), "of one drive"},
       {"kDriveOpsInFlightMax", count(kDriveOpsInFlightMax),
        fmt::format("per loop and drive, {}", size(kDriveOpsInFlightMax * kOperationBytes))},
+      {"kDriveWritesInFlightMax", count(kDriveWritesInFlightMax), "per drive, over all loops"},
+      {"kDriveReadsBeforeWrites", count(kDriveReadsBeforeWrites), "in flight: writes then wait"},
       {"kFileOpsInFlightMax", count(kFileOpsInFlightMax), "per loop, of dir: origins"},
       {"kRingEntries", count(kRingEntries), "of one loop's io_uring"},
   };

@@ -27,7 +27,7 @@ constexpr std::array<Unit, 10> kSizeUnits{{{"", 1},
                                            {"mb", kThousand* kThousand},
                                            {"gb", kThousand* kThousand* kThousand},
                                            {"tb", kThousand* kThousand* kThousand* kThousand}}};
-constexpr uint64_t kDayMs = 24 * 3600 * kThousand;
+constexpr uint64_t kDayMs = kThousand * 3600 * 24;
 constexpr std::array<Unit, 5> kDurationUnits{
     {{"ms", 1}, {"s", kThousand}, {"m", 60 * kThousand}, {"h", 3600 * kThousand}, {"d", kDayMs}}};
 constexpr uint64_t kDurationMsMax = 3650 * kDayMs;

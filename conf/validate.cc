@@ -50,6 +50,7 @@ std::string node_name_of(const std::string& host_name) {
 
 std::vector<std::string> origin_names(const Settings& settings) {
   std::vector<std::string> names;
+  names.reserve(settings.origins.size());
   for (const OriginSettings& origin : settings.origins) names.push_back(origin.name);
   return names;
 }

@@ -214,6 +214,7 @@ hosts = ["a:80"]
 colour = "red"
 )");
   std::vector<uint32_t> lines;
+  lines.reserve(parsed.mistakes.size());
   for (const Mistake& mistake : parsed.mistakes) lines.push_back(mistake.place.line);
   // 5: no path; 10: no name.
   EXPECT_EQ(lines, (std::vector<uint32_t>{2, 4, 5, 6, 8, 9, 10, 11, 12}));
@@ -222,6 +223,23 @@ colour = "red"
 TEST(ParseToml, ASyntaxErrorNamesItsLine) {
   const std::string line = only_mistake("[node]\nname = \"a\nram = 1\n");
   EXPECT_TRUE(line.starts_with("segue.toml:2: ")) << line;
+}
+
+TEST(ParseToml, ALineThatTomlPlusPlusGivesUpOnIsAMistakeAtItsLine) {
+  const std::string not_toml = ": toml: this is not TOML; allowed: [table], key = value, # comment";
+  EXPECT_EQ(only_mistake("[node]\nthreads = 1\n[\nlater = 1\n"), "segue.toml:3" + not_toml);
+}
+
+TEST(ParseToml, LettersOutsideAsciiStandInStringsAndComments) {
+  EXPECT_TRUE(only_mistake("[node]\nname = \u0242\n").starts_with("segue.toml:2: toml: "));
+  const Parsed parsed =
+      parse("# \u00fc \u0242\n[[cache.drive]]\npath = \"/m\u00fcsli\" # \u00e4\n");
+  EXPECT_TRUE(parsed.mistakes.empty()) << parsed.mistakes.front().line();
+  EXPECT_EQ(parsed.settings.cache.drives.at(0).path, "/m\u00fcsli");
+}
+
+TEST(ParseToml, BytesThatAreNotUtf8AreAMistake) {
+  EXPECT_TRUE(only_mistake("[node]\nname = \"\xff\"\n").starts_with("segue.toml:2: toml: "));
 }
 
 TEST(ParseToml, AListElementIsNamedByItsIndex) {

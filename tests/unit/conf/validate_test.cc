@@ -12,6 +12,7 @@ namespace {
 
 Machine small_machine(const Settings& settings) {
   std::vector<uint64_t> bytes;
+  bytes.reserve(settings.cache.drives.size());
   for (const DriveSettings& drive : settings.cache.drives) {
     bytes.push_back(drive.size_bytes != 0 ? drive.size_bytes : settings.cache.size_bytes);
   }
