@@ -10,7 +10,7 @@
 
 #include "base/sanitizer.h"
 #include "base/units.h"
-#include "tests/support/random.h"
+#include "tests/support/chance.h"
 
 namespace segue {
 namespace {
@@ -61,19 +61,19 @@ TEST(FramePools, LendAFrameOfALargerClassWhenTheSmallOnesAreSpent) {
 
 TEST(FramePools, FramesNeverOverlapAndAreAligned) {
   FramePool pool(4 * MiB);
-  Random random(11);
+  Random chance(11);
   std::map<unsigned char*, std::pair<size_t, unsigned char>> live;
   for (int step = 0; step < 20'000; ++step) {
-    if (live.size() < 200 && random.one_in(2)) {
-      const size_t bytes = random.between(1, 16 * KiB);
+    if (live.size() < 200 && chance.one_in(2)) {
+      const size_t bytes = chance.between(1, 16 * KiB);
       auto* frame = static_cast<unsigned char*>(pool.allocate(bytes));
       if (frame == nullptr) continue;
       ASSERT_EQ(reinterpret_cast<uintptr_t>(frame) % 16, 0U);
-      const auto mark = static_cast<unsigned char>(random.next());
+      const auto mark = static_cast<unsigned char>(chance.next());
       std::memset(frame, mark, bytes);
       live[frame] = {bytes, mark};
     } else if (!live.empty()) {
-      auto taken = std::next(live.begin(), static_cast<std::ptrdiff_t>(random.below(live.size())));
+      auto taken = std::next(live.begin(), static_cast<std::ptrdiff_t>(chance.below(live.size())));
       const auto [bytes, mark] = taken->second;
       ASSERT_EQ(taken->first[0], mark);
       ASSERT_EQ(taken->first[bytes - 1], mark);

@@ -10,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-#include "tests/support/random.h"
+#include "tests/support/chance.h"
 #include "tests/support/sim_loop.h"
 
 namespace segue {
@@ -176,7 +176,7 @@ TEST_F(LoopTest, ATimerDisarmedByAnotherThatIsDueTooDoesNotFire) {
 TEST_F(LoopTest, TimersAgreeWithASortedModel) {
   constexpr int kTimers = 300;
   for (uint64_t seed = 0; seed < 20; ++seed) {
-    Random random(seed);
+    Random chance(seed);
     ran.clear();
     std::vector<std::unique_ptr<LoggedTimer>> timers;
     timers.reserve(kTimers);
@@ -186,11 +186,11 @@ TEST_F(LoopTest, TimersAgreeWithASortedModel) {
       std::erase_if(model, [number](const auto& entry) { return entry.second == number; });
     };
     for (int step = 0; step < 2000; ++step) {
-      const int number = static_cast<int>(random.below(kTimers));
-      switch (random.below(4)) {
+      const int number = static_cast<int>(chance.below(kTimers));
+      switch (chance.below(4)) {
         case 0:
         case 1: {  // arm, or move
-          const MonoTime deadline = clock.mono() + nanoseconds{random.between(1, 1000)};
+          const MonoTime deadline = clock.mono() + nanoseconds{chance.between(1, 1000)};
           forget(number);
           model.emplace(deadline, number);
           loop.arm(*timers[static_cast<size_t>(number)], deadline);
@@ -201,7 +201,7 @@ TEST_F(LoopTest, TimersAgreeWithASortedModel) {
           loop.disarm(*timers[static_cast<size_t>(number)]);
           break;
         default:
-          clock.advance(nanoseconds{random.below(20)});
+          clock.advance(nanoseconds{chance.below(20)});
           loop.read_clock();
           std::multiset<int> due;
           while (!model.empty() && model.begin()->first <= loop.now()) {
@@ -220,11 +220,11 @@ TEST_F(LoopTest, TimersAgreeWithASortedModel) {
 }
 
 TEST_F(LoopTest, TimersFireInTheOrderOfTheirDeadlines) {
-  Random random(5);
+  Random chance(5);
   std::vector<std::unique_ptr<LoggedTimer>> timers;
   std::vector<int> order(500);
   for (int i = 0; i < 500; ++i) order[static_cast<size_t>(i)] = i;
-  for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
+  for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[chance.below(i)]);
   for (int number : order) {
     timers.push_back(std::make_unique<LoggedTimer>(ran, number));
     loop.arm(*timers.back(), loop.now() + nanoseconds{number});

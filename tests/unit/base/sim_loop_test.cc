@@ -140,12 +140,12 @@ TEST_F(SimWorldTest, APostReachesTheOtherLoop) {
 }
 
 TEST(RandomNumbers, StayWithinTheirBoundsAndReachThem) {
-  Random random(1);
+  Random chance(1);
   std::set<uint64_t> seen;
-  for (int i = 0; i < 1000; ++i) seen.insert(random.between(3, 9));
+  for (int i = 0; i < 1000; ++i) seen.insert(chance.between(3, 9));
   EXPECT_EQ(seen, (std::set<uint64_t>{3, 4, 5, 6, 7, 8, 9}));
-  EXPECT_FALSE(random.one_in(0));
-  EXPECT_TRUE(random.one_in(1));
+  EXPECT_FALSE(chance.one_in(0));
+  EXPECT_TRUE(chance.one_in(1));
   Random again(1);
   EXPECT_EQ(again.between(3, 9), Random(1).between(3, 9));
   Random forked = again.fork();
