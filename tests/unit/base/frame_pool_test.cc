@@ -10,7 +10,7 @@
 
 #include "base/sanitizer.h"
 #include "base/units.h"
-#include "tests/support/chance.h"
+#include "tests/support/random.h"
 
 namespace segue {
 namespace {

@@ -10,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-#include "tests/support/chance.h"
+#include "tests/support/random.h"
 #include "tests/support/sim_loop.h"
 
 namespace segue {
