@@ -171,7 +171,7 @@ void Resolver::Impl::on_addresses(Name& name, int status, const ares_addrinfo* f
   if (status == ARES_SUCCESS && found != nullptr) {
     for (const ares_addrinfo_node* node = found->nodes; node != nullptr; node = node->ai_next) {
       std::string text = text_of(*node->ai_addr);
-      if (text.empty() || std::ranges::contains(addresses, text)) continue;
+      if (text.empty() || std::ranges::find(addresses, text) != addresses.end()) continue;
       addresses.push_back(std::move(text));
       ttl_seconds = std::min(ttl_seconds, node->ai_ttl);
     }
