@@ -73,6 +73,10 @@ inline constexpr uint32_t kIndexShardsPerDriveMax = 64;
 inline constexpr uint32_t kDriveOpsInFlightMax = 128;  // per loop and drive
 inline constexpr uint32_t kFileOpsInFlightMax =
     128;  // per loop: reads, opens, stats of dir: origins
+// Reads before writes: a write is not begun while so many reads of the drive run (32 of 256 KiB
+// keep an NVMe drive busy); the slice is written later or not at all.
+inline constexpr uint32_t kDriveReadsBeforeWrites = 32;
+inline constexpr uint32_t kDriveWritesInFlightMax = 64;  // per drive, all loops
 inline constexpr uint32_t kRingEntries = 512;
 
 // --- loops ---

@@ -17,17 +17,13 @@
 #include "base/loop/disk.h"
 #include "base/result.h"
 #include "cache/eviction.h"
+#include "cache/geometry.h"
 #include "cache/purge_statement.h"
+#include "cache/record.h"
+#include "cache/slot_state.h"
 #include "cache/types.h"
 
 namespace segue::cache {
-
-/// The areas of a drive, in parts of 100 of its payload space; they add up to 100.
-struct DriveShares {
-  uint8_t k64 = 4;
-  uint8_t k128 = 16;
-  uint8_t k256 = 80;
-};
 
 struct FormatOptions {
   uint64_t size_bytes = 0;  // of the file or device
@@ -37,20 +33,11 @@ struct FormatOptions {
   DriveShares shares;
 };
 
-/// What a record keeps of one representation.
-struct RecordFacts {
-  KeyHash key;
-  std::string key_text;
-  Sequence generation;
-  uint64_t complete_length = 0;
-  std::vector<uint64_t> tag_hashes;  // at most kTagsPerRecordMax
-  std::vector<std::byte> facts;      // StoredFacts::encode()
-};
-
 struct DriveCounters {  // written under the shard's or the drive's own lock; any thread reads
   std::atomic<uint64_t> reads{0}, read_bytes{0}, writes{0}, written_bytes{0}, checksum_failures{0},
       io_errors{0}, evictions{0}, table_flushes{0}, journal_flushes{0}, records_read{0},
-      records_written{0}, bad_slots{0};
+      records_written{0}, bad_slots{0},
+      stale_slots{0};  // named by the table of a crashed run, and written over since: plain misses
 };
 
 class Drive {
@@ -96,8 +83,9 @@ class Drive {
     RecordNumber record;
     Sequence generation;
   };
-  /// Visits each record that has live slots, once per key with its newest generation. Start-up
-  /// only. Older generations' slots are freed by the visit.
+  /// Visits each record that has live slots, once per key with its newest generation (mount() has
+  /// freed the slots of older ones). Start-up only, once. The record on the drive may say a newer
+  /// generation than the slots: it is written first; then none of its slots is here yet.
   void for_each_representation(void* context,
                                void (*visit)(void* context, const FoundRepresentation&));
   [[nodiscard]] std::vector<PurgeStatement> purge_statements() const;
@@ -111,12 +99,14 @@ class Drive {
   /// spare, or its second use (ghost).
   [[nodiscard]] bool should_admit(const SliceKey& key, SizeClass size_class, UseId use) noexcept;
   /// Takes a slot for `key` (evicting if need be). `record` must have been written. Errors: {Self,
-  /// Overloaded} (budget spent, every candidate held), {Disk, Closed} (offline), {Self, Mismatch}
-  /// (already here).
+  /// Overloaded} (budget spent, reads go first, every candidate held), {Disk, Closed} (offline),
+  /// {Self, Mismatch} (already here, or being written), {Disk, NotFound} (`record` is not the key's
+  /// any more, because no slot named it: write_record() again).
   [[nodiscard]] Result<SlotWrite> try_take_slot(const SliceKey& key, RecordNumber record,
                                                 uint32_t length) noexcept;
-  /// Unlinks all slices of one generation that are here (it was purged or replaced); frees the
-  /// record once no slot names it.
+  /// Unlinks all slices of one generation that are here (it was purged or replaced), and those
+  /// being written now as soon as they are; a record that no slot names any more is free to be
+  /// taken for another key.
   void forget_generation(const KeyHash& key, Sequence generation, uint32_t slices) noexcept;
 
   // --- I/O: waits ---
@@ -127,23 +117,31 @@ class Drive {
   [[nodiscard]] Task<Result<uint32_t>> read_slot(Disk& disk, SlotRead slot,
                                                  std::span<std::byte> payload);
   /// One vectored write of header and payload (zero-filled to kDiskAlignBytes by the caller's
-  /// buffer); links the slot on success.
+  /// buffer); links the slot on success. `payload` has the length rounded up to kDiskAlignBytes.
+  /// Errors: {Disk, IoError}: the slot is Bad; {Self, Purged}: forgotten meanwhile; {Self,
+  /// Overloaded}, {Disk, Closed}: nothing was written.
   [[nodiscard]] Task<Result<Done>> write_slot(Disk& disk, SlotWrite slot,
                                               std::span<const std::byte> payload);
   /// Errors: {Disk, NotFound} (free or another key's), {Disk, ChecksumMismatch}, {Disk, IoError}.
   [[nodiscard]] Task<Result<RecordFacts>> read_record(Disk& disk, RecordNumber record, KeyHash key);
-  /// Writes a record, into `record` if the key has one, else a free one. Errors: {Self,
-  /// Unsupported} if it does not fit kRecordBytes, {Disk, Full} if no record is free.
+  /// Writes a record, into `record` if it is still the key's, else (or if kNoRecord) a free one.
+  /// `facts` outlives the task. Errors: {Self, Unsupported} if it does not fit kRecordBytes, {Disk,
+  /// Full} if every record is named by slots, {Disk, IoError}.
   [[nodiscard]] Task<Result<RecordNumber>> write_record(Disk& disk, RecordNumber record,
                                                         const RecordFacts& facts);
   /// Appends to the purge journal and flushes; statements appended at once share one flush. Errors:
   /// {Disk, Full}, {Disk, IoError}.
   [[nodiscard]] Task<Result<Done>> append_purge(Disk& disk, const PurgeStatement& statement);
   /// Drops statements that a finished sweep has made pointless: those with sequence < `before`.
+  /// Flushes the table first: what the sweep forgot must stay forgotten without them.
   [[nodiscard]] Task<Result<Done>> retire_purges(Disk& disk, Sequence before);
   /// One pass of upkeep: flushes dirty table pages, and once a minute the access order. Call every
-  /// few seconds from one loop.
+  /// few seconds from one loop. On an error the pages that could not be written stay dirty.
   [[nodiscard]] Task<Result<Done>> flush_table(Disk& disk);
+  /// Forgets all slices, durably, and nothing else (the purge journal stays): a drive that missed a
+  /// membership epoch comes back empty. Start-up, after mount() and before
+  /// for_each_representation().
+  [[nodiscard]] Task<Result<Done>> forget_everything(Disk& disk);
 
   // --- state ---
   [[nodiscard]] bool offline() const noexcept;
@@ -154,10 +152,13 @@ class Drive {
     uint64_t slots[kSizeClasses] = {};
     uint64_t live[kSizeClasses] = {};
     uint64_t payload_bytes = 0;
-    uint64_t index_bytes = 0;  // DRAM of the index, all of it
-    uint64_t ghost_entries = 0;
+    uint64_t index_bytes = 0;    // DRAM of the index, all of it but the ghosts
+    uint64_t ghost_entries = 0;  // 8 bytes each
     uint64_t records = 0, records_live = 0;
+    uint64_t in_state[kSlotStates] = {};  // by SlotState; their sum is that of slots
+    uint64_t readers = 0;                 // reads that hold a slot
   };
+  /// Takes every shard's lock in turn and counts slot by slot: for scrapes and tests.
   [[nodiscard]] Usage usage() const;
   [[nodiscard]] const DriveCounters& counters() const noexcept;
 
