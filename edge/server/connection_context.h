@@ -1,0 +1,54 @@
+// edge/server/connection_context.h - what all connections of one listener group on one loop share.
+// Internal to edge/server.
+#pragma once
+#include <array>
+#include <chrono>
+#include <cstdint>
+
+#include "base/limits.h"
+#include "base/loop/event_loop.h"
+#include "edge/delivery/exchange.h"
+#include "edge/server/memory_pool.h"
+#include "edge/server/request_handler.h"
+#include "edge/server/request_memory.h"
+#include "edge/server/response_writer.h"
+#include "edge/server/server_counters.h"
+
+namespace segue::edge {
+
+class Connection;
+
+/// Limits of a connection; the defaults are those of base/limits.h. Tests narrow them.
+struct ConnectionLimits {
+  uint32_t connections_max = kConnectionsPerLoopMax;
+  std::chrono::nanoseconds keep_alive = kKeepAliveTimeout;
+  std::chrono::nanoseconds head_read = kHeaderReadTimeout;  // from the first byte to the last
+  std::chrono::nanoseconds client_stall = kClientStallTimeout;
+  std::chrono::nanoseconds half_close_grace = kHalfCloseGrace;
+  std::chrono::nanoseconds linger = kLingerTimeout;
+  uint32_t body_drain_bytes_max = kRequestBodyDrainBytesMax;
+  uint32_t linger_bytes_max = kLingerBytesMax;
+};
+
+/// Loop-owned; outlives the connections.
+struct ConnectionContext {
+  /// Free pieces kept for the next request: steady traffic allocates nothing, a flood's memory goes
+  /// back.
+  static constexpr uint32_t kRequestsKeptMax = 256;
+  static constexpr uint32_t kLargeBuffersKeptMax = 8;
+
+  ConnectionContext(EventLoop& on_loop, RequestHandler& request_handler, ConnectionLimits narrowed)
+      : loop(on_loop), handler(request_handler), limits(narrowed) {}
+
+  EventLoop& loop;
+  RequestHandler& handler;
+  const ConnectionLimits limits;
+  ServerCounters counters;
+  WriterShared writer;
+  ObjectPool<LargeReadBuffer> large_buffers{kLargeBuffersKeptMax};
+  ObjectPool<RequestMemory> request_memories{kRequestsKeptMax};
+  ObjectPool<Exchange> exchanges{kRequestsKeptMax};
+  bool draining = false;  // every response closes its connection
+};
+
+}  // namespace segue::edge

@@ -1,0 +1,288 @@
+// The Stream side of a connection (what the handler calls), its deadlines, and request bodies.
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "base/assert.h"
+#include "edge/server/connection.h"
+
+namespace segue::edge {
+
+Result<size_t> Connection::try_send(const ResponseHead* head, std::span<const iovec> body) {
+  SEGUE_ASSERT(state_ == ConnectionState::Serving);
+  if (gone_) return fail(Side::Client, Kind::Closed, "client gone");
+  if (context_.draining) writer_.set_close();
+  const auto sent = writer_.try_send(fd_, context_.loop.wall_now(), head, body);
+  if (!sent) {
+    if (sent.error().side == Side::Client) gone_ = true;
+    return fail(sent.error());
+  }
+  if (sent->socket_bytes != 0) {
+    context_.counters.bytes_sent.add(sent->socket_bytes);
+    bytes_this_turn_ += static_cast<uint32_t>(sent->socket_bytes);
+    note_progress();
+  }
+  return sent->body_bytes;
+}
+
+void Connection::want_writable() noexcept {
+  SEGUE_ASSERT(state_ == ConnectionState::Serving);
+  if (gone_) {
+    exchange_->signal.raise();
+    return;
+  }
+  want_writable_ = true;
+  watch_while_serving();
+  start_stall_clock();
+}
+
+void Connection::finished(End end) noexcept {
+  SEGUE_ASSERT(state_ == ConnectionState::Serving);
+  SEGUE_ASSERT(!ended_.has_value());
+  ended_ = end;
+  // The caller still stands in the exchange's code, so the exchange is taken down on a later turn,
+  // or by the step that called serve().
+  if (!in_step_) context_.loop.make_ready(node_);
+}
+
+void Connection::become_gone() noexcept {
+  if (gone_) return;
+  gone_ = true;
+  deadline_ = kNever;
+  watch_.want(Readiness::None);
+  if (!ended_) exchange_->signal.raise();
+}
+
+void Connection::watch_for_reading() noexcept {
+  watch_.want(peer_closed_ ? Readiness::Read : Readiness::Read | Readiness::Closed);
+}
+
+void Connection::watch_while_serving() noexcept {
+  // Closed stays reported as long as it holds, so it is asked for until it was reported.
+  const Readiness closed = peer_closed_ ? Readiness::None : Readiness::Closed;
+  watch_.want(want_writable_ ? Readiness::Write | closed : closed);
+}
+
+void Connection::set_deadline(MonoTime deadline) {
+  deadline_ = deadline;
+  // Deadlines mostly move later (every request renews the keep-alive one), so the timer may stand
+  // earlier than the deadline; it looks when it fires.
+  const bool too_late = !timer_.armed() || timer_.deadline() > deadline;
+  if (deadline != kNever && too_late) context_.loop.arm(timer_, deadline);
+}
+
+void Connection::note_progress() noexcept {
+  stalled_since_ = kNever;
+  if (state_ == ConnectionState::Serving && peer_closed_) {
+    set_deadline(context_.loop.now() + context_.limits.half_close_grace);
+  } else {
+    deadline_ = kNever;  // whoever waits for something else than the client has a deadline for it
+  }
+}
+
+void Connection::start_stall_clock() noexcept {
+  if (stalled_since_ == kNever) {
+    stalled_since_ = context_.loop.now();
+    unacknowledged_ = unacknowledged_bytes();
+  }
+  set_deadline(stalled_since_ + context_.limits.client_stall);
+}
+
+uint32_t Connection::unacknowledged_bytes() const noexcept {
+  int bytes = 0;
+  return ioctl(fd_, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? static_cast<uint32_t>(bytes) : 0;
+}
+
+void Connection::handle_deadline() {
+  if (deadline_ == kNever || deadline_ > context_.loop.now()) {
+    set_deadline(deadline_);  // moved later meanwhile
+    return;
+  }
+  deadline_ = kNever;
+  switch (state_) {
+    case ConnectionState::Idle:
+      context_.counters.timeout_keep_alive.add();
+      die(false);
+      break;
+    case ConnectionState::ReadingHead:
+      context_.counters.timeout_head.add();
+      refuse(408, "head_timeout");
+      break;
+    case ConnectionState::ReadingBody:
+      context_.counters.timeout_body.add();
+      refuse(408, "body_timeout");
+      break;
+    case ConnectionState::Serving:
+    case ConnectionState::Flushing:
+      handle_serving_deadline();
+      break;
+    case ConnectionState::DrainingBody:
+      context_.counters.timeout_body.add();
+      start_linger();
+      break;
+    case ConnectionState::Lingering:
+      context_.counters.timeout_linger.add();
+      die(false);
+      break;
+    case ConnectionState::Closed:
+      break;
+  }
+}
+
+void Connection::handle_serving_deadline() {
+  const bool serving = state_ == ConnectionState::Serving;
+  if (serving && ended_) return;
+  if (serving && !want_writable_) {
+    if (!peer_closed_) return;
+    context_.counters.timeout_half_close.add();
+    become_gone();
+    return;
+  }
+  // A slow client may take bytes out of the socket's buffer for a long time before the kernel calls
+  // the socket writable again; that is no stall.
+  const uint32_t unacknowledged = unacknowledged_bytes();
+  if (unacknowledged < unacknowledged_) {
+    stalled_since_ = kNever;
+    start_stall_clock();
+    return;
+  }
+  context_.counters.timeout_stall.add();
+  if (serving) {
+    become_gone();
+  } else {
+    die(true);
+  }
+}
+
+void Connection::begin_body() {
+  RequestMemory& memory = *memory_;
+  const uint32_t bytes_max = context_.handler.body_bytes_max();
+  enter(ConnectionEvent::BodyWanted);
+  if (memory.room().empty()) {
+    // The head fills the buffer to the last byte: it moves, and its views are made anew.
+    const bool grown = memory.grow();
+    SEGUE_ASSERT(grown);
+    memory.parser.reset();
+    const auto parsed = memory.parser.parse(memory.bytes());
+    SEGUE_ASSERT(parsed == http::RequestParser::Status::Complete);
+  }
+  const http::Request& request = memory.parser.request();
+  if (request.body == http::Body::Chunked) memory.chunked.emplace(bytes_max);
+  memory.body_left = request.body == http::Body::Length ? request.content_length : 0;
+  set_deadline(request_started_ + context_.limits.head_read);
+  const bool too_long = memory.body_left > bytes_max;
+  if (request.expect_continue && !too_long && memory.used() == head_bytes_) {
+    // Best effort: a client that gets no 100 sends its body after a while anyway.
+    constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+    [[maybe_unused]] const ssize_t sent =
+        send(fd_, kContinue.data(), kContinue.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  }
+}
+
+Connection::BodyStep Connection::take_chunked_body(uint64_t bytes_max) {
+  RequestMemory& memory = *memory_;
+  while (true) {
+    const http::ChunkedDecoder::Step step = memory.chunked->decode(memory.bytes(head_bytes_));
+    if (bytes_max > 0) memory.body.append(step.data.data(), step.data.size());
+    memory.drop(head_bytes_, step.consumed);
+    switch (step.status) {
+      case http::ChunkedDecoder::Status::Data:
+        continue;
+      case http::ChunkedDecoder::Status::NeedMore:
+        return BodyStep::NeedMore;
+      case http::ChunkedDecoder::Status::Complete:
+        return BodyStep::Complete;
+      case http::ChunkedDecoder::Status::Malformed:
+        return BodyStep::Malformed;
+      case http::ChunkedDecoder::Status::TooLong:
+        return BodyStep::TooLong;
+    }
+  }
+}
+
+Connection::BodyStep Connection::take_body(uint64_t bytes_max) {
+  RequestMemory& memory = *memory_;
+  if (memory.chunked) return take_chunked_body(bytes_max);
+  if (bytes_max > 0 && memory.body_left > bytes_max) return BodyStep::TooLong;
+  const size_t here = memory.bytes(head_bytes_).size();
+  const auto taken = static_cast<size_t>(std::min<uint64_t>(memory.body_left, here));
+  if (bytes_max > 0) memory.body.append(memory.bytes(head_bytes_).data(), taken);
+  memory.drop(head_bytes_, taken);
+  memory.body_left -= taken;
+  return memory.body_left == 0 ? BodyStep::Complete : BodyStep::NeedMore;
+}
+
+bool Connection::read_body() {
+  const uint32_t bytes_max = context_.handler.body_bytes_max();
+  while (true) {
+    switch (take_body(bytes_max)) {
+      case BodyStep::Complete:
+        body_follows_ = false;
+        start_exchange(memory_->parser.request(), ConnectionEvent::BodyRead);
+        serve();
+        return true;
+      case BodyStep::TooLong:
+        return refuse(413, "body_too_long");
+      case BodyStep::Malformed:
+        return refuse(400, "malformed_body");
+      case BodyStep::NeedMore:
+        break;
+    }
+    size_t bytes = 0;
+    switch (receive(memory_->room(), bytes)) {
+      case Received::Nothing:
+        watch_for_reading();
+        return false;
+      case Received::End:
+      case Received::Dead:
+        die(false);
+        return false;
+      case Received::Bytes:
+        memory_->received(bytes);
+        break;
+    }
+  }
+}
+
+bool Connection::drain_body() {
+  while (body_follows_) {
+    switch (take_body(0)) {
+      case BodyStep::Complete:
+        body_follows_ = false;
+        continue;
+      case BodyStep::TooLong:
+        context_.counters.bodies_too_long.add();
+        return start_linger();
+      case BodyStep::Malformed:
+        return start_linger();
+      case BodyStep::NeedMore:
+        break;
+    }
+    size_t bytes = 0;
+    switch (receive(memory_->room(), bytes)) {
+      case Received::Nothing:
+        watch_for_reading();
+        return false;
+      case Received::End:
+      case Received::Dead:
+        die(false);
+        return false;
+      case Received::Bytes:
+        memory_->received(bytes);
+        break;
+    }
+  }
+  next_request();
+  ++requests_this_turn_;
+  const bool had_its_turn =
+      requests_this_turn_ >= kRequestsPerTurnMax || bytes_this_turn_ >= kWriteBatchBytes;
+  if (unparsed_ && had_its_turn) {
+    context_.loop.make_ready(node_);
+    return false;
+  }
+  return true;
+}
+
+}  // namespace segue::edge

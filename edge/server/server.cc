@@ -1,0 +1,118 @@
+#include "edge/server/server.h"
+
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <utility>
+#include <vector>
+
+#include "base/assert.h"
+#include "edge/server/acceptor.h"
+#include "edge/server/connection.h"
+#include "edge/server/listen_address.h"
+
+namespace segue::edge {
+
+namespace {
+
+constexpr uint32_t kConnectionsKeptMax = 1024;
+
+/// Of the hashes of client addresses: strangers must not be able to choose theirs.
+[[nodiscard]] uint64_t secret_seed() noexcept {
+  uint64_t seed = 0;
+  // The first 256 bytes of getrandom(2) come whole or, before the pool is ready, after a wait.
+  const ssize_t bytes = getrandom(&seed, sizeof seed, 0);
+  SEGUE_ASSERT(bytes == sizeof seed);
+  return seed;
+}
+
+}  // namespace
+
+struct Server::Impl {
+  Impl(EventLoop& loop, RequestHandler& handler, ConnectionLimits limits)
+      : context(loop, handler, limits) {}
+
+  static void on_accepted(int fd, const sockaddr_storage& from, void* server);
+  static void on_closed(Connection& connection, void* server);
+  void adopt(int fd, const Peer& peer);
+
+  ConnectionContext context;
+  const uint64_t seed = secret_seed();
+  SpareDescriptor spare;
+  std::vector<std::unique_ptr<Acceptor>> acceptors;
+  ObjectPool<Connection> pool{kConnectionsKeptMax};
+  Connection* first = nullptr;
+  Signal emptied;
+};
+
+void Server::Impl::on_accepted(int fd, const sockaddr_storage& from, void* server) {
+  auto& self = *static_cast<Impl*>(server);
+  self.adopt(fd, peer_of(from, self.seed));
+}
+
+void Server::Impl::adopt(int fd, const Peer& peer) {
+  if (pool.in_use() >= context.limits.connections_max) {
+    context.counters.refused_limit.add();
+    close(fd);
+    return;
+  }
+  Connection* connection = pool.make(context, fd, peer, &Impl::on_closed, this);
+  connection->following = first;
+  if (first != nullptr) first->previous = connection;
+  first = connection;
+}
+
+void Server::Impl::on_closed(Connection& connection, void* server) {
+  auto& self = *static_cast<Impl*>(server);
+  if (connection.previous != nullptr) connection.previous->following = connection.following;
+  if (connection.following != nullptr) connection.following->previous = connection.previous;
+  if (self.first == &connection) self.first = connection.following;
+  self.pool.destroy(&connection);
+  if (self.first == nullptr) self.emptied.raise();
+}
+
+Server::Server(EventLoop& loop, RequestHandler& handler, ConnectionLimits limits)
+    : impl_(std::make_unique<Impl>(loop, handler, limits)) {
+  // writev(2) has no MSG_NOSIGNAL; a client that left is an EPIPE, not the end of the process.
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+Server::~Server() { SEGUE_ASSERT(impl_->first == nullptr); }
+
+void Server::listen(int listener) {
+  impl_->acceptors.push_back(std::make_unique<Acceptor>(impl_->context.loop, listener, impl_->spare,
+                                                        impl_->context.counters, &Impl::on_accepted,
+                                                        impl_.get()));
+}
+
+void Server::adopt(int fd, const Peer& peer) {
+  impl_->context.counters.accepted.add();
+  impl_->adopt(fd, peer);
+}
+
+void Server::stop_accepting() noexcept { impl_->acceptors.clear(); }
+
+Task<void> Server::drain(std::chrono::nanoseconds running_max) {
+  stop_accepting();
+  impl_->context.draining = true;
+  for (Connection* each = impl_->first; each != nullptr; each = each->following) {
+    each->start_drain();
+  }
+  const MonoTime until = impl_->context.loop.now() + running_max;
+  while (impl_->first != nullptr) {
+    if (co_await impl_->emptied.wait(until) == Wake::Deadline) break;
+  }
+  for (Connection* each = impl_->first; each != nullptr; each = each->following) each->cut();
+  while (impl_->first != nullptr) (void)co_await impl_->emptied.wait(kNever);
+}
+
+Server::Usage Server::usage() const noexcept {
+  const ConnectionContext& context = impl_->context;
+  return {impl_->pool.in_use(), context.request_memories.in_use(), context.large_buffers.in_use(),
+          context.exchanges.in_use(), context.writer.unsent.in_use()};
+}
+
+const ServerCounters& Server::counters() const noexcept { return impl_->context.counters; }
+
+}  // namespace segue::edge

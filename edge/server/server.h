@@ -1,0 +1,52 @@
+// edge/server/server.h - the listeners and connections of one loop: accepts, limits, drains.
+#pragma once
+#include <chrono>
+#include <memory>
+
+#include "base/loop/task.h"
+#include "base/result.h"
+#include "edge/server/connection_context.h"
+
+namespace segue::edge {
+
+struct Peer;
+
+/// Loop-owned: made, used and destroyed inside turns of its loop. Ignores SIGPIPE for the process.
+class Server {
+ public:
+  /// `handler` outlives the server.
+  Server(EventLoop& loop, RequestHandler& handler, ConnectionLimits limits = {});
+  /// All connections are gone (drain() first).
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  /// Accepts from a listening, non-blocking socket (open_listener()); takes the descriptor.
+  void listen(int listener);
+  /// Serves a connected, non-blocking socket that somebody else accepted; takes the descriptor.
+  /// Over connections_max it is closed and counted.
+  void adopt(int fd, const Peer& peer);
+
+  /// Closes the listeners; connections go on.
+  void stop_accepting() noexcept;
+  /// stop_accepting(), then: idle connections are closed, responses under way close theirs. What
+  /// still runs after `running_max` is cut. Waits until no connection is left. Called once.
+  [[nodiscard]] Task<void> drain(std::chrono::nanoseconds running_max);
+
+  /// What is held now. Between requests a connection holds none of the last four.
+  struct Usage {
+    uint32_t connections = 0;
+    uint32_t request_memories = 0;
+    uint32_t large_buffers = 0;
+    uint32_t exchanges = 0;
+    uint32_t unsent_texts = 0;
+  };
+  [[nodiscard]] Usage usage() const noexcept;
+  [[nodiscard]] const ServerCounters& counters() const noexcept;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace segue::edge

@@ -1,0 +1,72 @@
+#include "edge/server/server_counters.h"
+
+#include "edge/metrics/registry.h"
+
+namespace segue::edge {
+
+Counter* ServerCounters::refused(int status) noexcept {
+  switch (status) {
+    case 400:
+      return &refused_400;
+    case 408:
+      return &refused_408;
+    case 413:
+      return &refused_413;
+    case 414:
+      return &refused_414;
+    case 431:
+      return &refused_431;
+    case 501:
+      return &refused_501;
+    case 505:
+      return &refused_505;
+    default:
+      return nullptr;
+  }
+}
+
+void register_metrics(Registry& registry, const ServerCounters& counters, const char* listener) {
+  const auto count = [&](const char* name, const char* help, const Counter& counter,
+                         Labels labels = {}) {
+    labels.insert(labels.begin(), {"listener", listener});
+    registry.add_counter(name, help, std::move(labels), counter);
+  };
+  count("segue_connections_accepted_total", "Connections accepted.", counters.accepted);
+  registry.add_gauge("segue_connections_active", "Connections open now.", {{"listener", listener}},
+                     counters.active);
+  constexpr const char* kRefused = "segue_connections_refused_total";
+  constexpr const char* kRefusedHelp = "Connections closed right after accept, by reason.";
+  count(kRefused, kRefusedHelp, counters.refused_limit, {{"reason", "limit"}});
+  count(kRefused, kRefusedHelp, counters.refused_fd, {{"reason", "descriptors"}});
+  count("segue_accept_errors_total", "Failed accepts.", counters.accept_errors);
+  count("segue_accept_pauses_total", "Times a listener paused because accepting could not work.",
+        counters.accept_pauses);
+  count("segue_http_requests_total", "Requests whose head was read.", counters.requests);
+  count("segue_http_received_bytes_total", "Bytes read from clients.", counters.bytes_received);
+  count("segue_http_sent_bytes_total", "Bytes written to clients, heads and framing included.",
+        counters.bytes_sent);
+  constexpr const char* kMalformed = "segue_http_refused_total";
+  constexpr const char* kMalformedHelp = "Requests refused by the parser, by status.";
+  count(kMalformed, kMalformedHelp, counters.refused_400, {{"status", "400"}});
+  count(kMalformed, kMalformedHelp, counters.refused_408, {{"status", "408"}});
+  count(kMalformed, kMalformedHelp, counters.refused_413, {{"status", "413"}});
+  count(kMalformed, kMalformedHelp, counters.refused_414, {{"status", "414"}});
+  count(kMalformed, kMalformedHelp, counters.refused_431, {{"status", "431"}});
+  count(kMalformed, kMalformedHelp, counters.refused_501, {{"status", "501"}});
+  count(kMalformed, kMalformedHelp, counters.refused_505, {{"status", "505"}});
+  constexpr const char* kTimeouts = "segue_connection_timeouts_total";
+  constexpr const char* kTimeoutsHelp = "Connections ended by a timeout, by kind.";
+  count(kTimeouts, kTimeoutsHelp, counters.timeout_keep_alive, {{"kind", "keep_alive"}});
+  count(kTimeouts, kTimeoutsHelp, counters.timeout_head, {{"kind", "head"}});
+  count(kTimeouts, kTimeoutsHelp, counters.timeout_stall, {{"kind", "stall"}});
+  count(kTimeouts, kTimeoutsHelp, counters.timeout_half_close, {{"kind", "half_close"}});
+  count(kTimeouts, kTimeoutsHelp, counters.timeout_body, {{"kind", "body"}});
+  count(kTimeouts, kTimeoutsHelp, counters.timeout_linger, {{"kind", "linger"}});
+  count("segue_http_bodies_too_long_total",
+        "Unread request bodies that were too long to skip; the connection was closed.",
+        counters.bodies_too_long);
+  count("segue_http_clients_gone_total", "Clients that left while a response was under way.",
+        counters.clients_gone);
+}
+
+}  // namespace segue::edge

@@ -1,0 +1,36 @@
+// edge/server/server_counters.h - what one loop's listeners and connections did. Written by the
+// loop, read by the scrape.
+#pragma once
+#include <cstdint>
+
+#include "base/counter.h"
+
+namespace segue::edge {
+
+class Registry;
+
+struct ServerCounters {
+  Counter accepted;
+  Counter active;         // gauge: open connections, lingering ones too
+  Counter refused_limit;  // accepted and closed: kConnectionsPerLoopMax reached
+  Counter refused_fd;     // accepted by the spare descriptor and closed: EMFILE, ENFILE
+  Counter accept_errors;
+  Counter accept_pauses;
+  Counter requests;
+  Counter bytes_received, bytes_sent;  // of sockets: heads, framing and bodies
+  // Requests that were none, by the status they got.
+  Counter refused_400, refused_408, refused_413, refused_414, refused_431, refused_501, refused_505;
+  // Connections ended by a clock of ours.
+  Counter timeout_keep_alive, timeout_head, timeout_stall, timeout_half_close, timeout_body,
+      timeout_linger;
+  Counter bodies_too_long;  // an unread request body over kRequestBodyDrainBytesMax: closed instead
+  Counter clients_gone;     // closed or reset by the client with a response under way
+
+  /// Null for a status that no refusal has.
+  [[nodiscard]] Counter* refused(int status) noexcept;
+};
+
+/// segue_connections_* and segue_http_*; `listener` is "public" or "admin". Call once per loop.
+void register_metrics(Registry& registry, const ServerCounters& counters, const char* listener);
+
+}  // namespace segue::edge
