@@ -64,6 +64,8 @@ class Generation final : public RefCounted {
   [[nodiscard]] bool cut() const noexcept { return cut_.load(std::memory_order_acquire); }
   /// Of its cache tags; as given to Store::commit().
   [[nodiscard]] std::span<const uint64_t> tag_hashes() const noexcept { return tag_hashes_; }
+  /// Which of the store's drives holds its slices; meaningful once it has been in force.
+  [[nodiscard]] uint8_t drive() const noexcept { return drive_; }
 
   // Responses reading this generation now. A fill with no reader left ends early; a slice that a
   // running response may still need is kept on the SSD when it must leave RAM.
@@ -80,7 +82,9 @@ class Generation final : public RefCounted {
   const std::string key_text_;
   const Sequence id_;
   const uint64_t complete_length_;
-  std::vector<uint64_t> tag_hashes_;  // written before it is put in force, constant after
+  // written before it is put in force, constant after
+  std::vector<uint64_t> tag_hashes_;
+  uint8_t drive_ = 0;
   // atomic, any thread
   std::atomic<bool> detached_{false};
   std::atomic<bool> cut_{false};

@@ -1,54 +1,232 @@
-#include <utility>
+// One loop's door to the store: bringing records and slices from the drives.
+#include "cache/local_store.h"
 
-#include "cache/store.h"
-#include "cache/store_impl.h"
+#include <utility>
 
 namespace segue::cache {
 
-struct LocalStore::Impl {
-  Impl(Loop& loop_in, std::vector<Disk*> disks_in)
-      : loop(loop_in), disks(std::move(disks_in)), slab(loop_in) {}
-  Loop& loop;
-  const std::vector<Disk*> disks;
-  WaitSlab slab;
-  LocalStoreCounters counters;
-};
+namespace {
+// Reads and writes of one loop together, over all drives; each drive has its own bounds besides.
+constexpr uint32_t kOperationsMax = 512;
+}  // namespace
+
+LocalStore::Impl::Impl(LocalStore& owner_in, Store& store_in, Loop& loop_in,
+                       std::vector<Disk*> disks_in)
+    : owner(owner_in),
+      store(store_in),
+      shared(*store_in.impl_),
+      loop(loop_in),
+      disks(std::move(disks_in)),
+      slab(loop_in),
+      operations(loop_in, kOperationsMax) {}
 
 LocalStore::LocalStore(Store& store, Loop& loop, std::vector<Disk*> disks)
-    : store_(store), impl_(std::make_unique<Impl>(loop, std::move(disks))) {}
-LocalStore::~LocalStore() = default;
+    : store_(store), impl_(std::make_unique<Impl>(*this, store, loop, std::move(disks))) {
+  SEGUE_ASSERT(loop.index() < kLoopsMax);
+  store.impl_->locals[loop.index()].store(this, std::memory_order_release);
+}
+
+LocalStore::~LocalStore() {
+  impl_->shared.locals[impl_->loop.index()].store(nullptr, std::memory_order_release);
+}
 
 WaitSlab& LocalStore::waiters() noexcept { return impl_->slab; }
 const LocalStoreCounters& LocalStore::counters() const noexcept { return impl_->counters; }
 
+// --- records ---
+
 Task<Result<Done>> LocalStore::load(KeyHash key, MonoTime deadline) {
-  (void)key;
-  (void)deadline;
-  co_return fail(Side::Disk, Kind::NotFound, "load record");
-}
-
-Result<Done> LocalStore::start_read(const Ref<Generation>& generation, SliceIndex slice,
-                                    UseId use) noexcept {
-  (void)generation;
-  (void)slice;
-  (void)use;
-  return fail(Side::Disk, Kind::NotFound, "start read");
-}
-
-Task<Result<Done>> LocalStore::purge(PurgeStatement statement, bool cut) {
-  if (!store_.apply(statement, cut)) co_return fail(Side::Self, Kind::Full, "purge table");
+  Store::Impl& shared = impl_->shared;
+  const auto record = shared.representations.record_of(key);
+  if (!record || record->in_ram) co_return Done{};  // somebody was quicker: look up again
+  if (record->stale || impl_->disk_of(record->drive) == nullptr ||
+      shared.drives[record->drive]->offline()) {
+    co_return fail(Side::Disk, Kind::NotFound, "load record");
+  }
+  if (auto permit = store_.try_start_contact(key)) {
+    if (!impl_->operations.try_spawn(impl_->load_record(std::move(*permit), *record))) {
+      co_return fail_retryable(Side::Self, Kind::Overloaded, "load record");
+    }
+  }
+  Signal done;
+  WaitTicket ticket(impl_->slab, done);
+  if (store_.start_wait_contact(key, ticket)) {
+    if (co_await done.wait(deadline) == Wake::Deadline) {
+      co_return fail(Side::Disk, Kind::Timeout, "load record");
+    }
+  }
+  const auto now = shared.representations.record_of(key);
+  if (now && !now->in_ram) co_return fail(Side::Disk, Kind::IoError, "load record");
   co_return Done{};
 }
 
-Task<void> LocalStore::upkeep() {
-  Store::Impl& store = *store_.impl_;
-  // Everything in RAM was checked when the statement was applied, so what is left to catch are the
-  // contacts under way since before it.
-  const Sequence now = store_.next_sequence();
-  store.purges.retire(store.representations.oldest_contact(now));
-  co_return;
+Task<void> LocalStore::Impl::load_record(ContactPermit handed, Representations::Record record) {
+  ContactPermit permit = std::move(handed);
+  struct Context {
+    ContactPermit& permit;
+    Drive& drive;
+    LocalStoreCounters& counters;
+  } context{permit, *shared.drives[record.drive], counters};
+  const HangWatch watch(loop, &context, [](void* at) {
+    auto& hung = *static_cast<Context*>(at);
+    hung.drive.count_hang();
+    hung.counters.drive_hangs.add();
+    hung.permit = ContactPermit{};  // those who wait go to the origin
+  });
+  const auto loaded = co_await try_load_record(permit, record);
+  if (loaded) {
+    counters.records_loaded.add();
+    co_return;
+  }
+  counters.record_failures.add();
+  const Error& error = loaded.error();
+  const bool no_record = error.kind == Kind::Malformed || error.kind == Kind::ChecksumMismatch ||
+                         error.kind == Kind::NotFound || error.kind == Kind::Mismatch;
+  if (permit && no_record) {
+    const KeyHash key = permit.key();
+    const Sequence sequence = permit.sequence();
+    permit.store_ = nullptr;
+    shared.representations.fail_load(key, sequence);
+  }
 }
 
-Task<void> LocalStore::drain() { co_return; }
+Task<Result<Done>> LocalStore::Impl::try_load_record(ContactPermit& permit,
+                                                     Representations::Record record) {
+  const KeyHash key = permit.key();
+  auto facts =
+      co_await shared.drives[record.drive]->read_record(*disk_of(record.drive), record.number, key);
+  if (!facts) co_return fail(facts.error());
+  if (!permit) co_return fail(Side::Disk, Kind::Timeout, "record came too late");
+  if (facts->generation != record.generation) {
+    co_return fail(Side::Disk, Kind::Mismatch, "record of another generation");
+  }
+  if (facts->complete_length > kCompleteLengthMax) {
+    co_return fail(Side::Disk, Kind::Malformed, "complete length in record");
+  }
+  auto decoded = shared.codec.decode(facts->facts);
+  if (!decoded) co_return fail(Side::Disk, Kind::Malformed, "facts in record");
+  auto generation = make_ref<Generation>(key, std::move(facts->key_text), facts->generation,
+                                         facts->complete_length);
+  permit.store_ = nullptr;
+  (void)shared.representations.commit_load(key, permit.sequence(),
+                                           {std::move(generation), std::move(*decoded)},
+                                           std::move(facts->tag_hashes), shared.now_seconds());
+  co_return Done{};
+}
+
+// --- slices ---
+
+Result<Done> LocalStore::start_read(const Ref<Generation>& generation, SliceIndex slice,
+                                    UseId use) noexcept {
+  Drive* drive = impl_->shared.drive_for(*generation);
+  Disk* disk = impl_->disk_of(generation->drive());
+  if (drive == nullptr || disk == nullptr) return fail(Side::Disk, Kind::NotFound, "start read");
+  auto slot = drive->try_read(generation->slice_key(slice), use);
+  if (!slot) return fail(Side::Disk, Kind::NotFound, "start read");
+  if (slot->length() != generation->slice_bytes(slice)) {
+    // A record and a slot that disagree: neither is to be believed.
+    drive->forget_generation(generation->key(), generation->id(), generation->slices());
+    return fail(Side::Disk, Kind::NotFound, "slot length");
+  }
+  RamTier& ram = impl_->shared.ram;
+  Buffer* reserved = nullptr;
+  if (ram.try_reserve(1, Priority::Demand, reserved) == 0) {
+    return fail_retryable(Side::Self, Kind::Overloaded, "no free buffer");
+  }
+  Buffer* buffer = ram.try_claim(generation, slice, reserved, RamTier::Source::Drive, use);
+  if (buffer == nullptr) {
+    ram.give_back(*reserved);
+    // Somebody was quicker, or a read of it hangs.
+    if (ram.peek(generation->slice_key(slice)) == RamTier::Peek::Hung) {
+      return fail(Side::Disk, Kind::NotFound, "read hangs");
+    }
+    return Done{};
+  }
+  if (!impl_->operations.try_spawn(impl_->read_slice(*buffer, *drive, *disk, std::move(*slot)))) {
+    ram.abandon(*buffer);
+    return fail_retryable(Side::Self, Kind::Overloaded, "drive operations");
+  }
+  return Done{};
+}
+
+Task<void> LocalStore::Impl::read_slice(Buffer& buffer, Drive& drive, Disk& disk,
+                                        Drive::SlotRead handed) {
+  Drive::SlotRead slot = std::move(handed);
+  struct Context {
+    Impl& impl;
+    Buffer& buffer;
+    Drive& drive;
+    bool hung = false;
+  } context{*this, buffer, drive};
+  {
+    const HangWatch watch(loop, &context, [](void* at) {
+      auto& read = *static_cast<Context*>(at);
+      read.hung = true;
+      read.drive.count_hang();
+      read.impl.counters.drive_hangs.add();
+      read.impl.shared.ram.quarantine(read.buffer);
+    });
+    const auto read = co_await drive.read_slot(disk, std::move(slot),
+                                               {buffer.memory, bytes_of(buffer.size_class)});
+    if (context.hung) {
+      shared.ram.end_quarantine(buffer);
+      co_return;
+    }
+    if (!read) {
+      counters.drive_read_failures.add();
+      shared.ram.abandon(buffer);
+      co_return;
+    }
+  }
+  counters.drive_reads.add();
+  counters.drive_read_bytes.add(buffer.length);
+  shared.ram.publish(buffer, buffer.length);
+  (void)shared.ram.commit(buffer);  // it is on the drive, so no write is wanted
+}
+
+// --- purge ---
+
+Task<Result<Done>> LocalStore::purge(PurgeStatement statement, bool cut) {
+  Store::Impl& shared = impl_->shared;
+  if (shared.next_sequence.load(std::memory_order_relaxed) + 1 >=
+      shared.leased_end.load(std::memory_order_acquire)) {
+    co_await impl_->lease_sequences();
+  }
+  // Taken again, together with putting it in force: a pass of upkeep that begins meanwhile must not
+  // think that it has checked everything against this statement.
+  statement.sequence = store_.next_sequence();
+  // First in RAM: from now on no new response uses what it names.
+  if (statement.scope == PurgeScope::Key) {
+    shared.purges.note_key(statement.sequence);
+    shared.representations.purge_key(statement.key, statement, cut);
+  } else {
+    shared.sweeps_running.fetch_add(1, std::memory_order_acq_rel);
+    const bool added = shared.purges.try_add(statement);
+    if (added) co_await impl_->sweep_ram(cut);
+    shared.sweeps_running.fetch_sub(1, std::memory_order_acq_rel);
+    if (!added) co_return fail_retryable(Side::Self, Kind::Full, "purge table");
+  }
+#ifndef SEGUE_PLANTED_BUG_purge_not_journalled
+  uint32_t online = 0;
+  uint32_t kept = 0;
+  for (size_t i = 0; i < shared.drives.size(); ++i) {
+    Drive& drive = *shared.drives[i];
+    Disk* disk = impl_->disk_of(static_cast<uint8_t>(i));
+    if (drive.offline() || disk == nullptr) continue;
+    ++online;
+    if (co_await drive.append_purge(*disk, statement)) ++kept;
+  }
+  if (online > 0 && kept == 0) co_return fail(Side::Disk, Kind::IoError, "purge journal");
+#endif
+  co_return Done{};
+}
+
+Task<void> LocalStore::Impl::sweep_ram(bool cut) {
+  constexpr uint32_t kBlocksPerTurn = 32;  // about 2,000 entries: some 50 us
+  Representations::Sweep at;
+  for (uint32_t i = 1; shared.representations.sweep(at, cut); ++i) {
+    if (i % kBlocksPerTurn == 0) co_await Yield{};
+  }
+}
 
 }  // namespace segue::cache

@@ -38,35 +38,24 @@ auto place_of(Entries& entries, const Name& name) {
 
 }  // namespace
 
-bool PurgeTable::has_room(const PurgeStatement& statement) const {
-  const std::lock_guard lock(mutex_);
-  if (statement.scope == PurgeScope::Prefix) {
-    if (prefixes_.size() < kPrefixPurgesMax) return true;
-    const auto at = place_of(prefixes_, statement.prefix);
-    return at != prefixes_.end() && at->text == statement.prefix;
-  }
-  if (statement.scope == PurgeScope::Tag) {
-    if (tags_.size() < kTagPurgesMax) return true;
-    const auto at = place_of(tags_, statement.key.low);
-    return at != tags_.end() && at->hash == statement.key.low;
-  }
-  return true;
-}
+bool PurgeTable::try_add(const PurgeStatement& statement) { return add(statement, true); }
 
-bool PurgeTable::try_add(const PurgeStatement& statement) {
+void PurgeTable::restore(const PurgeStatement& statement) { SEGUE_ASSERT(add(statement, false)); }
+
+bool PurgeTable::add(const PurgeStatement& statement, bool bounded) {
   SEGUE_ASSERT(statement.scope != PurgeScope::Key);
   const std::lock_guard lock(mutex_);
   if (statement.scope == PurgeScope::Prefix) {
     auto at = place_of(prefixes_, statement.prefix);
     if (at == prefixes_.end() || at->text != statement.prefix) {
-      if (prefixes_.size() == kPrefixPurgesMax) return false;
+      if (bounded && prefixes_.size() >= kPrefixPurgesMax) return false;
       at = prefixes_.insert(at, Prefix{statement.prefix, {}});
     }
     at->marks.raise(statement.soft, statement.sequence);
   } else if (statement.scope == PurgeScope::Tag) {
     auto at = place_of(tags_, statement.key.low);
     if (at == tags_.end() || at->hash != statement.key.low) {
-      if (tags_.size() == kTagPurgesMax) return false;
+      if (bounded && tags_.size() >= kTagPurgesMax) return false;
       at = tags_.insert(at, Tag{statement.key.low, {}});
     }
     at->marks.raise(statement.soft, statement.sequence);
@@ -76,6 +65,8 @@ bool PurgeTable::try_add(const PurgeStatement& statement) {
   if (statement.sequence > latest()) {
     latest_.store(statement.sequence.value, std::memory_order_release);
   }
+  lowest_since_pass_ = std::min(lowest_since_pass_, statement.sequence);
+  added_.fetch_add(1, std::memory_order_release);
   return true;
 }
 
@@ -105,18 +96,35 @@ PurgeMarks PurgeTable::match(std::string_view key_text,
   return marks;
 }
 
-uint32_t PurgeTable::retire(Sequence before) {
+void PurgeTable::note_key(Sequence sequence) noexcept {
   const std::lock_guard lock(mutex_);
-  const auto freed =
-      std::erase_if(prefixes_, [&](Prefix& prefix) { return is_pointless(prefix.marks, before); }) +
-      std::erase_if(tags_, [&](Tag& tag) { return is_pointless(tag.marks, before); });
-  (void)is_pointless(everything_, before);
-  return static_cast<uint32_t>(freed);
+  lowest_since_pass_ = std::min(lowest_since_pass_, sequence);
+  added_.fetch_add(1, std::memory_order_release);
+}
+
+void PurgeTable::start_pass() noexcept {
+  const std::lock_guard lock(mutex_);
+  lowest_since_pass_ = Sequence{UINT64_MAX};
+}
+
+Sequence PurgeTable::retire_bound(Sequence before) const noexcept {
+  const std::lock_guard lock(mutex_);
+  return std::min(before, lowest_since_pass_);
+}
+
+void PurgeTable::retire(Sequence before) {
+  const std::lock_guard lock(mutex_);
+  const Sequence bound = std::min(before, lowest_since_pass_);
+  std::erase_if(prefixes_, [&](Prefix& prefix) { return is_pointless(prefix.marks, bound); });
+  std::erase_if(tags_, [&](Tag& tag) { return is_pointless(tag.marks, bound); });
+  (void)is_pointless(everything_, bound);
 }
 
 PurgeTable::Usage PurgeTable::usage() const {
   const std::lock_guard lock(mutex_);
-  return {static_cast<uint32_t>(prefixes_.size()), static_cast<uint32_t>(tags_.size())};
+  return {.prefixes = static_cast<uint32_t>(prefixes_.size()),
+          .tags = static_cast<uint32_t>(tags_.size()),
+          .everything = everything_.hard != Sequence{} || everything_.soft != Sequence{}};
 }
 
 }  // namespace segue::cache

@@ -261,12 +261,13 @@ Buffer* RamTier::enter_order(Shard& shard, Buffer& buffer, bool& entered) noexce
   return evicted;
 }
 
-bool RamTier::commit(Buffer& buffer) noexcept {
+RamTier::Landed RamTier::commit(Buffer& buffer) noexcept {
   SEGUE_ASSERT(buffer.landed.load(std::memory_order_relaxed) == buffer.length);
   Shard& shard = shard_of(hash_of(buffer.key));
   Untied untied;
   Buffer* evicted = nullptr;
   bool stays = true;
+  bool wanted = false;
   {
     const std::lock_guard lock(shard.mutex);
     // A generation out of force serves those who read it already, so that a purge cuts nobody.
@@ -278,6 +279,9 @@ bool RamTier::commit(Buffer& buffer) noexcept {
     if (stays) {
       untied.waiters = buffer.waiters.take();
       payload_bytes_.fetch_add(buffer.length, std::memory_order_relaxed);
+      wanted = keeper_ != nullptr && !buffer.on_drive && !buffer.generation->detached() &&
+               keeper_->wants_to_keep(buffer, false);
+      if (wanted) pool_.advance(buffer, BufferEvent::StartWrite);
     } else {
       unlink(shard, buffer);
       untied = untie(buffer);
@@ -291,7 +295,8 @@ bool RamTier::commit(Buffer& buffer) noexcept {
     pool_.give_back(*evicted);
   }
   pool_.announce();  // it may be evicted now
-  return stays;
+  if (wanted) return Landed::Wanted;
+  return stays ? Landed::Stays : Landed::Gone;
 }
 
 void RamTier::abandon(Buffer& buffer) noexcept {
@@ -339,16 +344,6 @@ void RamTier::end_quarantine(Buffer& buffer) noexcept {
   }
   pool_.start_drain(buffer);
   pool_.announce();
-}
-
-bool RamTier::try_start_write(Buffer& buffer, const SliceKey& key) noexcept {
-  Shard& shard = shard_of(hash_of(key));
-  const std::lock_guard lock(shard.mutex);
-  // The buffer may have left since and hold another slice: look it up again.
-  if (find_in(shard, hash_of(key), key) != &buffer) return false;
-  if (buffer.state != BufferState::Resident) return false;
-  pool_.advance(buffer, BufferEvent::StartWrite);
-  return true;
 }
 
 void RamTier::end_write(Buffer& buffer, bool written) noexcept {

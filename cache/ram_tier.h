@@ -20,11 +20,11 @@
 
 namespace segue::cache {
 
-/// What the RAM tier asks of the drives when a slice must leave it. Called under a shard mutex.
+/// What the RAM tier asks of the drives when a slice has landed or must leave.
 class SliceKeeper {
  public:
-  /// Whether the slice shall be written to a drive instead of being dropped. `needed`: a running
-  /// response has not passed it yet, so no ghost list has a say.
+  /// Whether the slice shall be written to a drive. `needed`: it must leave RAM and a running
+  /// response has not passed it yet, so no ghost list has a say. Called under a shard mutex.
   [[nodiscard]] virtual bool wants_to_keep(const Buffer& buffer, bool needed) noexcept = 0;
   /// The buffer is Writing now; the keeper calls RamTier::end_write() when done. No lock held.
   /// False: cannot be done now.
@@ -70,16 +70,20 @@ class RamTier final : public WaitQueue {
   [[nodiscard]] Buffer* try_claim(const Ref<Generation>& generation, SliceIndex slice,
                                   Buffer* reserved, Source source, UseId use) noexcept;
   void publish(Buffer& buffer, uint32_t bytes) noexcept;
-  /// Filling -> Resident. True if it stays (its generation is in force, or has readers left).
-  bool commit(Buffer& buffer) noexcept;
+  enum class Landed : uint8_t {
+    Stays,
+    Wanted,  // and a drive wants it: Writing now; the caller starts the write, or end_write()s
+    Gone,    // its generation is out of force and nobody reads it
+  };
+  /// Filling -> Resident.
+  [[nodiscard]] Landed commit(Buffer& buffer) noexcept;
   /// Filling -> gone; its waiters are woken and look again.
   void abandon(Buffer& buffer) noexcept;
   /// As abandon(), but the kernel may still write into the buffer: it is freed by end_quarantine().
   /// Until then find() reports the slice as hung.
   void quarantine(Buffer& buffer) noexcept;
   void end_quarantine(Buffer& buffer) noexcept;
-  /// Resident -> Writing; false if it is not Resident any more under `key`.
-  [[nodiscard]] bool try_start_write(Buffer& buffer, const SliceKey& key) noexcept;
+  /// Writing -> Resident, or gone if it was to leave.
   void end_write(Buffer& buffer, bool written) noexcept;
 
   // --- state ---

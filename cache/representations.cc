@@ -124,6 +124,16 @@ Selected Representations::take_from_ram(Shard& shard, uint32_t index) noexcept {
   return {std::exchange(entry.generation, {}), std::exchange(entry.facts, {})};
 }
 
+void Representations::set_stale(Entry& entry, bool stale) noexcept {
+  if (entry.record_stale == stale) return;
+  entry.record_stale = stale;
+  if (stale) {
+    stale_.fetch_add(1, std::memory_order_relaxed);
+  } else {
+    stale_.fetch_sub(1, std::memory_order_relaxed);
+  }
+}
+
 void Representations::set_detached(Generation& generation, bool cut) noexcept {
   if (cut) generation.cut_.store(true, std::memory_order_release);
   generation.detached_.store(true, std::memory_order_release);
@@ -133,10 +143,10 @@ Selected Representations::remove(Shard& shard, uint32_t index, bool cut) noexcep
   Selected gone = take_from_ram(shard, index);
   if (gone) set_detached(*gone.generation, cut);
   Entry& entry = at(shard, index);
-  if (entry.record == kNoRecord && !entry.record_taken) {
+  if (entry.record == kNoRecord) {
     erase(shard, index);
   } else {
-    entry.record_stale = true;
+    set_stale(entry, true);
   }
   return gone;
 }
@@ -146,7 +156,7 @@ void Representations::shrink(Shard& shard, uint32_t keep, Dropped& dropped) noex
     if (shard.bytes <= shard_bytes_max_ || shard.oldest == kNone || shard.oldest == keep) return;
     const uint32_t index = shard.oldest;
     Entry& entry = at(shard, index);
-    if (entry.generation->readers() > 0 || entry.record_taken) {
+    if (entry.generation->readers() > 0) {
       unlink_order(shard, index);  // in use: a second chance; these few may exceed the bound
       link_newest(shard, index);
       continue;
@@ -235,7 +245,7 @@ void Representations::abandon_contact(const KeyHash& key, Sequence sequence) noe
 }
 
 bool Representations::commit(const KeyHash& key, Sequence sequence, Selected selected,
-                             std::vector<uint64_t> tag_hashes, bool ram_only,
+                             std::vector<uint64_t> tag_hashes, bool ram_only, uint8_t drive,
                              uint32_t now_seconds) noexcept {
   SEGUE_ASSERT(selected.generation);
   SEGUE_ASSERT(selected.generation->id() == sequence);
@@ -251,19 +261,30 @@ bool Representations::commit(const KeyHash& key, Sequence sequence, Selected sel
     PurgeMarks marks;
     waiters = end_contact(shard, key, sequence, marks);
     const Sequence latest = purges_.latest();
+    // What a statement is compared with: when the origin was asked, not when it answered.
+#ifdef SEGUE_PLANTED_BUG_purge_sequence_late
+    const Sequence asked{UINT64_MAX};
+#else
+    const Sequence asked = sequence;
+#endif
     if (latest > sequence) {
       marks.raise(
           purges_.match(selected.generation->key_text(), selected.generation->tag_hashes()));
     }
     uint32_t index = find_in(shard, key);
-    if (marks.hard <= sequence && index == kNone) index = insert(shard, key);
-    installed = marks.hard <= sequence && index != kNone;
+    if (marks.hard <= asked && index == kNone) index = insert(shard, key);
+    installed = marks.hard <= asked && index != kNone;
     if (installed) {
       Entry& entry = at(shard, index);
       replaced = take_from_ram(shard, index);
       if (replaced) set_detached(*replaced.generation, false);
-      entry.record_stale = entry.record != kNoRecord;
-      entry.soft_purged = marks.soft > sequence;
+      if (entry.record == kNoRecord) {
+        entry.drive = drive;
+      } else {
+        set_stale(entry, true);  // the new generation's record is written over it
+      }
+      selected.generation->drive_ = entry.drive;
+      entry.soft_purged = marks.soft > asked;
       entry.ram_only = ram_only;
       entry.validated_at = sequence;
       entry.checked_to = latest;
@@ -378,6 +399,7 @@ Sequence Representations::oldest_contact(Sequence none) const noexcept {
 void Representations::check_invariants(bool idle) const {
   uint64_t entries = 0;
   uint64_t bytes = 0;
+  uint64_t stale = 0;
   for (const auto& shard : shards_) {
     const std::lock_guard lock(shard->mutex);
     uint32_t in_shard = 0;
@@ -388,8 +410,9 @@ void Representations::check_invariants(bool idle) const {
       if (!entry.used) continue;
       ++in_shard;
       SEGUE_ASSERT(find_in(*shard, entry.key) == i);
-      SEGUE_ASSERT(entry.generation || entry.record != kNoRecord || entry.record_taken);
-      if (idle) SEGUE_ASSERT(!entry.record_taken);
+      SEGUE_ASSERT(entry.generation || entry.record != kNoRecord);
+      SEGUE_ASSERT(!entry.record_stale || entry.record != kNoRecord);
+      if (entry.record_stale) ++stale;
       if (!entry.generation) continue;
       SEGUE_ASSERT(entry.generation->id() == entry.generation_id);
       SEGUE_ASSERT(!entry.generation->detached());
@@ -411,6 +434,7 @@ void Representations::check_invariants(bool idle) const {
   }
   SEGUE_ASSERT(entries == count());
   SEGUE_ASSERT(bytes == this->bytes());
+  SEGUE_ASSERT(stale == stale_records());
 }
 
 }  // namespace segue::cache

@@ -57,44 +57,47 @@ class Representations {
   [[nodiscard]] bool start_wait_contact(const KeyHash& key, WaitTicket& ticket) noexcept;
   void abandon_contact(const KeyHash& key, Sequence sequence) noexcept;
   bool commit(const KeyHash& key, Sequence sequence, Selected selected,
-              std::vector<uint64_t> tag_hashes, bool ram_only, uint32_t now_seconds) noexcept;
+              std::vector<uint64_t> tag_hashes, bool ram_only, uint8_t drive,
+              uint32_t now_seconds) noexcept;
   bool freshen(const KeyHash& key, Sequence sequence, const Ref<Generation>& generation,
                Ref<const StoredFacts> facts) noexcept;
   void detach(const Ref<Generation>& generation) noexcept;
 
   // --- records ---
   // A record of something out of force is stale: it stays with the entry (a tombstone, if there is
-  // nothing else) until upkeep has made the drive forget it, or a restart would bring it back.
-  /// Start-up: a representation a drive holds.
-  void add_found(const KeyHash& key, Sequence generation, RecordNumber record);
+  // nothing else) until upkeep has made the drive forget its slots, or a restart would bring it
+  // back. Whoever writes, judges or forgets a key's record has the key's turn (Store::Impl).
+  /// Start-up: a representation a drive holds. False: one as new is known from another drive.
+  bool add_found(const KeyHash& key, Sequence generation, uint8_t drive, RecordNumber record);
   struct Record {
+    uint8_t drive = 0;
     RecordNumber number = kNoRecord;
+    Sequence generation;
     bool stale = false;
+    bool in_ram = false;
   };
-  /// Gives the caller alone the right to write, forget or judge this key's record, until
-  /// give_back_record(). nullopt: not known, or somebody has it.
-  [[nodiscard]] std::optional<Record> try_take_record(const KeyHash& key) noexcept;
-  void give_back_record(const KeyHash& key) noexcept;
-  /// The record of `generation` if it is in force and its record is written and true.
+  /// What is known of the key's record; nullopt: nothing.
+  [[nodiscard]] std::optional<Record> record_of(const KeyHash& key) const noexcept;
+  /// The record of `generation`, if it is in force and its record written; else kNoRecord.
   [[nodiscard]] RecordNumber record_of(const Generation& generation) const noexcept;
-  /// The facts in force with `generation`, if it is and may be recorded.
+  /// The facts in force with `generation`; null if it is not in force or must not be recorded.
   [[nodiscard]] Ref<const StoredFacts> facts_to_record(const Generation& generation) const noexcept;
-  /// Notes that the record of `generation` has been written. False: it went out of force meanwhile
-  /// (the record is noted as stale).
+  /// Notes that the record of `generation` has been written. False: it went out of force meanwhile.
   bool set_record(const Generation& generation, RecordNumber record) noexcept;
+  /// The drive lost the record of `generation` (another key took it).
+  void lose_record(const Generation& generation) noexcept;
   /// The drive has forgotten the stale record.
-  void clear_record(const KeyHash& key) noexcept;
-  /// A record read to be checked: false, and it is stale now, if a statement matches it.
-  [[nodiscard]] bool judge_record(const KeyHash& key, Sequence generation,
-                                  std::string_view key_text,
-                                  std::span<const uint64_t> tag_hashes) noexcept;
-  /// What to load for `key`; nullopt if it is in RAM or not on a drive.
-  [[nodiscard]] std::optional<RecordNumber> to_load(const KeyHash& key) const noexcept;
-  /// Puts what a record holds in force, and ends the contact under which it was read. False: it is
+  void clear_record(const KeyHash& key, RecordNumber record) noexcept;
+  /// A record read to be checked: it is stale from now on if a statement matches it.
+  void judge_record(const KeyHash& key, Sequence generation, std::string_view key_text,
+                    std::span<const uint64_t> tag_hashes) noexcept;
+  /// Whether slots of this generation may stay on the drive.
+  [[nodiscard]] bool may_stay(const KeyHash& key, Sequence generation) const noexcept;
+  /// Puts what a record holds in force and ends the contact under which it was read. False: it is
   /// purged or replaced.
   bool commit_load(const KeyHash& key, Sequence sequence, Selected selected,
                    std::vector<uint64_t> tag_hashes, uint32_t now_seconds) noexcept;
-  /// The record could not be read: the representation is forgotten.
+  /// The record is no record: its representation is forgotten. Ends the contact.
   void fail_load(const KeyHash& key, Sequence sequence) noexcept;
 
   // --- purge ---
@@ -108,7 +111,12 @@ class Representations {
   /// A generation that `cut` names goes out of force with its running responses.
   bool sweep(Sweep& at, bool cut) noexcept;
   /// Keys from `at` on whose record must be read, to be checked or forgotten; at most out.size().
+  /// Looks at a bounded number of entries.
   [[nodiscard]] uint32_t sweep_records(Sweep& at, std::span<KeyHash> out) const noexcept;
+  /// Stale records that upkeep has not got to yet.
+  [[nodiscard]] uint64_t stale_records() const noexcept {
+    return stale_.load(std::memory_order_relaxed);
+  }
   [[nodiscard]] bool ended(const Sweep& at) const noexcept { return at.shard > shard_mask_; }
   /// The lowest sequence of a contact under way, or `none`.
   [[nodiscard]] Sequence oldest_contact(Sequence none) const noexcept;
@@ -141,7 +149,7 @@ class Representations {
     bool soft_purged = false;
     bool ram_only = false;
     bool record_stale = false;
-    bool record_taken = false;
+    uint8_t drive = 0;  // of the record
   };
   static_assert(sizeof(Entry) <= kEntryBytesMax);
   struct Shard {
@@ -181,6 +189,10 @@ class Representations {
   void shrink(Shard& shard, uint32_t keep, Dropped& dropped) noexcept;
   /// False: a statement says it is gone.
   [[nodiscard]] bool is_in_force(Entry& entry, std::string_view key_text) noexcept;
+  [[nodiscard]] static bool is(const Entry& entry, const Generation& generation) noexcept {
+    return entry.generation.get() == &generation;
+  }
+  void set_stale(Entry& entry, bool stale) noexcept;
   static void set_detached(Generation& generation, bool cut) noexcept;
   [[nodiscard]] WaitList end_contact(Shard& shard, const KeyHash& key, Sequence sequence,
                                      PurgeMarks& marks) noexcept;
@@ -193,7 +205,7 @@ class Representations {
   uint32_t shard_entries_max_ = 0;
   std::vector<std::unique_ptr<Shard>> shards_;
   // atomic, any thread
-  std::atomic<uint64_t> count_{0}, bytes_{0}, contacts_{0};
+  std::atomic<uint64_t> count_{0}, bytes_{0}, contacts_{0}, stale_{0};
 };
 
 }  // namespace segue::cache

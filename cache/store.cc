@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/loop/loop.h"
+#include "cache/local_store.h"
 #include "cache/store_impl.h"
 
 namespace segue::cache {
@@ -21,6 +22,12 @@ uint64_t random_seed() {
   std::unique_ptr<FILE, int (*)(FILE*)> file{std::fopen("/dev/urandom", "re"), &std::fclose};
   if (file != nullptr && std::fread(&seed, sizeof seed, 1, file.get()) == 1) return seed;
   return mix(static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()));
+}
+
+uint64_t records_of(std::span<const std::unique_ptr<Drive>> drives) {
+  uint64_t records = 0;
+  for (const auto& drive : drives) records += drive->usage().records;
+  return records;
 }
 }  // namespace
 
@@ -45,8 +52,9 @@ Store::Impl::Impl(const Options& options_in, const FactsCodec& codec_in, const C
       clock(clock_in),
       drives(std::move(drives_in)),
       hash_seed(options_in.hash_seed),
-      representations(options_in.representations_bytes_max, 0, purges),
+      representations(options_in.representations_bytes_max, records_of(drives), purges),
       ram(clock_in) {
+  if (!drives.empty()) hash_seed = drives.front()->hash_seed();
   if (hash_seed == 0) hash_seed = random_seed();
 }
 
@@ -64,10 +72,17 @@ Result<std::unique_ptr<Store>> Store::create(Options options, const FactsCodec& 
                                              const Clock& clock,
                                              std::vector<std::unique_ptr<Drive>> drives) {
   if (options.invalid()) return fail(Side::Self, Kind::Unsupported, "store options");
+  if (drives.size() > UINT8_MAX) return fail(Side::Self, Kind::Unsupported, "more than 255 drives");
+  for (const auto& drive : drives) {
+    if (drive->hash_seed() != drives.front()->hash_seed()) {
+      return fail(Side::Disk, Kind::Mismatch, "drives of two nodes");
+    }
+  }
   auto impl = std::make_unique<Impl>(options, codec, clock, std::move(drives));
   auto ram = impl->ram.create(options.ram_bytes, options.shares, options.policy, options.huge_pages,
-                              nullptr);
+                              impl->drives.empty() ? nullptr : impl.get());
   if (!ram) return fail(ram.error());
+  impl->take_over_drives();
   return std::unique_ptr<Store>(new Store(std::move(impl)));
 }
 
@@ -115,15 +130,19 @@ bool Store::commit(ContactPermit permit, Install install) noexcept {
   permit.store_ = nullptr;
   return impl_->representations.commit(permit.key_, permit.sequence_, std::move(install.selected),
                                        std::move(install.tag_hashes), install.ram_only,
-                                       impl_->now_seconds());
+                                       drive_of(permit.key_, impl_->drives), impl_->now_seconds());
 }
 
 bool Store::freshen(ContactPermit permit, const Ref<Generation>& generation,
                     Ref<const StoredFacts> facts) noexcept {
   SEGUE_ASSERT(permit.store_ == this);
   permit.store_ = nullptr;
-  return impl_->representations.freshen(permit.key_, permit.sequence_, generation,
-                                        std::move(facts));
+  const bool fresh =
+      impl_->representations.freshen(permit.key_, permit.sequence_, generation, std::move(facts));
+  if (LocalStore* door = impl_->local(); fresh && door != nullptr) {
+    door->impl_->start_rewrite_record(generation);
+  }
+  return fresh;
 }
 
 void Store::detach(const Ref<Generation>& generation) noexcept {
@@ -137,7 +156,8 @@ Found Store::find(const Generation& generation, SliceIndex slice, UseId use) noe
   if (found.buffer != nullptr) {
     return {found.resident ? Where::Resident : Where::Filling, PinnedBuffer(found.buffer)};
   }
-  return {Where::Absent, {}};
+  const bool readable = !found.hung && impl_->on_drive(generation, slice);
+  return {readable ? Where::OnDrive : Where::Absent, {}};
 }
 
 Where Store::where(const Generation& generation, SliceIndex slice) const noexcept {
@@ -147,10 +167,11 @@ Where Store::where(const Generation& generation, SliceIndex slice) const noexcep
     case RamTier::Peek::Resident:
       return Where::Resident;
     case RamTier::Peek::Hung:
+      return Where::Absent;
     case RamTier::Peek::Absent:
       break;
   }
-  return Where::Absent;
+  return impl_->on_drive(generation, slice) ? Where::OnDrive : Where::Absent;
 }
 
 Result<BufferReservation> Store::try_reserve(uint32_t wanted, Priority priority) noexcept {
@@ -172,6 +193,7 @@ FillPermit Store::try_start_fill(const Ref<Generation>& generation, SliceIndex s
   FillPermit permit;
   if (reservation.count_ == 0) return permit;
   SEGUE_ASSERT(reservation.store_ == this);
+  if (where(*generation, slice) != Where::Absent) return permit;
   Buffer* reserved = reservation.first_;
   Buffer* rest = reserved->next;
   Buffer* claimed = impl_->ram.try_claim(generation, slice, reserved, RamTier::Source::Origin, {});
@@ -191,14 +213,17 @@ bool Store::start_wait_slice(const SliceKey& key, uint32_t beyond, WaitTicket& t
 
 bool Store::apply(const PurgeStatement& statement, bool cut) noexcept {
   if (statement.scope == PurgeScope::Key) {
+    impl_->purges.note_key(statement.sequence);
     impl_->representations.purge_key(statement.key, statement, cut);
     return true;
   }
-  if (!impl_->purges.try_add(statement)) return false;
+  impl_->sweeps_running.fetch_add(1, std::memory_order_acq_rel);
+  const bool added = impl_->purges.try_add(statement);
   Representations::Sweep at;
-  while (impl_->representations.sweep(at, cut)) {
+  while (added && impl_->representations.sweep(at, cut)) {
   }
-  return true;
+  impl_->sweeps_running.fetch_sub(1, std::memory_order_acq_rel);
+  return added;
 }
 
 // --- state ---

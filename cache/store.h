@@ -124,6 +124,7 @@ class [[nodiscard]] ContactPermit {
 
  private:
   friend class Store;
+  friend class LocalStore;
   Store* store_ = nullptr;
   KeyHash key_;
   Sequence sequence_;
@@ -265,9 +266,10 @@ class LocalStore {
   /// many operations; {Disk, NotFound}: it is not there any more.
   [[nodiscard]] Result<Done> start_read(const Ref<Generation>& generation, SliceIndex slice,
                                         UseId use) noexcept;
-  /// Makes the statement durable on every online drive, then applies it. Waits; concurrent purges
-  /// share flushes. Errors: {Self, Full}: the table of prefixes is full, nothing was purged; {Disk,
-  /// IoError}: no drive could keep it (it is applied in RAM all the same).
+  /// Applies the statement, with a sequence taken now, then makes it durable on every online drive.
+  /// When it returns Done the purge may be acknowledged. Waits; concurrent purges share flushes.
+  /// Errors: {Self, Full}: the table of prefixes is full, nothing was purged; {Disk, IoError}: no
+  /// drive could keep it (it is applied in RAM all the same).
   [[nodiscard]] Task<Result<Done>> purge(PurgeStatement statement, bool cut);
   /// Flushes tables, leases sequences, sweeps purged records: one pass. Called every second from
   /// loop 0.

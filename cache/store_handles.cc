@@ -1,8 +1,9 @@
 // The handles of the store: constructor takes, destructor gives back (EXAMPLES §5).
+#include <cstring>
 #include <utility>
 
+#include "cache/local_store.h"
 #include "cache/store.h"
-#include "cache/store_impl.h"
 
 namespace segue::cache {
 
@@ -70,7 +71,17 @@ void FillPermit::publish(uint32_t bytes) noexcept { store_->impl_->ram.publish(*
 void FillPermit::commit(LocalStore& local) && {
   SEGUE_ASSERT(&local.store() == store_);
   Buffer* buffer = std::exchange(buffer_, nullptr);
-  (void)store_->impl_->ram.commit(*buffer);
+  if (!store_->impl_->drives.empty()) {
+    // A slot is written in whole pages; what lies behind the slice must not be another's bytes.
+    const uint64_t padded = round_up(buffer->length, kDiskAlignBytes);
+    std::memset(buffer->memory + buffer->length, 0, padded - buffer->length);
+  }
+  RamTier& ram = store_->impl_->ram;
+  if (ram.commit(*buffer) != RamTier::Landed::Wanted) return;
+  if (!local.impl_->start_write(*buffer)) {
+    local.impl_->counters.not_admitted.add();
+    ram.end_write(*buffer, false);
+  }
 }
 
 // --- ContactPermit ---

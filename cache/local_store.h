@@ -1,0 +1,96 @@
+// cache/local_store.h - what a LocalStore is made of: the operations of one loop on the drives.
+// Included by the files that implement it.
+#pragma once
+#include <vector>
+
+#include "base/loop/loop.h"
+#include "base/loop/task.h"
+#include "cache/store_impl.h"
+
+namespace segue::cache {
+
+/// Calls back once if it still stands after kDriveHangTimeout. A local of the task that waits for
+/// the drive.
+class HangWatch {
+ public:
+  using Hung = void (*)(void* context);
+  HangWatch(Loop& loop, void* context, Hung hung) : loop_(loop), timer_(&HangWatch::expired) {
+    timer_.context = context;
+    timer_.hung = hung;
+    loop_.arm(timer_, loop_.now() + kDriveHangTimeout);
+  }
+  ~HangWatch() { loop_.disarm(timer_); }
+  HangWatch(const HangWatch&) = delete;
+  HangWatch& operator=(const HangWatch&) = delete;
+
+ private:
+  struct OwnedTimer : Timer {
+    using Timer::Timer;
+    void* context = nullptr;
+    Hung hung = nullptr;
+  };
+  static void expired(Timer& timer) {
+    auto& owned = static_cast<OwnedTimer&>(timer);
+    owned.hung(owned.context);
+  }
+  Loop& loop_;
+  OwnedTimer timer_;
+};
+
+struct LocalStore::Impl {
+  Impl(LocalStore& owner_in, Store& store_in, Loop& loop_in, std::vector<Disk*> disks_in);
+
+  [[nodiscard]] Disk* disk_of(uint8_t drive) const noexcept {
+    return drive < disks.size() ? disks[drive] : nullptr;
+  }
+  /// Starts the write of a buffer that is Writing; it ends by RamTier::end_write(). False: too much
+  /// is under way, or this loop has not opened the drive.
+  [[nodiscard]] bool start_write(Buffer& buffer) noexcept;
+  /// Rewrites the record of `generation`, if it has one, in the background (304).
+  void start_rewrite_record(const Ref<Generation>& generation) noexcept;
+
+  // --- local_store.cc ---
+  [[nodiscard]] Task<void> load_record(ContactPermit handed, Representations::Record record);
+  [[nodiscard]] Task<Result<Done>> try_load_record(ContactPermit& permit,
+                                                   Representations::Record record);
+  [[nodiscard]] Task<void> read_slice(Buffer& buffer, Drive& drive, Disk& disk,
+                                      Drive::SlotRead handed);
+  // --- local_write.cc ---
+  [[nodiscard]] Task<void> write_slice(Buffer& buffer);
+  [[nodiscard]] Task<Result<Done>> try_write_slice(Buffer& buffer, Drive& drive, Disk& disk);
+  [[nodiscard]] Task<Result<RecordNumber>> ensure_record(Ref<Generation> generation, Drive& drive,
+                                                         Disk& disk);
+  [[nodiscard]] Task<Result<RecordNumber>> write_record(Ref<Generation> generation, Drive& drive,
+                                                        Disk& disk);
+  [[nodiscard]] Task<void> rewrite_record(Ref<Generation> generation);
+  // --- local_upkeep.cc ---
+  [[nodiscard]] Task<void> lease_sequences();
+  [[nodiscard]] Task<void> sweep_records();
+  [[nodiscard]] Task<bool> check_record(KeyHash key);
+  [[nodiscard]] Task<bool> forget_record(KeyHash key, uint8_t drive, RecordNumber record);
+  [[nodiscard]] Task<void> forget_misplaced();
+  [[nodiscard]] Task<bool> flush_tables();
+  [[nodiscard]] Task<void> retire();
+  [[nodiscard]] Task<void> sweep_ram(bool cut);
+
+  // constant after construction
+  LocalStore& owner;
+  Store& store;
+  Store::Impl& shared;
+  Loop& loop;
+  const std::vector<Disk*> disks;
+  // loop-owned
+  WaitSlab slab;
+  TaskGroup operations;
+  LocalStoreCounters counters;
+  // upkeep (one loop only): a pass over all records, some at a time
+  Representations::Sweep sweep_at;
+  Sequence sweep_began;        // statements below it are checked once the pass ends
+  uint64_t sweep_added = 0;    // statements made before the pass
+  uint64_t retired_added = 0;  // statements made before the last pass that retired all it checked
+  bool sweeping = false;
+  bool sweep_failed = false;  // a record could not be read: nothing is retired this time
+  MonoTime tables_flushed_at{};
+};
+
+}  // namespace segue::cache
