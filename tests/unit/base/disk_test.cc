@@ -265,7 +265,8 @@ Task<void> read_many(EventLoop& loop, int fd, std::span<std::byte> into, uint32_
                      uint32_t& refused) {
   TaskGroup group(loop, kFileOpsInFlightMax + 1);
   for (uint32_t i = 0; i <= kFileOpsInFlightMax; ++i) {
-    EXPECT_TRUE(group.try_spawn(read_start(loop, fd, into.subspan(i * 10, 10), done, refused)));
+    EXPECT_TRUE(
+        group.try_spawn(read_start(loop, fd, into.subspan(size_t{10} * i, 10), done, refused)));
   }
   co_await group.drain();
 }
@@ -273,7 +274,7 @@ Task<void> read_many(EventLoop& loop, int fd, std::span<std::byte> into, uint32_
 TEST_P(BackendTest, AsManyFileReadsAsTheLimitRunAtOnceAndNoMore) {
   std::ofstream(folder_ / "track") << "0123456789";
   const int fd = open((folder_ / "track").c_str(), O_RDONLY | O_CLOEXEC);
-  std::vector<std::byte> into(10 * (kFileOpsInFlightMax + 1));
+  std::vector<std::byte> into(size_t{10} * (kFileOpsInFlightMax + 1));
   uint32_t done = 0;
   uint32_t refused = 0;
   run_on(*loop_, [&] { return read_many(*loop_, fd, into, done, refused); });
