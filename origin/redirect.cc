@@ -43,6 +43,10 @@ std::expected<RedirectTarget, Fault> redirect_target(const ServerAddress& from,
                                                      const std::string& location,
                                                      std::span<const ServerAddress> servers,
                                                      const OriginOptions& options) {
+  // libcurl would encode a space here and there; a URI has none.
+  if (!std::ranges::all_of(location, [](char c) { return c > ' ' && c < 0x7f; })) {
+    return std::unexpected(Fault::RedirectMalformed);
+  }
   const std::unique_ptr<CURLU, FreeUrl> url(curl_url());
   if (url == nullptr) return std::unexpected(Fault::OutOfMemory);
   const std::string base = from.url() + std::string(from_target);
