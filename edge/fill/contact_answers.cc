@@ -298,7 +298,8 @@ Task<void> Fills::Impl::answer_negative(Contact& contact) {
   const origin::FetchHead& head = *contact.head;
   Verdict verdict =
       judge(head, head.status, contact.ask, fetcher_of(*contact.ask.site).validator_rule());
-  if (!verdict.storable || !verdict.vary.empty() ||
+  const bool may_keep = head.status >= 500 ? verdict.repeatable : verdict.storable;
+  if (!may_keep || !verdict.vary.empty() ||
       head.content_length.value_or(0) > kSmallAnswerBytesMax) {
     pass_through(contact, {});
     co_return;

@@ -16,6 +16,7 @@ struct Fills::Impl::Search {
   std::string variant_text;  // empty: the key is asked.key_text
   Ref<cache::Generation> list;
   http::VaryNames list_names;
+  WallTime began{};
   uint32_t loads = 0;
   uint32_t purged_meanwhile = 0;
   uint32_t refusals = 0;
@@ -78,6 +79,7 @@ Task<Result<Selection>> Fills::select(Scope& scope, const Asked& asked) {
 Task<Result<Selection>> Fills::Impl::select(Scope& scope, const Asked& asked) {
   Search search;
   search.key = asked.key;
+  search.began = loop.wall_now();
   for (;;) {
     if (scope.cancelled) co_return fail(Side::Client, Kind::Closed, "select");
     if (draining) co_return fail_retryable(Side::Self, Kind::Overloaded, "draining");
@@ -105,7 +107,12 @@ Task<Result<std::optional<Selection>>> Fills::Impl::look(Scope& scope, const Ask
   }
   const StoredResponse& stored = stored_of(found.selected);
   const WallTime now = loop.wall_now();
-  if (is_hit(found.selected)) {
+  // An answer that came while this request waited for it is right for it, also when it is stale the
+  // moment it is stored (no-cache, max-age=0): collapsed requests are not asked for one by one.
+  const bool is_answer = search.collapsed && !found.selected.stale_by_purge &&
+                         stored.parts().form == Form::Normal && stored.parts().strong_validator &&
+                         stored.parts().response_time >= search.began;
+  if (is_answer || is_hit(found.selected)) {
     Selection selection = selection_of(found.selected);
     selection.hit = !search.collapsed;
     selection.forward_reason = search.reason;

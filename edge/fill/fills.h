@@ -128,19 +128,15 @@ class RangeReader {
   [[nodiscard]] uint32_t slices_needed() const noexcept { return slices_needed_; }
 
  private:
-  enum class Step : uint8_t {
-    Waited,   // something may have changed
-    Started,  // a fill that brings the slice was started or joined
-  };
   [[nodiscard]] Readable take(cache::Found found, uint64_t offset) const noexcept;
   void see(cache::SliceIndex slice, cache::Where where) noexcept;
   void look_ahead(uint32_t slice) noexcept;
   void grow() noexcept;
   [[nodiscard]] bool may_extend() const noexcept;
   [[nodiscard]] Error last_error(Kind kind) const noexcept;
-  [[nodiscard]] Task<Result<Step>> wait_for(Scope& scope, cache::SliceIndex slice,
+  [[nodiscard]] Task<Result<Done>> wait_for(Scope& scope, cache::SliceIndex slice,
                                             cache::Where where, uint64_t offset);
-  [[nodiscard]] Task<Result<Step>> wait_buffer(Scope& scope);
+  [[nodiscard]] Task<Result<Done>> wait_buffer(Scope& scope);
   [[nodiscard]] Result<Done> read_drive(cache::SliceIndex slice) noexcept;
 
   // constant after construction
@@ -151,11 +147,10 @@ class RangeReader {
   bool open_ended_;
   uint32_t end_slice_ = 0;  // of the range
   // loop-owned
-  uint32_t run_slices_;       // how many slices the next run may ask for
-  uint32_t asked_to_ = 0;     // slices of the range below this were looked at or asked for
-  uint32_t seen_to_ = 0;      // slices below this were counted
-  uint32_t failures_ = 0;     // of fills of the slice being read
-  uint32_t drive_reads_ = 0;  // of the slice being read
+  uint32_t run_slices_;           // how many slices the next run may ask for
+  uint32_t asked_to_ = 0;         // slices of the range below this were looked at or asked for
+  uint32_t seen_to_ = 0;          // slices below this were counted
+  uint32_t failures_before_ = 0;  // of fills of this key, when the slice was come to
   uint32_t slices_hit_ = 0;
   uint32_t slices_needed_ = 0;
 };

@@ -48,15 +48,14 @@ RangeReader::Readable RangeReader::try_readable(uint64_t offset) noexcept {
   const SliceIndex slice = cache::slice_at(offset);
   auto found = impl.store.find(*selected_.generation, slice, asked_.use);
   see(slice, found.where);
-  look_ahead(slice.value);
+  if (found.where != Where::Absent) look_ahead(slice.value);
   return take(std::move(found), offset);
 }
 
 void RangeReader::see(SliceIndex slice, Where where) noexcept {
   if (slice.value < seen_to_) return;
   seen_to_ = slice.value + 1;
-  failures_ = 0;
-  drive_reads_ = 0;
+  failures_before_ = fills_.impl_->failed_fills.count(selected_.generation->key());
   if (where == Where::Resident || where == Where::OnDrive) ++slices_hit_;
 }
 
@@ -93,7 +92,9 @@ Task<Result<RangeReader::Readable>> RangeReader::readable(Scope& scope, uint64_t
   SEGUE_ASSERT(offset < range_.end);
   const SliceIndex slice = cache::slice_at(offset);
   const Ref<Generation>& generation = selected_.generation;
-  bool was_coming = false;
+  // Old failures do not count against a reader that stood still since.
+  if (!impl.failed_fills.find(generation->key(), scope.loop.now()))
+    failures_before_ = impl.failed_fills.count(generation->key());
   for (;;) {
     if (scope.cancelled) co_return fail(Side::Client, Kind::Closed, "read");
     if (generation->cut()) co_return fail(Side::Self, Kind::Purged, "cut");
@@ -103,16 +104,16 @@ Task<Result<RangeReader::Readable>> RangeReader::readable(Scope& scope, uint64_t
       where = found.where;
       see(slice, where);
       auto readable = take(std::move(found), offset);
-      look_ahead(slice.value);
+      if (where != Where::Absent) look_ahead(slice.value);
       if (readable.buffer) co_return std::move(readable);
     }  // no pin is kept across a wait
     if (scope.loop.now() >= scope.deadline) co_return fail(last_error(Kind::Timeout));
-    if (where == Where::Absent && was_coming && ++failures_ > kFillFailuresMax)
+    // All who read here count the same failures: a crowd does not ask a dead origin once each.
+    if (where == Where::Absent &&
+        impl.failed_fills.count(generation->key()) > failures_before_ + kFillFailuresMax)
       co_return fail(last_error(Kind::FillAbandoned));
-    was_coming = where == Where::Filling;
     auto waited = co_await wait_for(scope, slice, where, offset);
     if (!waited) co_return fail(waited.error());
-    was_coming |= *waited == Step::Started;
   }
 }
 
@@ -122,8 +123,8 @@ Error RangeReader::last_error(Kind kind) const noexcept {
   return trouble ? trouble->error : Error{Side::Origin, kind, false, 0, "slice"};
 }
 
-Task<Result<RangeReader::Step>> RangeReader::wait_for(Scope& scope, SliceIndex slice, Where where,
-                                                      uint64_t offset) {
+Task<Result<Done>> RangeReader::wait_for(Scope& scope, SliceIndex slice, Where where,
+                                         uint64_t offset) {
   Fills::Impl& impl = *fills_.impl_;
   const Ref<Generation>& generation = selected_.generation;
   if (where == Where::Filling || where == Where::Resident) {
@@ -134,21 +135,21 @@ Task<Result<RangeReader::Step>> RangeReader::wait_for(Scope& scope, SliceIndex s
     } else {
       co_await Yield{};  // more has landed meanwhile, or every waiter's place is taken
     }
-    co_return Step::Waited;
+    co_return Done{};
   }
   if (where == Where::OnDrive) {
     auto started = read_drive(slice);
-    if (started) co_return Step::Waited;
+    if (started) co_return Done{};
     if (started.error().kind == Kind::Overloaded) co_return co_await wait_buffer(scope);
     co_await Yield{};
-    co_return Step::Waited;
+    co_return Done{};
   }
   if (FillRun* run = impl.find_run(*generation, slice.value); run != nullptr) {
     const Ref<FillRun> held(run);
     run->waiting.push_back(&scope.signal);
     (void)co_await scope.signal.wait(scope.deadline);
     std::erase(held->waiting, &scope.signal);
-    co_return Step::Started;
+    co_return Done{};
   }
   if (!may_extend()) co_return fail(Side::Self, Kind::Purged, "not to be extended");
   auto end = impl.start_run(asked_, selected_, slice.value,
@@ -161,10 +162,10 @@ Task<Result<RangeReader::Step>> RangeReader::wait_for(Scope& scope, SliceIndex s
     asked_to_ = std::max(asked_to_, *end);
     grow();
   }
-  co_return Step::Started;
+  co_return Done{};
 }
 
-Task<Result<RangeReader::Step>> RangeReader::wait_buffer(Scope& scope) {
+Task<Result<Done>> RangeReader::wait_buffer(Scope& scope) {
   Fills::Impl& impl = *fills_.impl_;
   cache::WaitTicket ticket(impl.local.waiters(), scope.signal);
   if (!impl.store.start_wait_buffer(cache::Priority::Demand, ticket)) {
@@ -173,7 +174,7 @@ Task<Result<RangeReader::Step>> RangeReader::wait_buffer(Scope& scope) {
   }
   impl.counters.buffer_waits.add();
   (void)co_await scope.signal.wait(scope.deadline);
-  co_return Step::Waited;
+  co_return Done{};
 }
 
 Result<Done> RangeReader::read_drive(SliceIndex slice) noexcept {

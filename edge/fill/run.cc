@@ -121,7 +121,8 @@ Task<Result<FillPermit>> Fills::Impl::next_permit(FillRun& run, SliceIndex slice
 Task<Result<Done>> Fills::Impl::land(FillRun& run, origin::FetchStream& stream, ByteRange covers) {
   const Generation& generation = *run.selected.generation;
   uint64_t at = covers.first;
-  bool landed_one = false;
+  // What lacks a strong validator cannot be completed later; it is at most one run long.
+  bool may_end = false;
   while (at < covers.end) {
     if (draining) co_return fail(Side::Self, Kind::Closed, "draining");
     const SliceIndex slice = cache::slice_at(at);
@@ -130,7 +131,7 @@ Task<Result<Done>> Fills::Impl::land(FillRun& run, origin::FetchStream& stream, 
     const bool whole = at == cache::first_byte_of(slice) && end == slice_end;
     // No client owns a fill, but one that nobody reads behind ends with the slice begun, unless the
     // rest is worth less than the connection.
-    if (landed_one && generation.readers() == 0 && run.waiting.empty() &&
+    if (may_end && generation.readers() == 0 && run.waiting.empty() &&
         covers.end - at > kFillFinishBytesMax) {
       counters.fills_ended_early.add();
       co_return Done{};
@@ -146,7 +147,7 @@ Task<Result<Done>> Fills::Impl::land(FillRun& run, origin::FetchStream& stream, 
     auto done = permit ? co_await land_slice(permit, stream, end == covers.end)
                        : co_await discard(stream, end - at);
     if (!done) co_return fail(done.error());
-    landed_one = true;
+    may_end = stored_of(run.selected).parts().strong_validator;
     at = end;
     // Also lets the starter begin to read before the question whether anybody reads is asked.
     co_await Yield{};
@@ -208,7 +209,7 @@ std::string strong_etag_of(const StoredResponse& stored) {
 
 Task<Result<Done>> Fills::Impl::fill_once(FillRun& run) {
   const Generation& generation = *run.selected.generation;
-  const auto& stored = static_cast<const StoredResponse&>(*run.selected.facts);
+  const StoredResponse& stored = stored_of(run.selected);
   const ByteRange wanted = ByteRange{cache::first_byte_of(SliceIndex{run.next}),
                                      cache::first_byte_of(SliceIndex{run.end})}
                                .clipped(generation.complete_length());

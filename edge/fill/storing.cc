@@ -88,9 +88,11 @@ Verdict judge(const origin::FetchHead& head, int status, const OwnedAsk& ask, Va
   http::FieldsView request;
   const http::Field authorization{"Authorization", ""};
   if (ask.authorized && is_forwarded(*ask.site, "authorization")) request = {{&authorization, 1}};
-  verdict.storable = !head.close_delimited &&
-                     http::why_not_storable(http::Method::Get, request, judged,
-                                            rules_of(ask.site->ttl)) == http::NotStorable::None;
+  const auto reason =
+      http::why_not_storable(http::Method::Get, request, judged, rules_of(ask.site->ttl));
+  verdict.storable = !head.close_delimited && reason == http::NotStorable::None;
+  verdict.repeatable = !head.close_delimited && (reason == http::NotStorable::None ||
+                                                 reason == http::NotStorable::NoLifetime);
 
   StoredResponse::Parts& parts = verdict.parts;
   parts.form = status == 200 ? StoredResponse::Form::Normal : StoredResponse::Form::Negative;

@@ -14,7 +14,8 @@ using ValidatorRule = origin::Fetcher::ValidatorRule;
 
 struct Verdict {
   bool storable = false;
-  http::VaryNames vary;  // of those request fields only that reach the origin
+  bool repeatable = false;  // nothing but a lifetime is missing: may be repeated for a moment
+  http::VaryNames vary;     // of those request fields only that reach the origin
   StoredResponse::Parts parts;
 };
 

@@ -24,7 +24,8 @@ class Troubles {
     bool pass = false;
   };
   void note(const KeyHash& key, MonoTime now, Trouble trouble) noexcept {
-    entry(key) = {key, now + kTroubleFor, trouble};
+    const uint32_t before = count(key);
+    entry(key) = {key, now + kTroubleFor, trouble, before + 1};
   }
   void forget(const KeyHash& key) noexcept {
     if (entry(key).key == key) entry(key).until = {};
@@ -34,6 +35,11 @@ class Troubles {
     if (found.key != key || now >= found.until) return std::nullopt;
     return found.trouble;
   }
+  /// How many were noted of this key so far: grows, or falls to 0 when another key took its place.
+  [[nodiscard]] uint32_t count(const KeyHash& key) const noexcept {
+    const Entry& found = entries_[index(key)];
+    return found.key == key ? found.count : 0;
+  }
 
  private:
   static constexpr size_t kEntries = 1024;
@@ -41,6 +47,7 @@ class Troubles {
     KeyHash key;
     MonoTime until{};
     Trouble trouble;
+    uint32_t count = 0;
   };
   static size_t index(const KeyHash& key) noexcept { return key.low % kEntries; }
   Entry& entry(const KeyHash& key) noexcept { return entries_[index(key)]; }

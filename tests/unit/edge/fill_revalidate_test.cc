@@ -1,0 +1,184 @@
+// Stale representations: one conditional request for all who wait, what its answers change, when a
+// stale one is served, and what lacks a strong validator.
+#include "tests/unit/edge/fill_fixture.h"
+
+namespace segue::edge::test {
+namespace {
+
+class FillRevalidates : public FillTest {
+ protected:
+  FakeTrack& add(const std::string& target, uint64_t length, const std::string& cache_control) {
+    FakeTrack& track = origin.add(target, length);
+    track.fields.emplace_back("Cache-Control", cache_control);
+    return track;
+  }
+};
+
+TEST_F(FillRevalidates, A304FreshensOnceForAllWhoWait) {
+  add("/t", MiB, "max-age=10").latency = 20ms;
+  get("/t", {0, 1000});
+  world.run_for(15s);
+  for (uint32_t i = 0; i < 50; ++i)
+    start({.target = "/t", .form = Form::Bounded, .range = {0, 1000}}, i % kLoops);
+  EXPECT_TRUE(world.run_until_idle());
+  for (auto& player : players) expect_body(*player, {0, 1000});
+  EXPECT_EQ(origin.fetches("/t"), 2u);
+  EXPECT_EQ(origin.requests().back().if_none_match, "\"v1\"");
+  EXPECT_EQ(origin.requests().back().range, (ByteRange{0, kSliceBytes}));
+  EXPECT_EQ(origin.bytes_sent("/t"), kSliceBytes);
+  EXPECT_EQ(total(&FillCounters::revalidated), 1u);
+  EXPECT_TRUE(get("/t", {0, 10}).selection.hit);
+}
+
+TEST_F(FillRevalidates, ARevalidationAsksForTheFirstMissingSliceSoThatAChangeCostsOneSlice) {
+  add("/t", 10 * MiB, "max-age=10");
+  get("/t", {0, 2 * kSliceBytes});
+  world.run_for(15s);
+  origin.change("/t", 10 * MiB);
+  const uint64_t before = origin.bytes_sent("/t");
+  const ByteRange range{kSliceBytes, 3 * kSliceBytes};
+  auto& player = get("/t", range);
+  expect_body(player, range);  // of the new version
+  EXPECT_EQ(player.selection.forward_status, 206);
+  EXPECT_EQ(origin.bytes_sent("/t") - before, 2 * kSliceBytes);
+  EXPECT_EQ(origin.requests()[1].range, (ByteRange{2 * kSliceBytes, 3 * kSliceBytes}));
+}
+
+TEST_F(FillRevalidates, AFullAnswerWithTheSameStrongValidatorKeepsTheSlices) {
+  add("/t", MiB, "max-age=10").ignores_conditions = true;
+  get("/t", {0, MiB});
+  world.run_for(15s);
+  auto& player = get("/t", {0, MiB});
+  expect_body(player, {0, MiB});
+  EXPECT_EQ(counters().generations_replaced.get(), 0u);
+  EXPECT_EQ(origin.bytes_sent("/t"), MiB + kSliceBytes);
+}
+
+TEST_F(FillRevalidates, StaleWhileRevalidateServesAtOnceAndRevalidatesBehind) {
+  add("/t", MiB, "max-age=10, stale-while-revalidate=60").latency = 50ms;
+  get("/t", {0, 1000});
+  world.run_for(15s);
+  const MonoTime began = world.clock().mono();
+  for (int i = 0; i < 10; ++i) {
+    auto& player = start({.target = "/t", .form = Form::Bounded, .range = {0, 1000}});
+    world.run_for(100us);
+    EXPECT_TRUE(player.done);
+    EXPECT_TRUE(player.selection.stale);
+    EXPECT_LE(player.head_at - began, 2ms);
+  }
+  EXPECT_TRUE(world.run_until_idle());
+  EXPECT_EQ(origin.fetches("/t"), 2u);
+  EXPECT_FALSE(get("/t", {0, 1000}).selection.stale);
+}
+
+TEST_F(FillRevalidates, BehindStaleWhileRevalidateAllWait) {
+  add("/t", MiB, "max-age=10, stale-while-revalidate=60");
+  get("/t", {0, 1000});
+  world.run_for(71s);
+  EXPECT_FALSE(get("/t", {0, 1000}).selection.stale);
+}
+
+TEST_F(FillRevalidates, StaleIsServedOnAnOriginErrorWhereAllowed) {
+  auto& track = add("/t", MiB, "max-age=10, stale-if-error=600");
+  get("/t", {0, 1000});
+  world.run_for(15s);
+  track.faults.push_back({.refuse = true});
+  auto& refused = get("/t", {0, 1000});
+  expect_body(refused, {0, 1000});
+  EXPECT_TRUE(refused.selection.stale);
+  EXPECT_TRUE(get("/t", {0, 1000}).selection.stale);  // at once: it failed a moment ago
+  EXPECT_EQ(origin.fetches("/t"), 2u);
+  world.run_for(2s);
+  track.faults.push_back({.status = 503});
+  EXPECT_TRUE(get("/t", {0, 1000}).selection.stale);
+  world.run_for(2s);
+  EXPECT_FALSE(get("/t", {0, 1000}).selection.stale);
+}
+
+TEST_F(FillRevalidates, MustRevalidateIsNeverServedStale) {
+  auto& track = add("/t", MiB, "max-age=10, must-revalidate, stale-if-error=600");
+  get("/t", {0, 1000});
+  world.run_for(15s);
+  track.faults.push_back({.refuse = true});
+  EXPECT_TRUE(get("/t", {0, 1000}).failed);
+  world.run_for(2s);
+  track.faults.push_back({.status = 503});
+  EXPECT_EQ(get("/t", {0, 1000}).status, 503);
+  world.run_for(2s);
+  // What was stored is still good for a 304.
+  const uint64_t before = origin.bytes_sent("/t");
+  expect_body(get("/t", {0, 1000}), {0, 1000});
+  EXPECT_EQ(origin.bytes_sent("/t"), before);
+}
+
+TEST_F(FillRevalidates, NoCacheIsValidatedBeforeEveryUseButOnceForAllWhoWait) {
+  add("/t", MiB, "no-cache").latency = 20ms;
+  get("/t", {0, 1000});
+  for (int i = 0; i < 20; ++i) start({.target = "/t", .form = Form::Bounded, .range = {0, 1000}});
+  EXPECT_TRUE(world.run_until_idle());
+  for (auto& player : players) expect_body(*player, {0, 1000});
+  EXPECT_EQ(origin.fetches("/t"), 2u);
+  get("/t", {0, 1000});
+  EXPECT_EQ(origin.fetches("/t"), 3u);
+  EXPECT_EQ(origin.bytes_sent("/t"), kSliceBytes);
+}
+
+TEST_F(FillRevalidates, A404ReplacesWhatWasStored) {
+  auto& track = add("/t", MiB, "max-age=10, stale-if-error=600");
+  get("/t", {0, 1000});
+  world.run_for(15s);
+  track.status = 404;
+  track.length = 40;
+  EXPECT_EQ(get("/t", {0, 1000}).status, 404);
+  EXPECT_EQ(get("/t", {0, 1000}).status, 404);
+  EXPECT_EQ(origin.fetches("/t"), 2u);
+}
+
+TEST_F(FillRevalidates, ASoftPurgeMakesItStaleAndA304GoodAgain) {
+  add("/t", MiB, "max-age=1000");
+  get("/t", {0, 1000});
+  purge("/t", /*soft=*/true);
+  auto& player = get("/t", {0, 1000});
+  EXPECT_FALSE(player.selection.hit);
+  EXPECT_EQ(player.selection.forward_status, 304);
+  EXPECT_TRUE(get("/t", {0, 1000}).selection.hit);
+  EXPECT_EQ(origin.bytes_sent("/t"), kSliceBytes);
+}
+
+TEST_F(FillRevalidates, LastModifiedAMinuteOldServesAsValidator) {
+  auto& track = origin.add("/t", 10 * MiB);
+  track.etag.clear();
+  track.last_modified = "Sun, 06 Nov 1994 08:49:37 GMT";
+  track.fields.emplace_back("Cache-Control", "max-age=10");
+  get("/t", {0, 1000});
+  expect_body(get("/t", {5 * MiB, 6 * MiB}), {5 * MiB, 6 * MiB});
+  EXPECT_EQ(counters().generations_replaced.get(), 0u);
+  world.run_for(15s);
+  const uint64_t before = origin.bytes_sent("/t");
+  expect_body(get("/t", {0, 1000}), {0, 1000});
+  EXPECT_EQ(origin.bytes_sent("/t"), before);
+}
+
+TEST_F(FillRevalidates, AShortTrackWithoutAStrongValidatorComesInOneAnswer) {
+  auto& track = origin.add("/t", 3'000'000);
+  track.etag = "W/\"weak\"";
+  expect_body(get("/t", {0, 1000}), {0, 1000});
+  expect_body(get("/t", {2'000'000, 3'000'000}), {2'000'000, 3'000'000});
+  EXPECT_EQ(origin.fetches("/t"), 2u);  // the range asked, then all of it without a range
+  EXPECT_EQ(origin.requests()[1].range_form, origin::FetchRequest::RangeForm::None);
+}
+
+TEST_F(FillRevalidates, ALongTrackWithoutAStrongValidatorIsPassedThroughEachOnItsOwn) {
+  auto& track = origin.add("/t", 30'000'000);
+  track.etag.clear();
+  for (uint64_t i = 0; i < 5; ++i) {
+    const ByteRange range{i * 5'000'000, i * 5'000'000 + 1'000'000};
+    auto& player = get("/t", range);
+    expect_body(player, range);
+    EXPECT_EQ(player.status, 206);
+  }
+  EXPECT_EQ(counters().contacts.get(), 1u);
+}
+
+}  // namespace
+}  // namespace segue::edge::test
