@@ -1,0 +1,53 @@
+// edge/admin/admin_actions.h - what the admin listener can ask of the node. The node implements it;
+// the admin handler only turns HTTP into these calls and back.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/loop/task.h"
+#include "base/result.h"
+
+namespace segue::edge {
+
+enum class PurgeTarget : uint8_t {
+  Url,         // one representation with its variants: "https://audio.example.com/t/1"
+  Prefix,      // every URL that begins with it
+  Everything,  // all sites
+};
+
+struct PurgeRequest {
+  PurgeTarget target = PurgeTarget::Url;
+  std::string text;   // the URL or prefix as sent; empty for Everything
+  bool soft = false;  // stale instead of gone
+  bool cut = false;   // also ends the responses that are running on it
+};
+
+/// Which statement was made, for the operator's records.
+struct PurgeOutcome {
+  uint64_t sequence = 0;
+};
+
+/// May the load balancer send requests here? Never depends on an origin.
+struct NodeReadiness {
+  bool ready = false;
+  std::string_view reason;  // "serving", "draining", "starting"; static storage
+};
+
+/// Called on the loop of the admin listener.
+class AdminActions {
+ public:
+  virtual ~AdminActions() = default;
+
+  [[nodiscard]] virtual NodeReadiness ready() const = 0;
+  /// Retire: /ready says no from here on, the node serves on until it is idle. May be asked again.
+  virtual void drain() = 0;
+  /// Ends when the purge is in force and durable. Waits. Errors: {Client, Malformed | NotFound}
+  /// with `where` as the reason for the operator (400); {Self, Full | Overloaded}: try later (503);
+  /// else 500.
+  [[nodiscard]] virtual Task<Result<PurgeOutcome>> purge(PurgeRequest request) = 0;
+  /// What the node knows of `url`, as text for people. Waits. Errors as purge().
+  [[nodiscard]] virtual Task<Result<std::string>> explain(std::string url) = 0;
+};
+
+}  // namespace segue::edge
