@@ -128,6 +128,7 @@ void Delivery::Impl::begin(Exchange& exchange) noexcept {
   const http::Request& request = exchange.request;
   write_traceparent(request.fields.find_only("traceparent").value_or(std::string_view()), ids,
                     exchange.traceparent);
+  exchange.asked.traceparent = exchange.traceparent.data();
   AccessRecord& record = exchange.record;
   record.time = loop.wall_now();
   record.client.assign(exchange.client.address);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "http/hop_by_hop.h"
 #include "http/response_head.h"
 
 namespace segue::edge {
@@ -16,7 +17,25 @@ namespace {
   const auto is_date = [](const http::Field& field) {
     return http::equals_ignore_case(field.name, "Date");
   };
-  return head.stored_fields.contains("Date") || std::ranges::any_of(head, is_date);
+  return head.passed_fields.contains("Date") || std::ranges::any_of(head, is_date);
+}
+
+void write_stored_fields(const ResponseHead& head, http::HeadWriter& writer) noexcept {
+  if (!head.without_stored_content_type) {
+    writer.block(head.stored_http1_block);  // rendered once, copied here
+    return;
+  }
+  for (const http::Field& field : head.stored_fields) {
+    if (!http::equals_ignore_case(field.name, "Content-Type"))
+      writer.field(field.name, field.value);
+  }
+}
+
+void write_passed_fields(const ResponseHead& head, http::HeadWriter& writer) noexcept {
+  for (const http::Field& field : head.passed_fields) {
+    if (http::is_stored_field(field.name, head.passed_fields))
+      writer.field(field.name, field.value);
+  }
 }
 
 }  // namespace
@@ -31,8 +50,14 @@ Result<std::string_view> write_head(const ResponseHead& head, const HeadFacts& f
                                     std::span<char> out) noexcept {
   http::HeadWriter writer(out);
   writer.status(static_cast<uint16_t>(head.status));
-  if (!has_date(head)) writer.field("Date", facts.date);
-  writer.block(head.stored_http1_block);
+  if (head.date) {
+    writer.date("Date", *head.date);
+  } else if (!has_date(head)) {
+    writer.field("Date", facts.date);
+  }
+  write_stored_fields(head, writer);
+  write_passed_fields(head, writer);
+  writer.block(head.site_http1_block);
   for (const http::Field& field : head) writer.field(field.name, field.value);
   // RFC 9110 §8.6: never in a 1xx or 204; in a 304 and to HEAD it says what a 200 would have had.
   const bool length_allowed = head.status >= 200 && head.status != 204;
