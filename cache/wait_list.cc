@@ -54,29 +54,41 @@ void WaitSlab::give_back(WaitNode& node) noexcept {
 
 void WaitNode::arrive(PostNode& post) {
   auto& node = static_cast<WaitNode&>(post);
-  Signal* signal = node.signal_;
-  WaitTicket* ticket = node.ticket_;
-  WaitQueue* queue = node.queue_;
-  const bool called = node.called_;
-  node.slab_->give_back(node);
-  if (ticket != nullptr) {
+  const bool pass_on = node.called_ && node.queue_ != nullptr;
+  if (WaitTicket* ticket = node.ticket_; ticket != nullptr) {
+    Signal& signal = *node.signal_;
     ticket->node_ = nullptr;
-    ticket->called_ = called;
-    signal->raise();
-  } else if (called && queue != nullptr) {
-    queue->pass_on();  // it gave up between its call and now
+    if (pass_on) {
+      ticket->called_node_ = &node;
+    } else {
+      node.slab_->give_back(node);
+    }
+    signal.raise();
+    return;
   }
+  // Its waiter gave up before it heard of the call, or is done.
+  WaitQueue* queue = node.queue_;
+  node.slab_->give_back(node);
+  if (pass_on) queue->pass_on();
+}
+
+void WaitTicket::let_go(WaitNode& node) noexcept {
+  node.signal_ = nullptr;
+  node.ticket_ = nullptr;
+  node.given_up_.store(true, std::memory_order_relaxed);
+}
+
+void WaitTicket::end_call() noexcept {
+  if (called_node_ == nullptr) return;
+  let_go(*called_node_);
+  // On a later turn: what it was called for is taken first.
+  slab_.loop().post(*std::exchange(called_node_, nullptr));
 }
 
 WaitTicket::~WaitTicket() {
-  if (node_ != nullptr) {
-    // The node is in a list or on its way to us; whoever has it hands it back (rule R6).
-    node_->signal_ = nullptr;
-    node_->ticket_ = nullptr;
-    node_->given_up_.store(true, std::memory_order_relaxed);
-  } else if (called_ && queue_ != nullptr) {
-    queue_->pass_on();
-  }
+  end_call();
+  // The node is in a list or on its way to us; whoever has it hands it back (rule R6).
+  if (node_ != nullptr) let_go(*node_);
 }
 
 WaitList::WaitList(WaitList&& other) noexcept
@@ -103,6 +115,7 @@ void WaitList::append(WaitNode& node) noexcept {
 
 bool WaitList::try_enqueue(WaitTicket& ticket, uint32_t beyond, WaitQueue* queue) noexcept {
   if (ticket.node_ != nullptr) return false;
+  ticket.end_call();
   WaitNode* node = ticket.slab_.take();
   if (node == nullptr) return false;
   node->signal_ = &ticket.signal_;
@@ -110,8 +123,6 @@ bool WaitList::try_enqueue(WaitTicket& ticket, uint32_t beyond, WaitQueue* queue
   node->queue_ = queue;
   node->beyond_ = beyond;
   ticket.node_ = node;
-  ticket.queue_ = queue;
-  ticket.called_ = false;
   append(*node);
   return true;
 }

@@ -88,11 +88,12 @@ class [[nodiscard]] WaitTicket {
  private:
   friend class WaitNode;
   friend class WaitList;
+  static void let_go(WaitNode& node) noexcept;
+  void end_call() noexcept;
   WaitSlab& slab_;
   Signal& signal_;
   WaitNode* node_ = nullptr;
-  WaitQueue* queue_ = nullptr;
-  bool called_ = false;
+  WaitNode* called_node_ = nullptr;  // arrived by a call that is to be passed on
 };
 
 /// The waiters of one thing. Every call under the mutex that guards the thing, but wake(), which is

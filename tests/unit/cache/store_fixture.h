@@ -70,7 +70,7 @@ inline std::byte byte_at(uint64_t salt, uint64_t offset) {
   return static_cast<std::byte>(mix(salt * 1'000'003 + offset / 8) >> (offset % 8 * 8));
 }
 
-class StoreTest : public testing::Test {
+class StoreTest : public ::testing::Test {
  protected:
   static Store::Options small_options() {
     Store::Options options;
