@@ -1,23 +1,12 @@
 #include "http/header_fields.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "http/byte_scan.h"
 
 namespace segue::http {
 namespace {
-
-constexpr std::array<bool, 256> make_token_table() {
-  std::array<bool, 256> table{};
-  for (char c = '0'; c <= '9'; ++c) table[static_cast<unsigned char>(c)] = true;
-  for (char c = 'a'; c <= 'z'; ++c) table[static_cast<unsigned char>(c)] = true;
-  for (char c = 'A'; c <= 'Z'; ++c) table[static_cast<unsigned char>(c)] = true;
-  for (char c : std::string_view("!#$%&'*+-.^_`|~")) table[static_cast<unsigned char>(c)] = true;
-  return table;
-}
-constexpr std::array<bool, 256> kTokenChars = make_token_table();
 
 bool is_value_char(char c) {
   const auto byte = static_cast<unsigned char>(c);
@@ -35,8 +24,6 @@ bool equals_ignore_case(std::string_view a, std::string_view b) noexcept {
   }
   return true;
 }
-
-bool is_token_char(char c) noexcept { return kTokenChars[static_cast<unsigned char>(c)]; }
 
 bool is_token(std::string_view text) noexcept {
   return !text.empty() && std::ranges::all_of(text, is_token_char);

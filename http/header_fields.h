@@ -1,6 +1,7 @@
 // http/header_fields.h - header fields (RFC 9110 §5): a view of them, an owning list of them, and
 // the walk over comma-separated lists. Nothing here waits; only OwnedFields allocates.
 #pragma once
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -22,8 +23,20 @@ struct Field {
 }
 [[nodiscard]] bool equals_ignore_case(std::string_view a, std::string_view b) noexcept;
 
+/// tchar (RFC 9110 §5.6.2) by its byte. In the header because the parsers ask it for every byte of
+/// every name: a call each was a sixth of the time of a request parse.
+inline constexpr std::array<bool, 256> kTokenChars = [] {
+  std::array<bool, 256> table{};
+  for (char c = '0'; c <= '9'; ++c) table[static_cast<unsigned char>(c)] = true;
+  for (char c = 'a'; c <= 'z'; ++c) table[static_cast<unsigned char>(c)] = true;
+  for (char c = 'A'; c <= 'Z'; ++c) table[static_cast<unsigned char>(c)] = true;
+  for (char c : std::string_view("!#$%&'*+-.^_`|~")) table[static_cast<unsigned char>(c)] = true;
+  return table;
+}();
 /// tchar and token (RFC 9110 §5.6.2): what a method or a field name may consist of.
-[[nodiscard]] bool is_token_char(char c) noexcept;
+[[nodiscard]] constexpr bool is_token_char(char c) noexcept {
+  return kTokenChars[static_cast<unsigned char>(c)];
+}
 [[nodiscard]] bool is_token(std::string_view text) noexcept;
 /// field-value (RFC 9110 §5.5): HTAB, SP, visible ASCII, obs-text. No CR, LF, NUL or other control.
 [[nodiscard]] bool is_field_value(std::string_view text) noexcept;

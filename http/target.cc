@@ -76,7 +76,10 @@ class Canonicalizer {
 
   Result<CanonicalTarget> run(std::string_view target) {
     if (target.starts_with('?')) put('/');  // absolute-form with an empty path
-    for (size_t i = 0; i < target.size() && problem_ == nullptr; ++i) take(target, i);
+    for (size_t i = 0; i < target.size() && problem_ == nullptr; ++i) {
+      i += copy_plain(target.substr(i));
+      if (i < target.size()) take(target, i);
+    }
     if (problem_ == nullptr) end_part();
     if (full_) return segue::fail(Side::Client, Kind::Full, "target too long");
     if (problem_ != nullptr) return segue::fail(Side::Client, Kind::Malformed, problem_);
@@ -102,6 +105,17 @@ class Canonicalizer {
     put('%');
     put(kHexDigits[byte >> 4]);
     put(kHexDigits[byte & 15]);
+  }
+
+  /// Copies the plain characters `text` begins with, most of any target, at once; returns how many.
+  size_t copy_plain(std::string_view text) {
+    if (utf8_.is_open()) return 0;  // take() refuses what stands here
+    const size_t room = std::min(text.size(), out_.size() - used_);
+    size_t count = 0;
+    while (count < room && kChars[static_cast<unsigned char>(text[count])] == Char::Plain) ++count;
+    if (count > 0) std::memcpy(out_.data() + used_, text.data(), count);
+    used_ += count;
+    return count;
   }
 
   void take(std::string_view target, size_t& i) {
