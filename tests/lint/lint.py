@@ -50,10 +50,12 @@ WRAPPERS = ("tls/", "base/loop/", "origin/", "edge/server/")
 # (what, pattern, why, where it holds, where it does not)
 HOT = ("base/", "http/", "cache/", "tls/", "origin/", "edge/")
 BANNED = (
-    ("strtol and friends", r"\b(strto[a-z]+|ato[ifl]+|sscanf|sto(i|ul+|l+))\s*\(", "std::from_chars", ("",), ()),
-    # `co_await sleep(...)` is the loop's timer, which waits in virtual time under the simulation.
-    ("sleep", r"(?<!co_await )(?<!co_await segue::)\b(u|nano)?sleep(_for|_until)?\s*\(", "co_await a timer of the loop", ("",), ("base/loop/",)),
-    ("rand", r"\bs?rand(om)?(_r)?\s*\(", "base/loop Entropy, or a seeded generator", ("",), ()),
+    ("strtol and friends", r"\b(strto[a-z]+|ato[ifl]+|sscanf)\s*\(", "std::from_chars", ("",), ()),
+    ("std::stoi and friends", r"\bsto(i|ul+|l+)\s*\(", "std::from_chars", HOT, ()),
+    # `co_await sleep_for(...)` is the loop's timer, which waits in virtual time under the simulation.
+    ("sleep", r"(?<!co_await )(?<!co_await segue::)\b(u|nano)?sleep(_for|_until)?\s*\(", "a timer",
+     ("",), ("base/loop/",)),
+    ("rand", r"\b(s?rand|rand_r|[dlm]rand48)\s*\(", "base/loop Entropy, or a seeded generator", ("",), ()),
     ("std::function", r"\bstd::(move_only_)?function\b", "it may allocate", HOT, ("edge/main.cc", "edge/cli/")),
     ("system_clock", r"\bsystem_clock\b", "the loop's Clock", ("",), ("base/loop/",)),
     ("steady_clock", r"\bsteady_clock::now\b", "the loop's Clock", HOT, ("base/loop/", "edge/cli/")),

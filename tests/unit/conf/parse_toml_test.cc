@@ -123,7 +123,12 @@ origin = "store"
 query = ["v", "quality"]
 fields = ["Authorization"]
 cors = "https://player.example"
-ttl = { default = "24h", negative = "10s", override = "1h", stale_if_error = "1d", stale_while_revalidate = "30s" }
+[site.ttl]
+default = "24h"
+negative = "10s"
+override = "1h"
+stale_if_error = "1d"
+stale_while_revalidate = "30s"
 [log]
 access = "/var/log/segue/access.ndjson"
 level = "warning"
