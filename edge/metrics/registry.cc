@@ -126,6 +126,8 @@ struct Registry::Impl final : prometheus::Collectable {
 
 Series& Registry::Impl::series_of(std::string_view name, std::string_view help,
                                   prometheus::MetricType type, Labels labels) {
+  // The serializer does not escape help texts; ours are written here.
+  SEGUE_ASSERT(help.find_first_of("\\\n") == std::string_view::npos);
   auto family = std::ranges::find(families, name, &Family::name);
   if (family == families.end()) {
     families.push_back({std::string(name), std::string(help), type, {}});

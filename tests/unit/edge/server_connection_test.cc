@@ -217,7 +217,7 @@ TEST_F(ServerConnectionTest, WhatIsNoRequestIsRefusedAndWhatFollowsIsNotRead) {
       {"GET /bytes/1 HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\nTransfer-Encoding: "
        "chunked\r\n\r\n",
        400},
-      {std::string("GET /\0 HTTP/1.1\r\nHost: a.example\r\n\r\n", 38), 400},
+      {std::string("GET /") + '\0' + " HTTP/1.1\r\nHost: a.example\r\n\r\n", 400},
       {"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400}};
   for (const auto& [request, status] : cases) {
     TestClient client = connect_pair();

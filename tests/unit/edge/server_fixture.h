@@ -217,6 +217,7 @@ class ServerTest : public testing::Test {
     EXPECT_TRUE(made.has_value());
     loop = std::move(*made);
     handler = std::make_unique<ScriptedHandler>(*loop);
+    answering = handler.get();
     ending = std::make_unique<TaskGroup>(*loop, 1);
   }
   ~ServerTest() override {
@@ -238,7 +239,7 @@ class ServerTest : public testing::Test {
 
   void start(ConnectionLimits limits = {}) {
     const Loop::Turn turn(*loop);
-    server = std::make_unique<Server>(*loop, *handler, limits);
+    server = std::make_unique<Server>(*loop, *answering, limits);
   }
   /// Runs `count` turns of the loop: each wakes, runs what is ready, and looks at the sockets.
   void turns(int count = 12) {
@@ -332,6 +333,7 @@ class ServerTest : public testing::Test {
   VirtualClock clock;
   std::unique_ptr<EventLoop> loop;
   std::unique_ptr<ScriptedHandler> handler;
+  RequestHandler* answering = nullptr;  // the scripted one unless the test says otherwise
   std::unique_ptr<TaskGroup> ending;
   std::unique_ptr<Server> server;
   std::string tcp_address;
