@@ -29,6 +29,8 @@ class Suite:
         self.kind, self.preset, self.results = kind, preset, results
         self.passed, self.skipped, self.failures = 0, 0, []
         self.started = time.monotonic()
+        self.counts = results / f"{kind}-{preset}"
+        self.counts.write_text("0 1 0\n")   # until finish(): a suite that dies itself is a failure
 
     def finish(self):
         seconds = time.monotonic() - self.started
@@ -38,8 +40,7 @@ class Suite:
         over = f"  (over its budget of {BUDGET_SECONDS[self.kind]} s)" if seconds > BUDGET_SECONDS[self.kind] else ""
         print(f"== {self.kind} ({self.preset}): {self.passed} passed, {len(self.failures)} failed{skipped}, "
               f"{seconds:.1f} s{over}", flush=True)
-        counts = f"{self.passed} {len(self.failures)} {seconds:.1f}\n"
-        (self.results / f"{self.kind}-{self.preset}").write_text(counts)
+        self.counts.write_text(f"{self.passed} {len(self.failures)} {seconds:.1f}\n")
         return 1 if self.failures else 0
 
 
