@@ -56,7 +56,9 @@ Task<bool> LocalStore::Impl::flush_tables() {
   for (size_t i = 0; i < shared.drives.size(); ++i) {
     Disk* disk = disk_of(static_cast<uint8_t>(i));
     if (disk == nullptr || shared.drives[i]->offline()) continue;
+    // The drive's flush makes payloads durable before entries; ours makes the entries durable too.
     if (!co_await shared.drives[i]->flush_table(*disk)) all = false;
+    if (!co_await disk->flush()) all = false;
   }
   co_return all;
 }

@@ -101,7 +101,7 @@ class StoreDriveTest : public ::testing::Test {
   }
   /// A clean stop.
   void stop() {
-    for (auto& local : locals) wait_for([&] { return local->drain(); });
+    for (uint32_t i = 0; i < 2; ++i) wait_for([&] { return locals[i]->drain(); }, i);
     store->check_invariants(true);
     for (auto& local : locals) EXPECT_EQ(local->waiters().in_use(), 0);
     locals.clear();
@@ -319,9 +319,12 @@ TEST_F(StoreDriveTest, AnAcknowledgedPurgeSurvivesACrash) {
     ASSERT_TRUE(fill(generation, 0));
     world.run_for(std::chrono::seconds{6});
     upkeep();
+    generation = {};
+    crash();
+    start();
+    ASSERT_EQ(look_up("/t/1").known, Store::Known::OnDrive);  // the purge has something to do
     ASSERT_TRUE(purge(scope, "/t/1").has_value());
     EXPECT_EQ(look_up("/t/1").known, Store::Known::No);
-    generation = {};
     crash();
     start();
     EXPECT_EQ(look_up("/t/1").known, Store::Known::No) << static_cast<int>(scope);
@@ -474,7 +477,7 @@ TEST_F(StoreDriveTest, ALoadGivesUpAtItsDeadline) {
   world.run_for(std::chrono::seconds{1});
 }
 
-TEST_F(StoreDriveTest, ARottenRecordMakesItsKeyUnknown) {
+TEST_F(StoreDriveTest, ARecordThatCannotBeReadNowIsTriedAgainLater) {
   auto generation = install("/t/1", 300'000);
   ASSERT_TRUE(fill(generation, 0));
   world.run_for(std::chrono::seconds{1});
@@ -486,6 +489,21 @@ TEST_F(StoreDriveTest, ARottenRecordMakesItsKeyUnknown) {
   EXPECT_FALSE(select("/t/1"));
   platter.set_lost(false);
   EXPECT_TRUE(select("/t/1"));  // an error is not a verdict on the record
+}
+
+TEST_F(StoreDriveTest, FactsThatDoNotDecodeMakeTheirKeyUnknownForGood) {
+  auto generation = install("/t/1", 300'000, "!malformed");
+  ASSERT_TRUE(fill(generation, 0));
+  world.run_for(std::chrono::seconds{1});
+  generation = {};
+  stop();
+  start();
+  ASSERT_EQ(look_up("/t/1").known, Store::Known::OnDrive);
+  EXPECT_FALSE(select("/t/1"));
+  EXPECT_EQ(look_up("/t/1").known, Store::Known::No);
+  EXPECT_EQ(locals[0]->counters().record_failures.get(), 1);
+  upkeep(8);  // frees its slots
+  EXPECT_EQ(drive().usage().records_live, 0);
 }
 
 TEST_F(StoreDriveTest, FactsThatLeaveRamAreLoadedAgainWithTheirSlices) {

@@ -56,6 +56,9 @@ class TextCodec final : public FactsCodec {
  public:
   [[nodiscard]] Result<Ref<const StoredFacts>> decode(
       std::span<const std::byte> encoded) const override {
+    if (!encoded.empty() && encoded[0] == std::byte{'!'}) {
+      return fail(Side::Disk, Kind::Malformed, "text facts");
+    }
     return Ref<const StoredFacts>(
         new TextFacts({reinterpret_cast<const char*>(encoded.data()), encoded.size()}));
   }
@@ -68,6 +71,15 @@ inline const std::string& text_of(const Selected& selected) {
 /// The byte at `offset` of any representation of ours, told apart by `salt`.
 inline std::byte byte_at(uint64_t salt, uint64_t offset) {
   return static_cast<std::byte>(mix(salt * 1'000'003 + offset / 8) >> (offset % 8 * 8));
+}
+
+/// Lands the next `bytes` of a fill.
+inline void land_bytes(FillPermit& permit, uint64_t salt, uint32_t bytes) {
+  const std::span<std::byte> room = permit.writable();
+  const uint64_t first =
+      first_byte_of(permit.slice()) + permit.length() - static_cast<uint32_t>(room.size());
+  for (uint32_t i = 0; i < bytes; ++i) room[i] = byte_at(salt, first + i);
+  permit.publish(bytes);
 }
 
 class StoreTest : public ::testing::Test {
@@ -123,10 +135,7 @@ class StoreTest : public ::testing::Test {
     return store->try_start_fill(generation, SliceIndex{slice}, *reservation);
   }
   static void land(FillPermit& permit, uint64_t salt, uint32_t bytes) {
-    const uint64_t first = first_byte_of(permit.slice()) + permit.length() -
-                           static_cast<uint32_t>(permit.writable().size());
-    for (uint32_t i = 0; i < bytes; ++i) permit.writable()[i] = byte_at(salt, first + i);
-    permit.publish(bytes);
+    land_bytes(permit, salt, bytes);
   }
   /// Fills a slice with bytes of the generation's own; false if there was no room.
   bool fill(const Ref<Generation>& generation, uint32_t slice) {
