@@ -30,8 +30,8 @@ FLOORS = {
     "origin": {"http", "base"},
     "edge": {"base", "http", "cache", "tls", "origin"},
 }
-# The same inside edge/: metrics <- fill <- prefetch, access <- delivery <- server <- admin. The files of edge/ itself
-# join the parts, so they stand above all; cli/ is the other end of the admin listener and shares nothing with it.
+# The same inside edge/: metrics <- fill <- prefetch, access <- delivery <- server <- admin. node/ and the
+# files of edge/ itself join the parts, so they stand above all; cli/ is the other end of the admin listener and shares nothing with it.
 EDGE_FLOORS = {
     "metrics": set(),
     "fill": {"metrics"},
@@ -41,7 +41,8 @@ EDGE_FLOORS = {
     "server": {"metrics", "fill", "prefetch", "access", "delivery"},
     "admin": {"metrics", "fill", "prefetch", "access", "delivery", "server"},
     "cli": set(),
-    "": {"metrics", "fill", "prefetch", "access", "delivery", "server", "admin"},
+    "node": {"metrics", "fill", "prefetch", "access", "delivery", "server", "admin"},
+    "": {"metrics", "fill", "prefetch", "access", "delivery", "server", "admin", "node"},
 }
 # Headers of third parties stay behind ours: in headers only where the folder is their wrapper.
 WRAPPED = re.compile(r'#include\s*[<"](openssl/|event2/|liburing|curl/|ares|nghttp2/|toml\+\+/|CLI/)')
@@ -111,12 +112,16 @@ class Lint:
         return tidy.read_commands(self.options.compile_commands, ROOT)
 
     def check_format(self):
-        for path in self.cpp:
-            done = subprocess.run(["clang-format-19", "--dry-run", "-Werror", path], cwd=ROOT, check=False,
-                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-            if done.returncode != 0:
-                where = done.stderr.decode(errors="replace").split("\n")[0].split(" error:")[0]
-                yield f"{where or path} not formatted: clang-format-19 -i {path}"
+        done = subprocess.run(["clang-format-19", "--dry-run", "-Werror", *self.cpp], cwd=ROOT, check=False,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        seen = set()
+        for line in done.stderr.decode(errors="replace").split("\n"):
+            path, _, rest = line.partition(":")
+            if " error:" in rest and path not in seen:
+                seen.add(path)
+                yield f"{path}:{rest.split(':')[0]}: not formatted: clang-format-19 -i {path}"
+        if done.returncode != 0 and not seen:
+            yield f"clang-format-19 ended with {done.returncode}"
 
     def check_tidy(self):
         yield from tidy.findings(self.commands(), self.cpp, ROOT)
