@@ -104,6 +104,8 @@ Task<Result<Done>> Drive::format(Disk& disk, FormatOptions options) {
   // The old superblock goes first: a format that is cut leaves no drive rather than half of two.
   const auto cleared = co_await write_zeros(disk, 0, kSuperblockBytes);
   if (!cleared) co_return fail(cleared.error());
+  const auto gone = co_await disk.flush();
+  if (!gone) co_return fail(gone.error());
   const auto emptied = co_await Impl::write_empty_areas(disk, *geometry, options.device_id);
   if (!emptied) co_return fail(emptied.error());
   const SuperblockFacts facts{.write_number = 1,
