@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <mutex>
 #include <utility>
 
@@ -12,7 +13,12 @@ namespace {
 [[nodiscard]] bool initialise_library() {
   static std::once_flag once;
   static CURLcode status = CURLE_OK;
-  std::call_once(once, [] { status = curl_global_init(CURL_GLOBAL_DEFAULT); });
+  std::call_once(once, [] {
+    // OpenSSL writes without MSG_NOSIGNAL, and libcurl's own guard (switched off by NOSIGNAL) flips
+    // the disposition of the whole process around each call, under the feet of the other loops.
+    (void)signal(SIGPIPE, SIG_IGN);
+    status = curl_global_init(CURL_GLOBAL_DEFAULT);
+  });
   return status == CURLE_OK;
 }
 

@@ -18,66 +18,19 @@
 #include "base/assert.h"
 #include "http/header_fields.h"
 #include "http/range.h"
+#include "tests/support/scripted_wire.h"
 
 namespace segue::testing {
 namespace {
 
-/// The blocking bytes of one client, plain or through TLS.
-class Wire {
- public:
-  Wire(int fd, SSL_CTX* context) : fd_(fd) {
-    if (context == nullptr) return;
-    ssl_ = SSL_new(context);
-    SSL_set_fd(ssl_, fd);
-    good_ = SSL_accept(ssl_) == 1;
-  }
-  ~Wire() {
-    if (ssl_ != nullptr) SSL_free(ssl_);
-  }
-  Wire(const Wire&) = delete;
-  Wire& operator=(const Wire&) = delete;
-
-  [[nodiscard]] bool good() const noexcept { return good_; }
-  bool send_all(std::string_view bytes) {
-    while (good_ && !bytes.empty()) {
-      const ssize_t sent = ssl_ == nullptr
-                               ? ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL)
-                               : SSL_write(ssl_, bytes.data(), static_cast<int>(bytes.size()));
-      good_ = sent > 0;
-      if (good_) bytes.remove_prefix(static_cast<size_t>(sent));
-    }
-    return good_;
-  }
-  /// Appends what comes; false at the end of the connection.
-  bool receive(std::string& into) {
-    char bytes[4096];
-    const ssize_t got = ssl_ == nullptr ? ::recv(fd_, bytes, sizeof(bytes), 0)
-                                        : SSL_read(ssl_, bytes, sizeof(bytes));
-    if (got <= 0) return false;
-    into.append(bytes, static_cast<size_t>(got));
-    return true;
-  }
-  void reset() {
-    const linger hard{1, 0};
-    setsockopt(fd_, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
-    good_ = false;
-  }
-  void close() {
-    if (ssl_ != nullptr) SSL_shutdown(ssl_);
-    good_ = false;
-  }
-
- private:
-  int fd_;
-  SSL* ssl_ = nullptr;
-  bool good_ = true;
-};
-
-int select_http1(SSL* /*ssl*/, const unsigned char** out, unsigned char* out_length,
-                 const unsigned char* in, unsigned int in_length, void* /*unused*/) {
-  static constexpr unsigned char kOurs[] = "\x08http/1.1";
-  const int found = SSL_select_next_proto(const_cast<unsigned char**>(out), out_length, kOurs,
-                                          sizeof(kOurs) - 1, in, in_length);
+int select_protocol(SSL* /*ssl*/, const unsigned char** out, unsigned char* out_length,
+                    const unsigned char* in, unsigned int in_length, void* http2) {
+  static constexpr unsigned char kHttp1[] = "\x08http/1.1";
+  static constexpr unsigned char kHttp2[] = "\x02h2";
+  const unsigned char* ours = http2 == nullptr ? kHttp1 : kHttp2;
+  const unsigned int length = http2 == nullptr ? sizeof(kHttp1) - 1 : sizeof(kHttp2) - 1;
+  const int found = SSL_select_next_proto(const_cast<unsigned char**>(out), out_length, ours,
+                                          length, in, in_length);
   return found == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
 }
 
@@ -107,7 +60,9 @@ struct ScriptedOrigin::Impl {
 
   void accept_all();
   void talk(int fd);
+  void talk_http2(Wire& wire);
   void answer(Wire& wire, const std::string& head);
+  [[nodiscard]] Reply take_reply(const std::string& head);
   void play(Wire& wire, const Reply& reply);
   void wait_for_release();
   [[nodiscard]] static Reply reply_of(Content& content, const std::string& head);
@@ -136,7 +91,7 @@ ScriptedOrigin::Impl::Impl(const std::optional<Tls>& tls) {
     SEGUE_ASSERT(SSL_CTX_use_certificate_chain_file(context, tls->certificate_file.c_str()) == 1);
     SEGUE_ASSERT(SSL_CTX_use_PrivateKey_file(context, tls->key_file.c_str(), SSL_FILETYPE_PEM) ==
                  1);
-    SSL_CTX_set_alpn_select_cb(context, &select_http1, nullptr);
+    SSL_CTX_set_alpn_select_cb(context, &select_protocol, tls->http2 ? this : nullptr);
   }
   listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
@@ -188,6 +143,7 @@ void ScriptedOrigin::Impl::accept_all() {
 
 void ScriptedOrigin::Impl::talk(int fd) {
   Wire wire(fd, context);
+  if (wire.is_http2()) return talk_http2(wire);
   std::string received;
   while (wire.good()) {
     const size_t end = received.find("\r\n\r\n");
@@ -201,7 +157,21 @@ void ScriptedOrigin::Impl::talk(int fd) {
   }
 }
 
+void ScriptedOrigin::Impl::talk_http2(Wire& wire) {
+  Http2Wire http2(wire);
+  while (const uint32_t stream = http2.next_request()) {
+    const Reply reply = take_reply("GET * HTTP/2\r\n\r\n");
+    const Reply::Step& first = reply.steps().at(0);
+    SEGUE_ASSERT(first.kind == Reply::Step::Kind::Send);
+    http2.answer(stream, first.bytes, reply.steps().size() > 1);
+  }
+}
+
 void ScriptedOrigin::Impl::answer(Wire& wire, const std::string& head) {
+  play(wire, take_reply(head));
+}
+
+Reply ScriptedOrigin::Impl::take_reply(const std::string& head) {
   Reply reply = Reply::whole("404 Not Found", "", "");
   {
     const std::lock_guard lock(mutex);
@@ -214,7 +184,7 @@ void ScriptedOrigin::Impl::answer(Wire& wire, const std::string& head) {
       reply = reply_of(content->second, head);
     }
   }
-  play(wire, reply);
+  return reply;
 }
 
 void ScriptedOrigin::Impl::play(Wire& wire, const Reply& reply) {

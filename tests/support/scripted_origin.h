@@ -55,10 +55,13 @@ struct Content {
 
 class ScriptedOrigin {
  public:
-  /// PEM files; the server then speaks TLS.
+  /// PEM files; the server then speaks TLS. With `http2` it speaks HTTP/2 to whoever offers it:
+  /// requests are not decoded there, so replies are those of on("*"), each one send() of a whole
+  /// HTTP/1.1 response; any further step resets the stream behind it.
   struct Tls {
     std::string certificate_file;
     std::string key_file;
+    bool http2 = false;
   };
   ScriptedOrigin() : ScriptedOrigin(std::nullopt) {}
   explicit ScriptedOrigin(std::optional<Tls> tls);
