@@ -30,8 +30,8 @@ FLOORS = {
     "origin": {"http", "base"},
     "edge": {"base", "http", "cache", "tls", "origin"},
 }
-# The same inside edge/: metrics <- fill <- prefetch, access <- delivery <- server <- admin. node/ and the
-# files of edge/ itself join the parts, so they stand above all; cli/ is the other end of the admin listener and shares nothing with it.
+# The same inside edge/: metrics <- fill <- prefetch, access <- delivery <- server <- admin. node/ and the files of
+# edge/ itself join the parts, so they stand above all; cli/ is the other end of the admin listener and shares nothing.
 EDGE_FLOORS = {
     "metrics": set(),
     "fill": {"metrics"},
