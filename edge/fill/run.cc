@@ -229,8 +229,12 @@ Task<Result<Done>> Fills::Impl::fill_once(FillRun& run) {
     const origin::FetchHead& answer = **head;
     if (answer.status >= 500) co_return fail(Side::Origin, Kind::Refused, "server error");
     const bool has_bytes = answer.status == 200 || answer.status == 206;
-    const bool is_version = has_bytes && answer.complete_length == generation.complete_length() &&
-                            same_version(fetcher.validator_rule(), stored, answer);
+    // A 200 without a length (chunked) of the same validator is this version; land() sees whether
+    // its end is where it should be.
+    const bool same_length = answer.complete_length == generation.complete_length() ||
+                             (answer.status == 200 && !answer.complete_length);
+    const bool is_version =
+        has_bytes && same_length && same_version(fetcher.validator_rule(), stored, answer);
     if (is_version && answer.status == 206 && answer.content_range == wanted)
       co_return co_await land(run, **stream, wanted);
     if (is_version && answer.status == 200) {
