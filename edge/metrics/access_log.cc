@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <iterator>
@@ -51,10 +52,10 @@ class RecordRing {
   void pop() noexcept {
     popped_.store(popped_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   }
-  /// Loop only.
-  [[nodiscard]] bool half_full() const noexcept {
-    return pushed_.load(std::memory_order_relaxed) - popped_.load(std::memory_order_relaxed) >
-           records_.size() / 2;
+  /// Loop only: true once on the way up, so that the bell is rung once.
+  [[nodiscard]] bool just_half_full() const noexcept {
+    return pushed_.load(std::memory_order_relaxed) - popped_.load(std::memory_order_relaxed) ==
+           records_.size() / 2 + 1;
   }
 
  private:
@@ -295,7 +296,7 @@ void AccessLog::submit(uint32_t loop_index, const AccessRecord& record) noexcept
   const bool sleeper = impl_->asleep.load(std::memory_order_seq_cst);
   if (sleeper && impl_->asleep.exchange(false, std::memory_order_seq_cst)) {
     impl_->wake();
-  } else if (loop.ring.half_full()) {
+  } else if (loop.ring.just_half_full()) {
     impl_->wake();
   }
 }

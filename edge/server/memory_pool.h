@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "base/counter.h"
 #include "base/sanitizer.h"
 
 namespace segue::edge {
@@ -20,7 +21,7 @@ class ObjectPool {
   ObjectPool(const ObjectPool&) = delete;
   ObjectPool& operator=(const ObjectPool&) = delete;
   ~ObjectPool() {
-    SEGUE_ASSERT(in_use_ == 0);
+    SEGUE_ASSERT(in_use() == 0);
     while (free_ != nullptr) deallocate(std::exchange(free_, free_->next));
   }
 
@@ -33,14 +34,14 @@ class ObjectPool {
     } else {
       memory = ::operator new(kBytes, kAlignment);
     }
-    ++in_use_;
+    in_use_.add();
     // Default- and not value-initialised: zeroing a read buffer would cost more than reading it.
     if constexpr (sizeof...(Args) == 0) return new (memory) T;
     return new (memory) T(std::forward<Args>(args)...);
   }
   void destroy(T* object) noexcept {
-    SEGUE_ASSERT(in_use_ > 0);
-    --in_use_;
+    SEGUE_ASSERT(in_use() > 0);
+    in_use_.sub();
     object->~T();
     if (kept_ >= kept_max_) {
       deallocate(object);
@@ -49,7 +50,8 @@ class ObjectPool {
     free_ = new (static_cast<void*>(object)) Free{free_};
     ++kept_;
   }
-  [[nodiscard]] uint32_t in_use() const noexcept { return in_use_; }
+  /// Any thread.
+  [[nodiscard]] uint32_t in_use() const noexcept { return static_cast<uint32_t>(in_use_.get()); }
 
  private:
   struct Free {
@@ -63,7 +65,7 @@ class ObjectPool {
   const uint32_t kept_max_;
   Free* free_ = nullptr;
   uint32_t kept_ = 0;
-  uint32_t in_use_ = 0;
+  Counter in_use_;
 };
 
 }  // namespace segue::edge

@@ -60,9 +60,9 @@ class ResponseWriter {
     size_t socket_bytes = 0;  // all the socket took
     size_t body_bytes = 0;    // of them, bytes of `body`
   };
-  /// As Stream::try_send. `body` beyond the announced length is a bug. Errors: {Client, Closed,
-  /// errno}; {Self, Full}: the head is larger than kResponseHeadBytesMax; nothing was written, and
-  /// another head may be tried.
+  /// As Stream::try_send. Errors: {Client, Closed, errno}; {Self, Full}: the head is larger than
+  /// kResponseHeadBytesMax; nothing was written, and another head may be tried; {Self, Mismatch}:
+  /// `body` is longer than announced; nothing of it was written, and the response cannot be ended.
   [[nodiscard]] Result<Sent> try_send(int fd, WallTime now, const ResponseHead* head,
                                       std::span<const iovec> body);
   /// Ends the body. False: it is not complete (no head, or fewer bytes than announced), so the
@@ -85,8 +85,9 @@ class ResponseWriter {
   void append_text(std::string_view text) noexcept;
   [[nodiscard]] std::string_view text() const noexcept;
   void keep_text(size_t taken) noexcept;
-  Result<Sent> write_pieces(int fd, std::span<const iovec> body);
-  Result<Sent> write_once(int fd, std::span<const iovec> body, size_t skip, size_t bytes);
+  [[nodiscard]] Result<Sent> write_pieces(int fd, std::span<const iovec> body);
+  [[nodiscard]] Result<Sent> write_once(int fd, std::span<const iovec> body, size_t skip,
+                                        size_t bytes);
 
   WriterShared& shared_;
   Asked asked_;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/assert.h"
+#include "edge/metrics/registry.h"
 #include "edge/server/acceptor.h"
 #include "edge/server/connection.h"
 #include "edge/server/listen_address.h"
@@ -114,5 +115,26 @@ Server::Usage Server::usage() const noexcept {
 }
 
 const ServerCounters& Server::counters() const noexcept { return impl_->context.counters; }
+
+namespace {
+
+template <uint32_t Server::Usage::* Member>
+double held(const void* server) {
+  return static_cast<const Server*>(server)->usage().*Member;
+}
+
+}  // namespace
+
+void register_metrics(Registry& registry, const Server& server, const char* listener) {
+  register_metrics(registry, server.counters(), listener);
+  const auto add = [&](const char* pool, Registry::Ask ask) {
+    registry.add_gauge("segue_connection_pieces", "Pieces of memory held for requests, by pool.",
+                       {{"listener", listener}, {"pool", pool}}, ask, &server);
+  };
+  add("request", &held<&Server::Usage::request_memories>);
+  add("large_buffer", &held<&Server::Usage::large_buffers>);
+  add("exchange", &held<&Server::Usage::exchanges>);
+  add("unsent_text", &held<&Server::Usage::unsent_texts>);
+}
 
 }  // namespace segue::edge

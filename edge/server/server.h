@@ -33,7 +33,7 @@ class Server {
   /// still runs after `running_max` is cut. Waits until no connection is left. Called once.
   [[nodiscard]] Task<void> drain(std::chrono::nanoseconds running_max);
 
-  /// What is held now. Between requests a connection holds none of the last four.
+  /// What is held now; any thread. Between requests a connection holds none of the last four.
   struct Usage {
     uint32_t connections = 0;
     uint32_t request_memories = 0;
@@ -48,5 +48,9 @@ class Server {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+/// The server's counters and segue_connection_pieces{pool}; `listener` is "public" or "admin". Call
+/// once per loop.
+void register_metrics(Registry& registry, const Server& server, const char* listener);
 
 }  // namespace segue::edge

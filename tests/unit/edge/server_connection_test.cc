@@ -171,6 +171,41 @@ TEST_F(ServerConnectionTest, ACutBodyIsNeverMistakenForAWholeOne) {
   EXPECT_FALSE(old.ended());
 }
 
+TEST_F(ServerConnectionTest, ABodyLongerThanAnnouncedNeverReachesTheClient) {
+  TestClient client = connect_tcp();
+  EXPECT_TRUE(exchange(client, get("/toolong/10")).empty());
+  EXPECT_TRUE(client.ended() || client.reset());
+  EXPECT_EQ(server->usage().connections, 0U);
+}
+
+TEST_F(ServerConnectionTest, AHeadThatIsTooLargeEndsTheConnection) {
+  handler->extra_field = std::string(kResponseHeadBytesMax, 'x');
+  TestClient client = connect_tcp();
+  EXPECT_TRUE(exchange(client, get("/bytes/1")).empty());
+  EXPECT_TRUE(client.ended() || client.reset());
+  handler->extra_field.resize(kResponseHeadBytesMax / 2);
+  TestClient other = connect_tcp();
+  EXPECT_EQ(parse_response(exchange(other, get("/bytes/1"))).body, "a");
+}
+
+TEST_F(ServerConnectionTest, AHeadThatTheSocketDoesNotTakeIsSentFirstLater) {
+  handler->extra_field = std::string(kResponseHeadBytesMax / 2, 'x');
+  TestClient client = connect_pair(true);
+  std::string requests;
+  for (int i = 0; i < 8; ++i) requests += get("/bytes/100");
+  client.send(requests);
+  turns(40);
+  EXPECT_EQ(server->usage().unsent_texts, 1U);
+  const std::string all = receive_all(client);
+  size_t bodies = 0;
+  for (size_t at = all.find("\r\n\r\n"); at != std::string::npos;
+       at = all.find("\r\n\r\n", at + 1)) {
+    EXPECT_EQ(all.substr(at + 4, 100), ScriptedHandler::pattern(100));
+    ++bodies;
+  }
+  EXPECT_EQ(bodies, 8U);
+}
+
 TEST_F(ServerConnectionTest, ResponsesWithoutABodyHaveNone) {
   TestClient client = connect_pair();
   const auto to_head =

@@ -36,6 +36,7 @@ namespace segue::edge {
 ///   /status/N   status N without a body
 ///   /close      200, empty, asks for the connection to be closed
 ///   /body       200, the request's body
+///   /toolong/N  announces N bytes, offers one more
 class ScriptedHandler final : public RequestHandler {
  public:
   explicit ScriptedHandler(Loop& loop) : tasks(loop, 1000) {}
@@ -46,6 +47,7 @@ class ScriptedHandler final : public RequestHandler {
     clients.emplace_back(exchange.client.address);
     const auto number = number_of(target);
     exchange.head.content_length = number;
+    if (!extra_field.empty()) exchange.head.add("X-Extra", extra_field);
     if (target.starts_with("/wait")) {
       start(wait(exchange));
     } else if (target.starts_with("/bytes/")) {
@@ -64,6 +66,8 @@ class ScriptedHandler final : public RequestHandler {
       exchange.head.content_length = 12;
       exchange.head.bodyless = true;
       send_at_once(exchange, "");
+    } else if (target.starts_with("/toolong/")) {
+      start(send(exchange, pattern(number + 1), Stream::End::Complete));
     } else if (target.starts_with("/body")) {
       exchange.head.content_length = body.size();
       send_at_once(exchange, body);
@@ -109,6 +113,7 @@ class ScriptedHandler final : public RequestHandler {
   uint32_t gone = 0;
   bool released = false;
   uint32_t body_max = 0;
+  std::string extra_field;
   std::vector<Exchange*> waiting;
   TaskGroup tasks;
 
