@@ -35,10 +35,10 @@ Task<Result<Done>> Drive::Impl::write_journal(Disk& disk, PurgeJournal::Batch ba
                                                page.span(), {});
       if (!written) co_return fail(written.error());
     }
+    const auto flushed = co_await disk.flush();
+    if (!flushed) co_return fail(flushed.error());
+    counters.journal_flushes.fetch_add(1, std::memory_order_relaxed);
   }
-  const auto flushed = co_await disk.flush();
-  if (!flushed) co_return fail(flushed.error());
-  counters.journal_flushes.fetch_add(1, std::memory_order_relaxed);
   const std::lock_guard lock(mutex);
   journal.commit(batch);
   co_return Done{};

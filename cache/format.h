@@ -61,7 +61,7 @@ struct JournalPageHeader {
   uint64_t tail_page;    // pages before it hold nothing that is still in force
   uint64_t retired_before;  // statements with a lower sequence are retired
   uint32_t used_bytes;      // of the page, header included
-  uint32_t batch_page;      // 0 for the first page of a batch: a batch is acknowledged as one
+  uint32_t reserved;
 };
 static_assert(sizeof(JournalPageHeader) == 56);
 

@@ -91,7 +91,7 @@ void encode_journal_page(const JournalPage& page, uint64_t device_id,
                                 .tail_page = page.tail_page,
                                 .retired_before = page.retired_before.value,
                                 .used_bytes = static_cast<uint32_t>(used),
-                                .batch_page = page.batch_page});
+                                .reserved = 0});
   format::seal_page(bytes);
 }
 
@@ -102,14 +102,12 @@ Result<JournalPage> decode_journal_page(format::PageView bytes, uint64_t device_
     return fail(Side::Disk, Kind::ChecksumMismatch, "journal page");
   }
   if (header.page_number >= kPageNumberMax || header.used_bytes < sizeof(header) ||
-      header.used_bytes > format::kPageBytes || header.tail_page > header.page_number ||
-      header.batch_page > header.page_number) {
+      header.used_bytes > format::kPageBytes || header.tail_page > header.page_number) {
     return fail(Side::Disk, Kind::Malformed, "journal page header");
   }
   JournalPage page{.page_number = header.page_number,
                    .tail_page = header.tail_page,
                    .retired_before = Sequence{header.retired_before},
-                   .batch_page = header.batch_page,
                    .statements = {}};
   std::span<const std::byte> rest = bytes.first(header.used_bytes).subspan(sizeof(header));
   for (uint32_t i = 0; i < header.statements; ++i) {
@@ -120,18 +118,14 @@ Result<JournalPage> decode_journal_page(format::PageView bytes, uint64_t device_
   return page;
 }
 
-PurgeJournal::PurgeJournal(uint32_t pages)
-    : pages_(pages), next_page_(pages), tail_page_(pages) {}
+PurgeJournal::PurgeJournal(uint32_t pages) : pages_(pages), next_page_(pages), tail_page_(pages) {}
 
 void PurgeJournal::encode_empty(uint64_t device_id, uint32_t number,
                                 format::PageBytes bytes) noexcept {
   // Its own tail: nothing at or before it is in force.
-  encode_journal_page({.page_number = number,
-                       .tail_page = number,
-                       .retired_before = {},
-                       .batch_page = 0,
-                       .statements = {}},
-                      device_id, bytes);
+  encode_journal_page(
+      {.page_number = number, .tail_page = number, .retired_before = {}, .statements = {}},
+      device_id, bytes);
 }
 
 Result<PurgeJournal> PurgeJournal::recover(uint64_t device_id, uint32_t pages,
@@ -153,12 +147,11 @@ Result<PurgeJournal> PurgeJournal::recover(uint64_t device_id, uint32_t pages,
   journal.next_page_ = newest->page_number + 1;
   journal.tail_page_ = newest->tail_page;
   journal.retired_before_ = newest->retired_before;
-  // Pages of the newest batch may be missing: it was cut, and so was never acknowledged.
-  const uint64_t batch_first = newest->page_number - newest->batch_page;
   for (uint64_t number = newest->tail_page; number <= newest->page_number; ++number) {
     const std::optional<JournalPage>& page = ring[number % pages];
+    // Only the page that was being written when the node stopped may be missing, and that would
+    // have been the newest.
     if (!page || page->page_number != number) {
-      if (number >= batch_first) continue;
       return fail(Side::Disk, Kind::ChecksumMismatch, "purge journal page");
     }
     for (const PurgeStatement& statement : page->statements) {
@@ -174,11 +167,9 @@ PurgeJournal::Batch PurgeJournal::pack(std::span<const PurgeStatement> statement
   uint32_t room = 0;
   for (const PurgeStatement& statement : statements) {
     if (batch.pages.empty() || room < encoded_bytes(statement)) {
-      const auto nth = static_cast<uint32_t>(batch.pages.size());
-      batch.pages.push_back({.page_number = next_page_ + nth,
+      batch.pages.push_back({.page_number = next_page_ + batch.pages.size(),
                              .tail_page = tail_page_,
                              .retired_before = retired_before_,
-                             .batch_page = nth,
                              .statements = {}});
       room = kRoomBytes;
     }
@@ -226,7 +217,6 @@ PurgeJournal::Batch PurgeJournal::plan_retire(Sequence before) const {
   batch.pages.push_back({.page_number = next_page_,
                          .tail_page = tail_after(retired),
                          .retired_before = retired,
-                         .batch_page = 0,
                          .statements = {}});
   return batch;
 }

@@ -22,7 +22,6 @@ struct JournalPage {
   uint64_t page_number = 0;
   uint64_t tail_page = 0;
   Sequence retired_before;
-  uint32_t batch_page = 0;
   std::vector<PurgeStatement> statements;
 };
 
@@ -50,7 +49,8 @@ class PurgeJournal {
                                                     std::span<const std::byte> first_copy,
                                                     std::span<const std::byte> second_copy);
 
-  /// Pages to write, in order, before anything is acknowledged; commit() once they are durable.
+  /// Pages to write before anything is acknowledged, in order: each is durable before the next is
+  /// begun, so that a cut leaves no gap. commit() when all are.
   struct Batch {
     std::vector<JournalPage> pages;
     bool compaction = false;
