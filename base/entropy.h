@@ -1,10 +1,12 @@
-// base/entropy.h - random numbers from the kernel, for seeds and secrets made at start. Tests and the simulation give seeds instead.
+// base/entropy.h - random numbers from the kernel, for seeds and secrets made at start. Tests and
+// the simulation give seeds instead.
 #pragma once
 #include <cstdint>
 
 namespace segue {
 
-/// 64 bits of getrandom(2). May wait only before the kernel's pool is initialised (early boot); for start-up, never on a loop.
+/// 64 bits of getrandom(2). May wait only before the kernel's pool is initialised (early boot); for
+/// start-up, never on a loop.
 [[nodiscard]] uint64_t kernel_random() noexcept;
 
 }  // namespace segue

@@ -1,0 +1,221 @@
+#include "edge/node/admin.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <array>
+#include <optional>
+
+#include "base/log.h"
+#include "edge/delivery/request_target.h"
+#include "edge/node/node.h"
+#include "edge/node/shared_parts.h"
+#include "edge/node/worker.h"
+#include "http/request_parser.h"
+
+namespace segue::edge {
+namespace {
+
+/// A URL as an operator writes it, taken apart: "https://host[:port]/path?query", "//host/path" or
+/// "/path" (the one site there is).
+struct UrlParts {
+  const Site* site = nullptr;
+  std::string_view origin_form;
+};
+
+Result<UrlParts> parse_url(std::string_view url, const SiteTable& sites) {
+  UrlParts parts;
+  if (url.starts_with('/') && !url.starts_with("//")) {
+    if (sites.sites().size() != 1)
+      return fail(Side::Client, Kind::Malformed,
+                  "several sites: name the host, as in https://host/path");
+    parts.site = sites.sites().front().get();
+    parts.origin_form = url;
+    return parts;
+  }
+  const size_t authority = url.find("//");
+  if (authority == std::string_view::npos)
+    return fail(Side::Client, Kind::Malformed, "no URL: https://host/path or /path");
+  url.remove_prefix(authority + 2);
+  const size_t path = std::min(url.find('/'), url.size());
+  const auto host = http::parse_host_port(url.substr(0, path));
+  if (!host) return fail(Side::Client, Kind::Malformed, "no valid host in the URL");
+  parts.site = sites.find(host->host);
+  if (parts.site == nullptr) return fail(Side::Client, Kind::NotFound, "no site has this host");
+  parts.origin_form = path < url.size() ? url.substr(path) : std::string_view("/");
+  return parts;
+}
+
+Result<std::string> key_text_of(std::string_view url, const SiteTable& sites) {
+  auto parts = parse_url(url, sites);
+  if (!parts) return fail(parts.error());
+  std::array<char, kKeyBytesMax> scratch;
+  std::array<char, kKeyBytesMax> out;
+  auto text = write_key_text(*parts->site, parts->origin_form, scratch, out);
+  if (!text)
+    return fail(Side::Client, Kind::Malformed,
+                text.error().kind == Kind::Full ? "the URL is too long" : "the path is not valid");
+  return std::string(text->key_text);
+}
+
+std::string_view word_of(cache::Where where) {
+  switch (where) {
+    case cache::Where::Resident:
+      return "ram";
+    case cache::Where::Filling:
+      return "filling";
+    case cache::Where::OnDrive:
+      return "drive";
+    case cache::Where::Absent:
+      return "absent";
+  }
+  return "?";
+}
+
+/// "0-3 ram, 4-9 drive, 10-239 absent"
+std::string describe_slices(const cache::Store& store, const cache::Generation& generation) {
+  std::string text;
+  for (uint32_t slice = 0; slice < generation.slices();) {
+    const cache::Where where = store.where(generation, cache::SliceIndex{slice});
+    uint32_t last = slice;
+    while (last + 1 < generation.slices() &&
+           store.where(generation, cache::SliceIndex{last + 1}) == where)
+      ++last;
+    text += fmt::format("{}{}-{} {}", text.empty() ? "" : ", ", slice, last, word_of(where));
+    slice = last + 1;
+  }
+  return text.empty() ? "none (empty)" : text;
+}
+
+std::string describe_freshness(const StoredResponse& response, bool stale_by_purge, WallTime now) {
+  const StoredResponse::Parts& parts = response.parts();
+  if (stale_by_purge) return "stale: soft purge; the next request revalidates";
+  if (parts.no_cache) return "no-cache: every request revalidates";
+  const auto ttl = response.ttl(now).count();
+  if (ttl > 0)
+    return fmt::format("fresh for {} s more (age {} s of {} s)", ttl, response.age(now).count(),
+                       parts.lifetime.count());
+  return fmt::format("stale for {} s; the next request revalidates (it would miss by \"stale\")",
+                     -ttl);
+}
+
+std::string describe(const cache::Store& store, const cache::Selected& selected, WallTime now) {
+  const auto& response = static_cast<const StoredResponse&>(*selected.facts);
+  const cache::Generation& generation = *selected.generation;
+  std::string text =
+      fmt::format("generation: {}\nstatus: {}\ncomplete length: {}\n", generation.id().value,
+                  response.parts().status, generation.complete_length());
+  switch (response.parts().form) {
+    case StoredResponse::Form::VaryList:
+      return text + "form: has variants; each is a key of its own\n";
+    case StoredResponse::Form::Pass:
+      return text + "form: not storable; requests are passed to the origin one by one\n";
+    case StoredResponse::Form::Negative:
+      text += "form: negative answer\n";
+      break;
+    case StoredResponse::Form::Normal:
+      break;
+  }
+  text += fmt::format("etag: {}\nvalidator: {}\nfreshness: {}\n",
+                      response.parts().etag.empty() ? "none" : response.parts().etag,
+                      response.parts().strong_validator
+                          ? "strong"
+                          : "weak or none: slices come from one response only",
+                      describe_freshness(response, selected.stale_by_purge, now));
+  text += fmt::format("slices: {}\n", describe_slices(store, generation));
+  return text;
+}
+
+}  // namespace
+
+NodeReadiness NodeActions::ready() const {
+  if (stopping_) return {false, "stopping"};
+  if (draining_) return {false, "draining"};
+  return {true, "serving"};
+}
+
+Task<Result<PurgeOutcome>> NodeActions::purge(PurgeRequest request) {
+  cache::PurgeStatement statement;
+  statement.soft = request.soft;
+  if (request.target == PurgeTarget::Everything) {
+    statement.scope = cache::PurgeScope::Everything;
+  } else {
+    auto key_text = key_text_of(request.text, *shared_.sites);
+    if (!key_text) co_return fail(key_text.error());
+    if (request.target == PurgeTarget::Url) {
+      statement.scope = cache::PurgeScope::Key;
+      statement.key = shared_.store->hash(*key_text);
+    } else {
+      statement.scope = cache::PurgeScope::Prefix;
+      statement.prefix = std::move(*key_text);
+    }
+  }
+  statement.sequence = shared_.store->next_sequence();
+  const PurgeOutcome outcome{.sequence = statement.sequence.value};
+  auto purged = co_await worker_.local().purge(std::move(statement), request.cut);
+  if (!purged) co_return fail(purged.error());
+  log_info("purged", "sequence={} target={} soft={} cut={}", outcome.sequence,
+           request.target == PurgeTarget::Everything ? "everything" : request.text, request.soft,
+           request.cut);
+  co_return outcome;
+}
+
+Task<Result<std::string>> NodeActions::explain(std::string url) {
+  auto key_text = key_text_of(url, *shared_.sites);
+  if (!key_text) co_return fail(key_text.error());
+  cache::Store& store = *shared_.store;
+  const KeyHash key = store.hash(*key_text);
+  auto found = store.look_up(key, *key_text);
+  if (found.known == cache::Store::Known::OnDrive) {
+    // On any error the key is unknown, which the second look-up says.
+    (void)co_await worker_.local().load(key, worker_.loop().now() + std::chrono::seconds{5});
+    found = store.look_up(key, *key_text);
+  }
+  std::string text = fmt::format("key: {}\nkey hash: {:016x}{:016x}\nsite: {}\n", *key_text,
+                                 key.high, key.low, parse_url(url, *shared_.sites)->site->name);
+  if (found.known != cache::Store::Known::Yes) {
+    co_return text +
+        "known: no; the next request misses by \"uri-miss\": never asked for, evicted, purged or "
+        "replaced\n";
+  }
+  co_return text + describe(store, found.selected, worker_.loop().wall_now());
+}
+
+AdminListener::AdminListener(const NodeOptions& options, SharedParts& shared, Worker& worker)
+    : options_(options), worker_(worker), actions_(shared, worker) {
+  if (!options_.admin) return;
+  const Loop::Turn turn(worker_.loop());
+  handler_ = std::make_unique<AdminHandler>(worker_.loop(), shared.registry, actions_,
+                                            AdminHandler::Options{});
+  server_ = std::make_unique<Server>(worker_.loop(), *handler_,
+                                     ConnectionLimits{.connections_max = kAdminRequestsMax});
+  register_metrics(shared.registry, handler_->counters());
+  register_metrics(shared.registry, server_->counters(), "admin");
+}
+
+AdminListener::~AdminListener() {
+  const Loop::Turn turn(worker_.loop());
+  server_.reset();
+  handler_.reset();
+}
+
+std::expected<void, std::string> AdminListener::listen() {
+  if (!server_) return {};
+  const Loop::Turn turn(worker_.loop());
+  auto listener = open_listener(*options_.admin);
+  if (!listener)
+    return std::unexpected(fmt::format("admin listener: {}: {}", listener.error().where,
+                                       strerror(listener.error().os_errno)));
+  log_info("admin_listening", "address={}", listening_at(*listener));
+  server_->listen(*listener);
+  return {};
+}
+
+Task<void> AdminListener::drain() {
+  actions_.stop();
+  if (!server_) co_return;
+  co_await server_->drain(std::chrono::seconds{1});
+  co_await handler_->drain();
+}
+
+}  // namespace segue::edge

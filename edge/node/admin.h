@@ -1,0 +1,59 @@
+// edge/node/admin.h - the admin listener of a node: what operators may ask of it, on loop 0.
+#pragma once
+#include <expected>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/loop/task.h"
+#include "edge/admin/admin_actions.h"
+#include "edge/admin/admin_handler.h"
+#include "edge/server/server.h"
+
+namespace segue::edge {
+
+struct NodeOptions;
+struct SharedParts;
+class Worker;
+
+/// What the admin listener asks, answered from the node's parts. Loop 0.
+class NodeActions final : public AdminActions {
+ public:
+  NodeActions(SharedParts& shared, Worker& worker) : shared_(shared), worker_(worker) {}
+
+  [[nodiscard]] NodeReadiness ready() const override;
+  void drain() override { draining_ = true; }
+  [[nodiscard]] Task<Result<PurgeOutcome>> purge(PurgeRequest request) override;
+  [[nodiscard]] Task<Result<std::string>> explain(std::string url) override;
+
+  [[nodiscard]] bool draining() const noexcept { return draining_; }
+  void stop() noexcept { stopping_ = true; }
+
+ private:
+  SharedParts& shared_;
+  Worker& worker_;
+  bool draining_ = false;
+  bool stopping_ = false;
+};
+
+/// Nothing at all where no admin address is set.
+class AdminListener {
+ public:
+  AdminListener(const NodeOptions& options, SharedParts& shared, Worker& worker);
+  ~AdminListener();
+  /// The error is a sentence for the operator.
+  [[nodiscard]] std::expected<void, std::string> listen();
+  /// Asked to retire: /ready says no, and the node ends once nobody is connected.
+  [[nodiscard]] bool draining() const noexcept { return actions_.draining(); }
+  [[nodiscard]] Task<void> drain();
+
+ private:
+  const NodeOptions& options_;
+  Worker& worker_;
+  NodeActions actions_;
+  std::unique_ptr<AdminHandler> handler_;
+  std::unique_ptr<Server> server_;
+};
+
+}  // namespace segue::edge

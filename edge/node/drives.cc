@@ -1,0 +1,207 @@
+#include "edge/node/drives.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "base/entropy.h"
+#include "base/log.h"
+#include "cache/device_check.h"
+#include "edge/node/node.h"
+#include "edge/node/shared_parts.h"
+#include "edge/node/worker.h"
+
+namespace segue::edge {
+namespace {
+
+using Verdict = cache::DriveCheck::Verdict;
+
+/// One drive on its way from a path to a mounted Drive.
+struct Candidate {
+  const NodeOptions::DriveOptions* options = nullptr;
+  cache::DriveCheck check;
+  std::optional<cache::DriveLock> lock;
+  std::unique_ptr<cache::Drive> drive;
+  Error error;
+};
+
+using Candidates = std::vector<std::unique_ptr<Candidate>>;
+
+Task<void> mount_into(Candidate& candidate, Disk& disk, cache::EvictionPolicy policy,
+                      const Clock& clock, EventLoop& loop) {
+  auto mounted = co_await cache::Drive::mount(
+      disk, {.policy = policy, .write_bytes_per_second = candidate.options->write_bytes_per_second},
+      clock);
+  if (mounted) {
+    candidate.drive = std::move(*mounted);
+  } else {
+    candidate.error = mounted.error();
+  }
+  loop.stop();
+}
+
+Task<void> format_into(Result<Done>& result, Disk& disk, cache::FormatOptions options,
+                       EventLoop& loop) {
+  result = co_await cache::Drive::format(disk, options);
+  loop.stop();
+}
+
+Task<void> agree_on_epoch(Candidates& candidates, std::vector<std::unique_ptr<Disk>>& disks,
+                          bool all_here, EventLoop& loop) {
+  uint64_t newest = 0;
+  for (const auto& candidate : candidates)
+    newest = std::max(newest, candidate->drive->membership_epoch());
+  const uint64_t epoch = all_here ? newest : newest + 1;
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    cache::Drive& drive = *candidates[i]->drive;
+    if (drive.membership_epoch() < newest) {
+      // Purges were acknowledged while this drive was away: what it holds may be what they named.
+      log_warning("drive_emptied", "path={}: it missed a time in which others served",
+                  candidates[i]->check.file);
+      if (auto emptied = co_await drive.forget_everything(*disks[i]); !emptied)
+        drive.set_offline("cannot be emptied");
+    }
+    if (drive.membership_epoch() == epoch) continue;
+    if (auto set = co_await drive.set_membership_epoch(*disks[i], epoch); !set)
+      drive.set_offline("superblock not written");
+  }
+  loop.stop();
+}
+
+/// Runs one task on loop 0 before the node serves.
+template <class Make>
+void run_to_end(EventLoop& loop, Make make) {
+  TaskGroup group(loop, 1);
+  {
+    const Loop::Turn turn(loop);
+    const bool spawned = group.try_spawn(make());
+    SEGUE_ASSERT(spawned);
+  }
+  loop.run();
+}
+
+std::string explain(const Error& error) {
+  return error.os_errno == 0 ? fmt::format("{} ({})", error.where, name_of(error.kind))
+                             : fmt::format("{}: {}", error.where, strerror(error.os_errno));
+}
+
+/// A file that is not there yet is made under another name and formatted, so that a format cut in
+/// the middle is not taken for a drive.
+std::expected<void, std::string> create(Candidate& candidate, EventLoop& loop, uint64_t hash_seed,
+                                        uint64_t epoch) {
+  const uint64_t size = candidate.options->size_bytes;
+  auto made = cache::create_drive_file(candidate.check, size, candidate.options->sparse);
+  if (!made) return std::unexpected(made.error());
+  auto opened = loop.open_disk(*made);
+  if (!opened) return std::unexpected(explain(opened.error()));
+  Result<Done> formatted = Done{};
+  run_to_end(loop, [&] {
+    return format_into(formatted, *opened->disk,
+                       {.size_bytes = opened->disk->size_bytes(),
+                        .hash_seed = hash_seed,
+                        .device_id = kernel_random(),
+                        .membership_epoch = epoch,
+                        .shares = {}},
+                       loop);
+  });
+  if (!formatted) return std::unexpected(explain(formatted.error()));
+  if (auto sentence = cache::publish_drive_file(candidate.check)) return std::unexpected(*sentence);
+  log_info("drive_created", "path={} bytes={}", candidate.check.file, size);
+  return {};
+}
+
+/// Mounts what is a drive of ours; what is not there yet is created. An error leaves the node
+/// without this drive.
+std::expected<void, std::string> bring_up(Candidate& candidate, const NodeOptions& options,
+                                          EventLoop& loop, const Clock& clock, uint64_t hash_seed,
+                                          uint64_t epoch) {
+  candidate.check = cache::check_drive_path(candidate.options->path, candidate.options->size_bytes,
+                                            candidate.options->sparse);
+  if (candidate.check.verdict == Verdict::Absent) {
+    if (auto created = create(candidate, loop, hash_seed, epoch); !created) return created;
+  } else if (candidate.check.verdict != Verdict::Ours) {
+    return std::unexpected(candidate.check.sentence);
+  }
+  auto lock = cache::DriveLock::take(candidate.check.file);
+  if (!lock) return std::unexpected(lock.error());
+  candidate.lock.emplace(std::move(*lock));
+  auto disk = loop.open_disk(candidate.check.file);
+  if (!disk) return std::unexpected(explain(disk.error()));
+  run_to_end(loop, [&] { return mount_into(candidate, *disk->disk, options.policy, clock, loop); });
+  if (!candidate.drive) return std::unexpected(explain(candidate.error));
+  return {};
+}
+
+/// Every loop opens every drive for itself. False: not one loop could be given it.
+std::expected<void, std::string> open_on_every_loop(const Candidates& candidates,
+                                                    std::vector<std::unique_ptr<Worker>>& workers,
+                                                    SharedParts& shared) {
+  bool direct = true;
+  for (auto& worker : workers) {
+    for (const auto& candidate : candidates) {
+      auto opened = worker->loop().open_disk(candidate->check.file);
+      if (!opened)
+        return std::unexpected(
+            fmt::format("{}: {}", candidate->check.file, explain(opened.error())));
+      direct = direct && opened->direct;
+      worker->disks().push_back(std::move(opened->disk));
+    }
+  }
+  if (!direct)
+    log_warning(
+        "degraded",
+        "what=buffered_io: a file system refuses O_DIRECT; the page cache holds a second copy");
+  shared.registry.set_degraded("buffered_io", !direct);
+  return {};
+}
+
+}  // namespace
+
+std::expected<std::vector<std::unique_ptr<cache::Drive>>, std::string> open_drives(
+    const NodeOptions& options, std::vector<std::unique_ptr<Worker>>& workers,
+    SharedParts& shared) {
+  EventLoop& loop = workers.front()->loop();
+  Candidates candidates;
+  uint64_t hash_seed = kernel_random();
+  uint64_t epoch = 1;
+  bool all_here = true;
+  for (const NodeOptions::DriveOptions& drive_options : options.drives) {
+    auto candidate = std::make_unique<Candidate>();
+    candidate->options = &drive_options;
+    if (auto up = bring_up(*candidate, options, loop, shared.clock, hash_seed, epoch); !up) {
+      // Nothing of that kind stops a start: the node serves without this drive.
+      log_error("drive_unusable", "path={}: {}", drive_options.path, up.error());
+      shared.registry.set_degraded("drive_unusable");
+      all_here = false;
+      continue;
+    }
+    hash_seed = candidate->drive->hash_seed();
+    epoch = std::max(epoch, candidate->drive->membership_epoch());
+    candidates.push_back(std::move(candidate));
+  }
+  // Keys are hashed under one seed: a drive of another cache cannot be found in, and is left alone.
+  std::erase_if(candidates, [&](const auto& candidate) {
+    if (candidate->drive->hash_seed() == hash_seed) return false;
+    log_error("drive_unusable",
+              "path={}: it belongs to another cache (`segue cache wipe` empties it)",
+              candidate->check.file);
+    shared.registry.set_degraded("drive_unusable");
+    all_here = false;
+    return true;
+  });
+  if (auto opened = open_on_every_loop(candidates, workers, shared); !opened)
+    return std::unexpected(opened.error());
+  if (!candidates.empty()) {
+    run_to_end(
+        loop, [&] { return agree_on_epoch(candidates, workers.front()->disks(), all_here, loop); });
+  }
+  std::vector<std::unique_ptr<cache::Drive>> drives;
+  for (auto& candidate : candidates) {
+    drives.push_back(std::move(candidate->drive));
+    shared.drive_locks.push_back(std::move(*candidate->lock));
+  }
+  return drives;
+}
+
+}  // namespace segue::edge

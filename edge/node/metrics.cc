@@ -1,0 +1,270 @@
+#include "edge/node/metrics.h"
+
+#include <array>
+
+#include "edge/node/shared_parts.h"
+#include "edge/node/worker.h"
+#include "origin/counters.h"
+
+namespace segue::edge {
+namespace {
+
+struct CounterName {
+  const Counter* counter;
+  const char* label;  // value of the family's one label; null: none
+};
+
+void add_family(Registry& registry, const char* name, const char* help, const char* label,
+                std::initializer_list<CounterName> counters) {
+  for (const CounterName& entry : counters) {
+    Labels labels;
+    if (entry.label != nullptr) labels.emplace_back(label, entry.label);
+    registry.add_counter(name, help, std::move(labels), *entry.counter);
+  }
+}
+
+void add_delivery(Registry& registry, const DeliveryCounters& c) {
+  add_family(registry, "segue_requests_total", "Requests by what the cache did for them.",
+             "outcome",
+             {{&c.hit_ram, "hit_ram"},
+              {&c.hit_drive, "hit_drive"},
+              {&c.miss, "miss"},
+              {&c.pass, "pass"},
+              {&c.stale, "stale"},
+              {&c.revalidated, "revalidated"},
+              {&c.negative, "negative"}});
+  add_family(registry, "segue_body_bytes_total",
+             "Body bytes sent to clients, by where they came from.", "tier",
+             {{&c.bytes_ram, "ram"},
+              {&c.bytes_drive, "drive"},
+              {&c.bytes_origin, "origin"},
+              {&c.bytes_pass, "pass"}});
+  add_family(registry, "segue_responses_total", "Responses by class of status.", "class",
+             {{&c.status_2xx, "2xx"},
+              {&c.status_3xx, "3xx"},
+              {&c.status_4xx, "4xx"},
+              {&c.status_5xx, "5xx"}});
+  add_family(registry, "segue_responses_incomplete_total",
+             "Responses that did not reach their end.", "end",
+             {{&c.cut, "cut"}, {&c.client_gone, "gone"}});
+  registry.add_gauge("segue_requests_in_flight", "Requests being answered.", {}, c.in_flight);
+  registry.add_histogram("segue_first_byte_seconds",
+                         "From a request to the first byte of its answer.", {}, c.first_byte);
+  registry.add_histogram("segue_first_64k_seconds",
+                         "From a request to 64 KiB of its body sent: what a player needs to start.",
+                         {}, c.first_64k);
+}
+
+void add_fills(Registry& registry, const FillCounters& c) {
+  registry.add_counter("segue_contacts_total", "First requests for a key's header.", {},
+                       c.contacts);
+  registry.add_counter("segue_contacts_collapsed_total",
+                       "Requests that waited for another's contact.", {}, c.contacts_collapsed);
+  registry.add_counter("segue_revalidations_total", "Conditional requests to origins.", {},
+                       c.revalidations);
+  registry.add_counter("segue_revalidations_not_modified_total", "Revalidations answered 304.", {},
+                       c.revalidated);
+  registry.add_counter("segue_fills_started_total", "Origin requests for missing slices.", {},
+                       c.fills_started);
+  add_family(registry, "segue_fills_ended_total", "Fills by how they ended.", "how",
+             {{&c.fills_finished, "finished"},
+              {&c.fills_cut, "cut"},
+              {&c.fills_ended_early, "no_reader"},
+              {&c.fills_rejected, "rejected"}});
+  registry.add_gauge("segue_fills_in_flight", "Fills running.", {}, c.fills_in_flight);
+  registry.add_counter("segue_fill_bytes_total", "Bytes landed from origins.", {}, c.fill_bytes);
+  registry.add_counter("segue_slices_filled_total", "Slices landed whole.", {}, c.slices_filled);
+  registry.add_counter("segue_generations_replaced_total",
+                       "Representations that changed at their origin.", {}, c.generations_replaced);
+  registry.add_counter("segue_validator_mismatches_total",
+                       "Origin answers under another validator than the stored one.", {},
+                       c.validator_mismatches);
+  registry.add_counter("segue_stale_served_total", "Stale answers.", {}, c.stale_served);
+  registry.add_counter("segue_buffer_waits_total", "Requests that queued for a free buffer.", {},
+                       c.buffer_waits);
+  registry.add_counter("segue_buffer_refusals_total",
+                       "Requests shed because the queue for buffers was full.", {},
+                       c.buffer_refusals);
+}
+
+void add_origin(Registry& registry, const origin::OriginCounters& c, const std::string& origin) {
+  const Labels labels{{"origin", origin}};
+  registry.add_counter("segue_origin_fetches_total", "Fetches started.", labels, c.fetches);
+  registry.add_gauge("segue_origin_fetches_in_flight", "Fetches running.", labels,
+                     c.fetches_in_flight);
+  registry.add_counter("segue_origin_fetches_refused_total",
+                       "Fetches refused: too many, or every breaker open.", labels,
+                       c.fetches_refused);
+  registry.add_counter("segue_origin_requests_total",
+                       "Requests sent to origin servers, retries and resumes included.", labels,
+                       c.requests);
+  registry.add_counter("segue_origin_body_bytes_total", "Body bytes received from origins.", labels,
+                       c.body_bytes);
+  registry.add_counter("segue_origin_retries_total", "Requests repeated on a fresh connection.",
+                       labels, c.retries);
+  registry.add_counter("segue_origin_failovers_total", "Requests that went to another server.",
+                       labels, c.failovers);
+  registry.add_counter("segue_origin_resumes_total",
+                       "Bodies asked for again from where they broke off.", labels, c.resumes);
+  registry.add_counter("segue_origin_connections_opened_total", "Connections opened to origins.",
+                       labels, c.connections_opened);
+  registry.add_counter("segue_origin_connections_reused_total", "Requests on a kept connection.",
+                       labels, c.connections_reused);
+  registry.add_counter("segue_origin_first_byte_seconds_sum",
+                       "Time from a request to its head, summed.", labels, c.first_byte_ns_sum,
+                       1e-9);
+  registry.add_counter("segue_origin_first_byte_seconds_count", "Heads waited for.", labels,
+                       c.first_byte_count);
+  for (size_t i = 1; i < c.faults.size(); ++i) {
+    Labels with_reason = labels;
+    with_reason.emplace_back("reason", name_of(static_cast<origin::Fault>(i)));
+    registry.add_counter("segue_origin_faults_total", "Origin attempts that failed, by reason.",
+                         std::move(with_reason), c.faults[i]);
+  }
+}
+
+void add_local_store(Registry& registry, const cache::LocalStoreCounters& c) {
+  registry.add_counter("segue_cache_ram_hits_total", "Slices found in RAM.", {}, c.ram_hits);
+  registry.add_counter("segue_cache_drive_reads_total", "Slices read from drives.", {},
+                       c.drive_reads);
+  registry.add_counter("segue_cache_drive_read_bytes_total", "Payload read from drives.", {},
+                       c.drive_read_bytes);
+  registry.add_counter("segue_cache_drive_read_failures_total",
+                       "Slices that a drive could not give: served from the origin.", {},
+                       c.drive_read_failures);
+  registry.add_counter("segue_cache_drive_hangs_total", "Drive reads over their time limit.", {},
+                       c.drive_hangs);
+  registry.add_counter("segue_cache_admitted_total", "Slices written to drives.", {}, c.admitted);
+  registry.add_counter("segue_cache_admitted_bytes_total", "Payload written to drives.", {},
+                       c.admitted_bytes);
+  registry.add_counter("segue_cache_not_admitted_total",
+                       "Slices that admission kept off the drives.", {}, c.not_admitted);
+  registry.add_counter("segue_cache_records_loaded_total", "Records read from drives.", {},
+                       c.records_loaded);
+  registry.add_counter("segue_cache_record_failures_total",
+                       "Records that could not be read or were not right.", {}, c.record_failures);
+}
+
+/// Usage is read under the shards' locks, a few times per scrape: not free, and not on the hot
+/// path.
+template <auto Member>
+double ask_usage(const void* store) {
+  return static_cast<double>(static_cast<const cache::Store*>(store)->usage().*Member);
+}
+
+void add_store(Registry& registry, const cache::Store& store) {
+  using Usage = cache::Store::Usage;
+  registry.add_gauge("segue_buffers_filling", "Buffers being filled.", {},
+                     &ask_usage<&Usage::filling>, &store);
+  registry.add_gauge("segue_buffers_resident", "Buffers that hold a slice.", {},
+                     &ask_usage<&Usage::resident>, &store);
+  registry.add_gauge("segue_buffers_writing", "Buffers being written to a drive.", {},
+                     &ask_usage<&Usage::writing>, &store);
+  registry.add_gauge("segue_buffers_pinned", "Buffers pinned now.", {}, &ask_usage<&Usage::pinned>,
+                     &store);
+  registry.add_gauge("segue_ram_payload_bytes", "Payload held in RAM.", {},
+                     &ask_usage<&Usage::payload_bytes>, &store);
+  registry.add_gauge("segue_ram_mapped_bytes", "RAM tier mapped so far.", {},
+                     &ask_usage<&Usage::ram_bytes_mapped>, &store);
+  registry.add_gauge("segue_representations", "Representations known.", {},
+                     &ask_usage<&Usage::representations>, &store);
+  registry.add_gauge("segue_representation_bytes", "Memory of stored header fields.", {},
+                     &ask_usage<&Usage::representation_bytes>, &store);
+  registry.add_gauge("segue_buffer_waiters", "Requests queued for a buffer.", {},
+                     &ask_usage<&Usage::buffer_waiters>, &store);
+  registry.add_counter("segue_ram_evictions_total", "Slices evicted from RAM.", {},
+                       &ask_usage<&Usage::evictions>, &store);
+  registry.add_counter("segue_refetched_total",
+                       "Slices fetched again because neither tier could keep them.", {},
+                       &ask_usage<&Usage::refetched>, &store);
+}
+
+template <auto Member>
+double ask_drive(const void* drive) {
+  return static_cast<double>((static_cast<const cache::Drive*>(drive)->counters().*Member)
+                                 .load(std::memory_order_relaxed));
+}
+template <auto Member>
+double ask_drive_usage(const void* drive) {
+  return static_cast<double>(static_cast<const cache::Drive*>(drive)->usage().*Member);
+}
+double ask_live_slots(const void* drive) {
+  double live = 0;
+  for (uint64_t of_class : static_cast<const cache::Drive*>(drive)->usage().live)
+    live += static_cast<double>(of_class);
+  return live;
+}
+double ask_slots(const void* drive) {
+  double slots = 0;
+  for (uint64_t of_class : static_cast<const cache::Drive*>(drive)->usage().slots)
+    slots += static_cast<double>(of_class);
+  return slots;
+}
+double ask_online(const void* drive) {
+  return static_cast<const cache::Drive*>(drive)->offline() ? 0 : 1;
+}
+
+void add_drive(Registry& registry, const cache::Drive& drive, size_t index) {
+  using Counters = cache::DriveCounters;
+  using Usage = cache::Drive::Usage;
+  const Labels labels{{"drive", std::to_string(index)}};
+  registry.add_gauge("segue_drive_online", "1 while the drive is in use.", labels, &ask_online,
+                     &drive);
+  registry.add_gauge("segue_drive_slots", "Slots of the drive.", labels, &ask_slots, &drive);
+  registry.add_gauge("segue_drive_slots_live", "Slots that hold a slice.", labels, &ask_live_slots,
+                     &drive);
+  registry.add_gauge("segue_drive_payload_bytes", "Payload on the drive.", labels,
+                     &ask_drive_usage<&Usage::payload_bytes>, &drive);
+  registry.add_gauge("segue_drive_index_bytes", "Memory of the drive's index.", labels,
+                     &ask_drive_usage<&Usage::index_bytes>, &drive);
+  registry.add_gauge("segue_drive_records_live", "Records in use.", labels,
+                     &ask_drive_usage<&Usage::records_live>, &drive);
+  registry.add_counter("segue_drive_reads_total", "Slot reads.", labels,
+                       &ask_drive<&Counters::reads>, &drive);
+  registry.add_counter("segue_drive_read_bytes_total", "Bytes read.", labels,
+                       &ask_drive<&Counters::read_bytes>, &drive);
+  registry.add_counter("segue_drive_writes_total", "Slot writes.", labels,
+                       &ask_drive<&Counters::writes>, &drive);
+  registry.add_counter("segue_drive_written_bytes_total", "Bytes written.", labels,
+                       &ask_drive<&Counters::written_bytes>, &drive);
+  registry.add_counter("segue_drive_checksum_failures_total",
+                       "Stored bytes that were not the bytes written.", labels,
+                       &ask_drive<&Counters::checksum_failures>, &drive);
+  registry.add_counter("segue_drive_io_errors_total", "Operations the drive refused.", labels,
+                       &ask_drive<&Counters::io_errors>, &drive);
+  registry.add_counter("segue_drive_evictions_total", "Slices evicted from the drive.", labels,
+                       &ask_drive<&Counters::evictions>, &drive);
+  registry.add_counter("segue_drive_table_flushes_total", "Flushes of the slot table.", labels,
+                       &ask_drive<&Counters::table_flushes>, &drive);
+  registry.add_counter("segue_drive_journal_flushes_total", "Flushes of the purge journal.", labels,
+                       &ask_drive<&Counters::journal_flushes>, &drive);
+}
+
+}  // namespace
+
+void register_node_metrics(SharedParts& shared,
+                           const std::vector<std::unique_ptr<Worker>>& workers) {
+  Registry& registry = shared.registry;
+  for (const auto& worker : workers) {
+    add_delivery(registry, worker->delivery().counters());
+    add_fills(registry, worker->fills().counters());
+    add_local_store(registry, worker->local().counters());
+    register_metrics(registry, worker->server().counters(), "public");
+    for (size_t i = 0; i < worker->fetchers().size(); ++i) {
+      if (const auto* counters = worker->fetchers()[i]->counters())
+        add_origin(registry, *counters, std::to_string(i));
+    }
+    if (shared.access_log) {
+      const auto& log = shared.access_log->counters(worker->loop().index());
+      registry.add_counter("segue_access_log_records_total", "Records given to the access log.", {},
+                           log.submitted);
+      registry.add_counter("segue_access_log_dropped_total",
+                           "Records dropped because the writer was behind.", {}, log.dropped);
+    }
+  }
+  add_store(registry, *shared.store);
+  for (size_t i = 0; i < shared.store->drives().size(); ++i)
+    add_drive(registry, *shared.store->drives()[i], i);
+}
+
+}  // namespace segue::edge

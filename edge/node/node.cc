@@ -1,0 +1,205 @@
+#include "edge/node/node.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+
+#include "base/entropy.h"
+#include "base/log.h"
+#include "edge/node/admin.h"
+#include "edge/node/drives.h"
+#include "edge/node/metrics.h"
+#include "edge/node/shared_parts.h"
+#include "edge/node/worker.h"
+#include "origin/make_fetcher.h"
+
+namespace segue::edge {
+namespace {
+constexpr std::chrono::seconds kUpkeepEvery{1};
+constexpr uint32_t kWorkerTasksMax = 4;  // upkeep, stop
+}  // namespace
+
+/// A stop crosses the loops as messages: each worker drains on its own loop and tells loop 0; when
+/// all have, every loop ends. Until then they all run, because a drained loop may still be sent a
+/// wake-up by one that is not.
+struct Node::Impl {
+  struct StopMessage : PostNode {
+    StopMessage() : PostNode(&StopMessage::arrive) {}
+    static void arrive(PostNode& node) {
+      auto& message = static_cast<StopMessage&>(node);
+      message.impl->start_drain(message.index);
+    }
+    Impl* impl = nullptr;
+    uint32_t index = 0;
+  };
+  struct DrainedMessage : PostNode {
+    DrainedMessage() : PostNode(&DrainedMessage::arrive) {}
+    static void arrive(PostNode& node) {
+      static_cast<DrainedMessage&>(node).impl->worker_drained();
+    }
+    Impl* impl = nullptr;
+  };
+
+  explicit Impl(NodeOptions settings) : options(std::move(settings)) {}
+
+  std::expected<void, std::string> build();
+  std::expected<void, std::string> build_loops();
+  std::expected<void, std::string> build_shared(std::vector<std::unique_ptr<cache::Drive>> drives);
+  void start_drain(uint32_t index);
+  void worker_drained();
+  Task<void> drain_worker(uint32_t index);
+  Task<void> keep_up();
+  void stop() noexcept;
+  [[nodiscard]] bool is_idle() const noexcept;
+
+  const NodeOptions options;
+  SharedParts shared;  // outlives the workers: they are declared below it
+  std::vector<std::unique_ptr<Worker>> workers;
+  std::vector<std::unique_ptr<TaskGroup>> groups;  // by worker
+  std::unique_ptr<AdminListener> admin;
+  std::vector<std::string> addresses;
+  std::vector<StopMessage> stop_messages;
+  std::vector<DrainedMessage> drained_messages;
+  Signal upkeep_wake;  // of loop 0
+  // atomic, any thread
+  std::atomic<bool> stopping{false};
+  uint32_t drained = 0;  // of loop 0
+};
+
+std::expected<std::unique_ptr<Node>, std::string> Node::create(NodeOptions options) {
+  auto impl = std::make_unique<Impl>(std::move(options));
+  if (auto built = impl->build(); !built) return std::unexpected(built.error());
+  return std::unique_ptr<Node>(new Node(std::move(impl)));
+}
+
+Node::Node(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Node::~Node() = default;
+
+std::expected<void, std::string> Node::Impl::build_loops() {
+  for (uint32_t i = 0; i < options.threads; ++i) {
+    auto loop = EventLoop::create(i, shared.clock, {.io = options.io});
+    if (!loop)
+      return std::unexpected(
+          fmt::format("event loop: {}: {}", loop.error().where, strerror(loop.error().os_errno)));
+    workers.push_back(std::make_unique<Worker>(std::move(*loop), options));
+  }
+  const bool threads_instead = options.io != IoBackend::Threads &&
+                               workers.front()->loop().io_backend() == IoBackend::Threads;
+  if (threads_instead)
+    log_warning("degraded",
+                "what=io_threads: the kernel refused io_uring; drives are read by threads");
+  shared.registry.set_degraded("io_threads", threads_instead);
+  return {};
+}
+
+std::expected<void, std::string> Node::Impl::build_shared(
+    std::vector<std::unique_ptr<cache::Drive>> drives) {
+  cache::Store::Options store_options = options.store;
+  store_options.policy = options.policy;
+  store_options.hash_seed = drives.empty() ? kernel_random() : drives.front()->hash_seed();
+  if (auto invalid = store_options.invalid()) return std::unexpected(*invalid);
+  auto store = cache::Store::create(store_options, shared.codec, shared.clock, std::move(drives));
+  if (!store)
+    return std::unexpected(
+        fmt::format("cache: {} ({})", store.error().where, name_of(store.error().kind)));
+  shared.store = std::move(*store);
+  const bool plain_pages = store_options.huge_pages && !shared.store->usage().huge_pages;
+  if (plain_pages) log_warning("degraded", "what=plain_pages: no huge pages for the RAM tier");
+  shared.registry.set_degraded("plain_pages", plain_pages);
+  shared.sites = make_ref<SiteTable>(options.sites);
+  for (const origin::OriginOptions& origin_options : options.origins)
+    shared.health.push_back(origin::make_health(origin_options));
+  if (!options.access_log.empty()) {
+    auto log = AccessLog::create({.path = options.access_log, .loops = options.threads});
+    if (!log)
+      return std::unexpected(
+          fmt::format("access log {}: {}", options.access_log, strerror(log.error().os_errno)));
+    shared.access_log = std::move(*log);
+  }
+  return {};
+}
+
+std::expected<void, std::string> Node::Impl::build() {
+  if (auto built = build_loops(); !built) return built;
+  auto drives = open_drives(options, workers, shared);
+  if (!drives) return std::unexpected(drives.error());
+  if (auto built = build_shared(std::move(*drives)); !built) return built;
+  for (auto& worker : workers) {
+    if (auto wired = worker->wire(shared); !wired) return wired;
+    groups.push_back(std::make_unique<TaskGroup>(worker->loop(), kWorkerTasksMax));
+  }
+  for (auto& worker : workers) {
+    if (auto listening = worker->listen(addresses); !listening) return listening;
+  }
+  register_node_metrics(shared, workers);
+  admin = std::make_unique<AdminListener>(options, shared, *workers.front());
+  if (auto listening = admin->listen(); !listening) return listening;
+  stop_messages = std::vector<StopMessage>(workers.size());
+  drained_messages = std::vector<DrainedMessage>(workers.size());
+  for (uint32_t i = 0; i < workers.size(); ++i) {
+    stop_messages[i].impl = drained_messages[i].impl = this;
+    stop_messages[i].index = i;
+  }
+  return {};
+}
+
+std::vector<std::string> Node::addresses() const { return impl_->addresses; }
+
+void Node::run() {
+  std::vector<std::jthread> threads;
+  for (size_t i = 1; i < impl_->workers.size(); ++i) {
+    threads.emplace_back([worker = impl_->workers[i].get()] { worker->loop().run(); });
+  }
+  {
+    Loop::Turn turn(impl_->workers.front()->loop());
+    const bool spawned = impl_->groups.front()->try_spawn(impl_->keep_up());
+    SEGUE_ASSERT(spawned);
+  }
+  impl_->workers.front()->loop().run();
+}
+
+void Node::request_stop() noexcept { impl_->stop(); }
+
+void Node::Impl::stop() noexcept {
+  if (stopping.exchange(true)) return;
+  for (uint32_t i = 0; i < workers.size(); ++i) workers[i]->loop().post(stop_messages[i]);
+}
+
+void Node::reopen_logs() noexcept {
+  if (impl_->shared.access_log) impl_->shared.access_log->reopen();
+}
+
+/// Retired (drain) and nobody is connected any more.
+bool Node::Impl::is_idle() const noexcept {
+  return std::ranges::all_of(
+      workers, [](const auto& worker) { return worker->server().counters().active.get() == 0; });
+}
+
+Task<void> Node::Impl::keep_up() {
+  while (!stopping.load(std::memory_order_relaxed)) {
+    co_await workers.front()->local().upkeep();
+    if (admin->draining() && is_idle()) stop();
+    co_await upkeep_wake.wait(workers.front()->loop().now() + kUpkeepEvery);
+  }
+}
+
+void Node::Impl::start_drain(uint32_t index) {
+  if (index == 0) upkeep_wake.raise();
+  const bool spawned = groups[index]->try_spawn(drain_worker(index));
+  SEGUE_ASSERT(spawned);
+}
+
+Task<void> Node::Impl::drain_worker(uint32_t index) {
+  if (index == 0) co_await admin->drain();
+  co_await workers[index]->drain(options.drain_limit);
+  workers.front()->loop().post(drained_messages[index]);
+}
+
+void Node::Impl::worker_drained() {
+  if (++drained < workers.size()) return;
+  for (auto& worker : workers) worker->loop().stop();
+}
+
+}  // namespace segue::edge

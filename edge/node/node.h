@@ -1,0 +1,69 @@
+// edge/node/node.h - one running node: loops, drives, store, origins, delivery, listeners, wired
+// together. The only file besides main.cc that knows every folder; what it builds it takes down
+// again in reverse.
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/loop/event_loop.h"
+#include "cache/drive.h"
+#include "cache/store.h"
+#include "edge/fill/site.h"
+#include "edge/server/listen_address.h"
+#include "origin/options.h"
+
+namespace segue::edge {
+
+struct NodeOptions {
+  struct DriveOptions {
+    std::string path;  // folder, file or block device
+    uint64_t size_bytes = 0;
+    bool sparse = false;
+    uint64_t write_bytes_per_second = 0;
+  };
+  std::string name = "segue";
+  uint32_t threads = 1;
+  IoBackend io = IoBackend::Auto;
+  std::vector<ListenAddress> listen;
+  std::optional<ListenAddress> admin;
+  cache::Store::Options store;
+  cache::EvictionPolicy policy = cache::EvictionPolicy::Lru;
+  std::vector<DriveOptions> drives;
+  std::vector<origin::OriginOptions> origins;
+  std::vector<Ref<const Site>> sites;
+  std::string access_log;  // empty: off; "-": standard output
+  uint32_t connections_per_loop_max = kConnectionsPerLoopMax;
+  std::chrono::milliseconds drain_limit{5000};  // running bodies get this long at a stop
+};
+
+class Node {
+ public:
+  /// Builds everything and listens; serves nothing yet. May wait: start-up only. The error is a
+  /// sentence for the operator.
+  [[nodiscard]] static std::expected<std::unique_ptr<Node>, std::string> create(
+      NodeOptions options);
+  ~Node();
+
+  /// Serves until request_stop() (or SIGTERM/SIGINT by way of it), drains and returns. The calling
+  /// thread runs loop 0.
+  void run();
+  /// Stops accepting, lets running responses finish within drain_limit, flushes the drives. Any
+  /// thread, also from a signal handler's thread.
+  void request_stop() noexcept;
+  /// Opens the access log anew (SIGHUP after a rotation). Any thread.
+  void reopen_logs() noexcept;
+  /// Where it listens, with the ports the kernel picked.
+  [[nodiscard]] std::vector<std::string> addresses() const;
+
+ private:
+  struct Impl;
+  explicit Node(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace segue::edge

@@ -1,0 +1,89 @@
+#include "edge/node/worker.h"
+
+#include <fmt/format.h>
+
+#include "base/entropy.h"
+#include "edge/node/node.h"
+#include "edge/node/shared_parts.h"
+#include "origin/make_fetcher.h"
+
+namespace segue::edge {
+
+Worker::Worker(std::unique_ptr<EventLoop> loop, const NodeOptions& options)
+    : options_(options), loop_(std::move(loop)) {}
+
+Worker::~Worker() {
+  // In reverse, inside a turn: members cancel timers and watches of their loop.
+  Loop::Turn turn(*loop_);
+  server_.reset();
+  handler_.reset();
+  delivery_.reset();
+  fills_.reset();
+  fetchers_.clear();
+  local_.reset();
+  disks_.clear();
+}
+
+std::expected<void, std::string> Worker::wire(SharedParts& shared) {
+  Loop::Turn turn(*loop_);
+  std::vector<Disk*> disks;
+  for (const auto& disk : disks_) disks.push_back(disk.get());
+  local_ = std::make_unique<cache::LocalStore>(*shared.store, *loop_, std::move(disks));
+  std::vector<origin::Fetcher*> fetchers;
+  for (size_t i = 0; i < options_.origins.size(); ++i) {
+    auto fetcher = origin::make_fetcher(*loop_, options_.origins[i], shared.health[i]);
+    if (!fetcher) {
+      const Error& error = fetcher.error();
+      return std::unexpected(fmt::format("origin {}: {} ({}{}{})",
+                                         options_.origins[i].servers.front(), error.where,
+                                         name_of(error.kind), error.os_errno != 0 ? ": " : "",
+                                         error.os_errno != 0 ? strerror(error.os_errno) : ""));
+    }
+    fetchers.push_back(fetcher->get());
+    fetchers_.push_back(std::move(*fetcher));
+  }
+  fills_ = std::make_unique<Fills>(*loop_, *local_, std::move(fetchers),
+                                   Fills::Options{.node_name = options_.name});
+  delivery_ =
+      std::make_unique<Delivery>(*loop_, *local_, *fills_, shared.sites, shared.access_log.get(),
+                                 Delivery::Options{.node_name = options_.name,
+                                                   .tasks_max = options_.connections_per_loop_max,
+                                                   .id_seed = kernel_random()});
+  handler_ = std::make_unique<PublicHandler>(*delivery_);
+  server_ = std::make_unique<Server>(
+      *loop_, *handler_, ConnectionLimits{.connections_max = options_.connections_per_loop_max});
+  return {};
+}
+
+std::expected<void, std::string> Worker::listen(std::vector<std::string>& addresses) {
+  Loop::Turn turn(*loop_);
+  for (size_t i = 0; i < options_.listen.size(); ++i) {
+    ListenAddress address = options_.listen[i];
+    if (address.is_unix() && loop_->index() != 0)
+      continue;  // SO_REUSEPORT is for TCP: loop 0 serves unix sockets
+    // With port 0 the kernel picks for loop 0, and the other loops join it there.
+    if (loop_->index() != 0) {
+      auto chosen = ListenAddress::parse(addresses[i]);
+      if (!chosen)
+        return std::unexpected(fmt::format("listen {}: {}", addresses[i], chosen.error().where));
+      address = *chosen;
+    }
+    auto listener = open_listener(address);
+    if (!listener) {
+      return std::unexpected(fmt::format("listen: {}: {}", listener.error().where,
+                                         strerror(listener.error().os_errno)));
+    }
+    if (loop_->index() == 0) addresses.push_back(listening_at(*listener));
+    server_->listen(*listener);
+  }
+  return {};
+}
+
+Task<void> Worker::drain(std::chrono::nanoseconds running_max) {
+  co_await server_->drain(running_max);
+  co_await delivery_->drain();
+  co_await fills_->drain();
+  co_await local_->drain();
+}
+
+}  // namespace segue::edge
