@@ -158,8 +158,12 @@ void CurlDriver::keep_idle(CURL* easy) {
   curl_socket_t fd = CURL_SOCKET_BAD;
   curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &fd);
   if (fd == CURL_SOCKET_BAD) return;
-  auto& socket = sockets_[fd];
-  if (socket == nullptr) socket = std::make_unique<Socket>(*this, fd);
+  // The end of this transfer may have given its connection to one that was waiting: then libcurl
+  // watches the socket already, and what comes on it is that transfer's answer.
+  auto [entry, is_new] = sockets_.try_emplace(fd);
+  std::unique_ptr<Socket>& socket = entry->second;
+  if (!is_new && !socket->idle) return;
+  if (is_new) socket = std::make_unique<Socket>(*this, fd);
   socket->idle = true;
   socket->watch.want(Readiness::Read);
 }
