@@ -155,17 +155,19 @@ Lifetime freshness_lifetime(const ResponseFacts& response, const FreshnessRules&
     return {.lifetime = std::clamp(until, seconds{0}, kDeltaSecondsMax),
             .source = LifetimeSource::Expires};
   }
-  // A heuristic needs a status that allows one, or "public" (§4.2.2). Errors get the site's short
-  // lifetime instead: that a page was missing for years says nothing about tomorrow.
+  // An operator who names a lifetime knows more than a guess can (a track that was uploaded a
+  // minute ago would be guessed stale in seconds).
+  if (std::optional<seconds> lifetime = site_lifetime(response, rules)) {
+    return {.lifetime = *lifetime, .source = LifetimeSource::SiteDefault};
+  }
+  // A heuristic needs a status that allows one, or "public" (§4.2.2). For errors there is none:
+  // that a page was missing for years says nothing about tomorrow.
   const bool may_guess = (contains(kHeuristicStatuses, response.status) || control.is_public) &&
                          !is_negative(response.status);
   const sys_seconds now = response.date.value_or(response_time);
   if (may_guess && response.last_modified && *response.last_modified < now) {
     const seconds guess = (now - *response.last_modified) / 10;
     return {.lifetime = std::min(guess, rules.heuristic_max), .source = LifetimeSource::Heuristic};
-  }
-  if (std::optional<seconds> lifetime = site_lifetime(response, rules)) {
-    return {.lifetime = *lifetime, .source = LifetimeSource::SiteDefault};
   }
   return {};
 }

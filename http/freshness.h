@@ -64,8 +64,8 @@ enum class LifetimeSource : uint8_t {
   SMaxage,
   MaxAge,
   Expires,
-  Heuristic,
   SiteDefault,
+  Heuristic,
   None
 };
 [[nodiscard]] std::string_view name_of(LifetimeSource source) noexcept;
@@ -75,8 +75,8 @@ struct Lifetime {
   LifetimeSource source = LifetimeSource::None;
 };
 /// §4.2.1 in the order of LifetimeSource. Expires counts from Date (without one, from
-/// `response_time`). The heuristic is a tenth of the time since Last-Modified, at most
-/// `heuristic_max`, and only for statuses that allow it (§4.2.2).
+/// `response_time`). The heuristic, where the site names no default, is a tenth of the time since
+/// Last-Modified, at most `heuristic_max`, and only for statuses that allow it (§4.2.2).
 [[nodiscard]] Lifetime freshness_lifetime(const ResponseFacts& response,
                                           const FreshnessRules& rules,
                                           std::chrono::sys_seconds response_time) noexcept;

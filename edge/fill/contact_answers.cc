@@ -98,16 +98,16 @@ Fills::Impl::Ask Fills::Impl::answer_not_modified(Contact& contact) {
     contact.basis = {};
     return Ask::Planned;
   }
-  auto facts = freshened(stored, *contact.head, *contact.ask.site);
+  const auto facts = freshened(stored, *contact.head, *contact.ask.site);
   contact.stream.reset();
-  freshen(contact, std::move(facts));
+  freshen(contact, facts);
   return Ask::Conditional;
 }
 
 /// Puts new facts in force for the version we have.
-void Fills::Impl::freshen(Contact& contact, Ref<const StoredResponse> facts) {
+void Fills::Impl::freshen(Contact& contact, const Ref<const StoredResponse>& facts) {
   contact.selected = {.generation = contact.basis.generation, .facts = facts};
-  if (!store.freshen(std::move(contact.permit), contact.basis.generation, std::move(facts))) {
+  if (!store.freshen(std::move(contact.permit), contact.basis.generation, facts)) {
     abandon(contact);
     return;
   }
@@ -181,9 +181,18 @@ Fills::Impl::Ask Fills::Impl::settle(Contact& contact, Ask form, Verdict verdict
     pass_through(contact, {});
     return form;
   }
-  if (contact.basis && contact.basis.generation->complete_length() == length &&
-      same_version(fetcher_of(*contact.ask.site).validator_rule(), stored_of(contact.basis),
-                   head)) {
+  const bool same = contact.basis && same_version(fetcher_of(*contact.ask.site).validator_rule(),
+                                                  stored_of(contact.basis), head);
+  if (same && contact.basis.generation->complete_length() != length) {
+    // Another length under the same validator: one of the two answers is wrong, and nobody can say
+    // which. Neither is served on; the next request starts anew.
+    counters.validator_mismatches.add();
+    store.detach(contact.basis.generation);
+    answer_failed(contact,
+                  {Side::Origin, Kind::Mismatch, false, 0, "other length, same validator"});
+    return form;
+  }
+  if (same) {
     contact.selected = contact.basis;
     claim(contact, covers);
     contact.covers_bytes = covers;
