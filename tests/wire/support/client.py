@@ -176,9 +176,22 @@ def fetch(address, target, method="GET", host="localhost", **fields):
         return connection.read_response(head_request=method == "HEAD")
 
 
-def wait_until(condition, seconds=10, what="condition"):
+def wait_until_steady(value, for_seconds=0.5, seconds=20, what="value"):
+    """Polls until `value()` has not changed for a while, and returns it: for "and nothing more happens"."""
+    deadline = time.monotonic() + seconds
+    last, since = value(), time.monotonic()
+    while time.monotonic() - since < for_seconds:
+        assert time.monotonic() < deadline, f"{what} was still changing after {seconds} s"
+        time.sleep(0.02)
+        now = value()
+        if now != last:
+            last, since = now, time.monotonic()
+    return last
+
+
+def wait_until(condition, seconds=10, what="condition", every=0.01):
     """Polls a fact that another process makes true. For states without an event to wait on; fails loudly, never sleeps blindly."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not come true in {seconds} s"
-        time.sleep(0.01)
+        time.sleep(every)

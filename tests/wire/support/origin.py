@@ -1,4 +1,5 @@
 """A scripted origin: one behaviour per path, every request recorded. Hostile on purpose where a test asks for it."""
+import copy
 import email.utils
 import hashlib
 import re
@@ -128,10 +129,10 @@ class Handler:
         for at in range(0, limit, piece):
             data = body[at:min(at + piece, limit)]
             self.send(b"%x\r\n%s\r\n" % (len(data), data) if track.chunked else data)
+            with self.origin.lock:
+                self.origin.body_bytes += len(data)
             if track.rate:
                 time.sleep(len(data) / track.rate)
-        with self.origin.lock:
-            self.origin.body_bytes += limit
         if cut >= 0 and limit == cut and limit < len(body):
             track.cut_times -= 1 if track.cut_times > 0 else 0
             return False
@@ -158,16 +159,17 @@ class Handler:
 
 
 class Origin:
-    """Listens on loopback at a port of the kernel's choice; `with Origin() as origin: origin.tracks["/t/1"] = Track(...)`."""
+    """Listens on loopback at a port of the kernel's choice; `with Origin() as origin: origin.tracks["/t/1"] = Track(...)`.
+    `port` is given only to come back where another Origin was."""
 
-    def __init__(self):
+    def __init__(self, port=0):
         self.tracks = {}
         self.requests = []
         self.body_bytes = 0  # handed to the sockets, which is at least what the node read
         self.lock = threading.Lock()
         self.connections = 0
         self.open_sockets = set()
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.listener = socket.create_server(("127.0.0.1", port), backlog=512)
         self.port = self.listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -201,15 +203,44 @@ class Origin:
         self.close()
 
     def close(self):
+        """Connections are refused from here on, and those there are end."""
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)  # a close alone would leave accept() waiting and the port open
+        except OSError:
+            pass
         self.listener.close()
         with self.lock:
             for connection in self.open_sockets:
-                connection.close()
+                try:
+                    connection.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
 
     def add(self, target, length=0, **attributes):
         track = Track(body=track_bytes(target, length), **attributes)
         self.tracks[target] = track
         return track
+
+    def copy_of(self, track):
+        """The same representation without its script."""
+        other = copy.copy(track)
+        other.script = None
+        return other
+
+    def misbehave(self, target, fault, times=-1):
+        """The next `times` requests (-1: all) for `target` meet `fault` (of support.faults); behave() ends it."""
+        track = self.tracks[target]
+        left = [times]
+
+        def script(handler, request):
+            if left[0] == 0:
+                return handler.serve_track(track, request)
+            left[0] -= 1
+            return fault(handler, request, track)
+        track.script = script
+
+    def behave(self, target):
+        self.tracks[target].script = None
 
     def requests_for(self, target):
         with self.lock:
