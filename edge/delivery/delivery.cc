@@ -26,6 +26,9 @@ CacheResult cache_result_of(const Exchange& exchange) noexcept {
                                                                        : CacheResult::HitRam;
 }
 
+/// How often a request may be selected a version that is replaced before its head is sent.
+constexpr uint32_t kSelectionsMax = 3;
+
 std::string_view reason_of(const Error& error) noexcept { return name_of(error.kind); }
 
 /// What of a passed-through answer goes to the client: the origin's own range, or one cut out of
@@ -286,18 +289,28 @@ Task<void> Delivery::Impl::run(Exchange& exchange) {
               .cancelled = exchange.stream.gone(),
               .deadline = exchange.first_byte_deadline,
               .traceparent = exchange.traceparent.data()};
-  if (!exchange.selection.selected) {
-    auto selection = co_await fills.select(scope, exchange.asked);
-    if (!selection) {
-      co_await answer_error(exchange, selection.error());
-      co_return;
+  Result<Done> served = Done{};
+  for (uint32_t selections = 1;; ++selections) {
+    if (!exchange.selection.selected) {
+      auto selection = co_await fills.select(scope, exchange.asked);
+      if (!selection) {
+        co_await answer_error(exchange, selection.error());
+        co_return;
+      }
+      exchange.selection = std::move(*selection);
     }
-    exchange.selection = std::move(*selection);
+    if (exchange.selection.origin_latency.count() > 0)
+      exchange.record.origin = exchange.selection.origin_latency;
+    served = exchange.selection.pass ? co_await serve_pass(scope, exchange)
+                                     : co_await serve_selected(scope, exchange);
+    // A version that has gone before its first byte was sent is no reason for an error: whoever
+    // asked gets the one that took its place.
+    const bool replaced = !served && !exchange.head_sent && exchange.selection.selected &&
+                          exchange.selection.selected.generation->detached();
+    if (!replaced || selections == kSelectionsMax || exchange.stream.gone()) break;
+    exchange.reader.reset();
+    exchange.selection = {};
   }
-  if (exchange.selection.origin_latency.count() > 0)
-    exchange.record.origin = exchange.selection.origin_latency;
-  auto served = exchange.selection.pass ? co_await serve_pass(scope, exchange)
-                                        : co_await serve_selected(scope, exchange);
   if (served) served = co_await flush(exchange);
   if (!served) {
     co_await answer_error(exchange, served.error());

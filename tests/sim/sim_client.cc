@@ -43,6 +43,7 @@ void SimClient::take_head(const edge::ResponseHead& head) {
   if (auto etag = head.stored_fields.find("ETag")) result_.etag = std::string(*etag);
   if (auto etag = head.passed_fields.find("ETag")) result_.etag = std::string(*etag);
   for (const http::Field& field : head) {
+    if (field.name == "Cache-Status") result_.cache_status = std::string(field.value);
     if (field.name == "Content-Range") result_.content_range = std::string(field.value);
   }
 }

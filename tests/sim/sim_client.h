@@ -34,6 +34,7 @@ struct ClientResult {
   bool has_head = false;
   std::string etag;
   std::string content_range;
+  std::string cache_status;
   std::optional<uint64_t> content_length;
   uint64_t body_bytes = 0;
 };
