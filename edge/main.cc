@@ -15,6 +15,7 @@
 #include "conf/load.h"
 #include "conf/plan.h"
 #include "edge/cli/admin_client.h"
+#include "edge/node/format_drive.h"
 #include "edge/node/node.h"
 
 namespace segue {
@@ -240,6 +241,20 @@ int purge(const conf::Command& command) {
   return worst;
 }
 
+int format_drive(const conf::DriveArguments& drive, bool wipe) {
+  auto done = edge::format_drive({.path = drive.path,
+                                  .size_bytes = drive.size_bytes,
+                                  .sparse = drive.sparse,
+                                  .serial = drive.serial,
+                                  .wipe = wipe});
+  if (!done) {
+    std::fprintf(stderr, "segue: %s\n", done.error().c_str());
+    return 1;
+  }
+  std::puts(done->c_str());
+  return 0;
+}
+
 int run(int argc, char** argv) {
   auto command = conf::parse_command_line(argc, argv);
   if (!command) return print(command.error());
@@ -261,8 +276,9 @@ int run(int argc, char** argv) {
     case conf::Verb::Purge:
       return purge(*command);
     case conf::Verb::CacheFormat:
+      return format_drive(command->drive, /*wipe=*/false);
     case conf::Verb::CacheWipe:
-      return 2;
+      return format_drive(command->drive, /*wipe=*/true);
   }
 }
 
