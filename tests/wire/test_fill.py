@@ -257,7 +257,7 @@ def test_an_empty_representation_is_an_empty_200_and_has_no_ranges(node, origin,
     for _ in range(2):
         response = node.fetch("/t", **fields)
         assert response.body == b""
-        if range_field is None:
+        if range_field in (None, "bytes=-5"):  # a suffix of nothing is all of it, which no 206 can say (RFC 9110 §14.1.2)
             assert (response.status, response["Content-Length"]) == (200, "0")
         else:
             assert (response.status, response.get("Content-Range")) == (416, "bytes */0")
