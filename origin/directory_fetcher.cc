@@ -15,6 +15,7 @@
 #include "http/media_type.h"
 #include "http/validator.h"
 #include "origin/fault.h"
+#include "origin/file_gate.h"
 
 namespace segue::origin {
 namespace {
@@ -100,10 +101,11 @@ namespace {
 /// until the kernel is done with it.
 struct FileExchange {
   FileExchange(EventLoop& event_loop, const OriginOptions& chosen, OriginCounters& counted,
-               int folder, FetchRequest wanted)
+               std::shared_ptr<FileGate> shared_gate, int folder, FetchRequest wanted)
       : loop(event_loop),
         options(chosen),
         counters(counted),
+        gate(std::move(shared_gate)),
         folder_fd(folder),
         request(std::move(wanted)) {}
   ~FileExchange() {
@@ -119,7 +121,9 @@ struct FileExchange {
   EventLoop& loop;
   const OriginOptions& options;
   OriginCounters& counters;
+  const std::shared_ptr<FileGate> gate;
   const int folder_fd;
+  FileGate::Waiter turn;
   const FetchRequest request;
   std::string name;
   bool dropped = false;
@@ -190,11 +194,28 @@ void answer_not_found(FileExchange& self) {
   self.head->content_length = 0;
 }
 
+[[nodiscard]] std::unexpected<Error> stream_dropped() {
+  return fail(Side::Self, Kind::Closed, "stream dropped");
+}
+
+/// Waits for a turn at the loop's file operations, which the caller then gives back (FileTurn).
+Task<Result<Done>> enter_gate(FilePointer self) {
+  while (!self->dropped && !self->gate->try_enter(self->turn)) {
+    co_await self->turn.signal.wait(kNever);
+  }
+  if (!self->dropped) co_return Done{};
+  self->gate->forget(self->turn);
+  co_return stream_dropped();
+}
+
 /// Opens and looks; false if there is no such file.
 Task<Result<bool>> open_file(FilePointer self) {
   auto name = file_name_of(self->request.target);
   if (!name) co_return false;
   self->name = std::move(*name);
+  auto entered = co_await enter_gate(self);
+  if (!entered) co_return fail(entered.error());
+  const FileTurn turn(*self->gate);
   auto opened = co_await self->loop.open_beneath(self->folder_fd, self->name);
   if (!opened) {
     if (is_absence(opened.error())) co_return false;
@@ -205,10 +226,6 @@ Task<Result<bool>> open_file(FilePointer self) {
   if (!facts) co_return fail(facts.error());
   self->facts = *facts;
   co_return facts->regular;
-}
-
-[[nodiscard]] std::unexpected<Error> stream_dropped() {
-  return fail(Side::Self, Kind::Closed, "stream dropped");
 }
 
 Task<Result<const FetchHead*>> file_head(FilePointer self) {
@@ -249,6 +266,9 @@ Task<Result<size_t>> file_read(FilePointer self, std::span<std::byte> into) {
     if (!head) co_return fail(head.error());
   }
   if (self->left.empty()) co_return size_t{0};
+  auto entered = co_await enter_gate(self);
+  if (!entered) co_return fail(entered.error());
+  const FileTurn turn(*self->gate);
   const size_t wanted = std::min<uint64_t>(into.size(), self->left.length());
   auto got = co_await self->loop.read_file(self->fd, self->left.first, into.first(wanted));
   if (self->dropped) co_return stream_dropped();
@@ -275,6 +295,7 @@ class FileStream final : public FetchStream {
   }
   ~FileStream() override {
     exchange_->dropped = true;
+    if (exchange_->turn.signal.waiting()) exchange_->turn.signal.raise();
     exchange_->counters.fetches_in_flight.sub();
     if (exchange_->head && !exchange_->left.empty()) exchange_->counters.bodies_dropped.add();
   }
@@ -293,7 +314,10 @@ class FileStream final : public FetchStream {
 }  // namespace
 
 DirectoryFetcher::DirectoryFetcher(EventLoop& loop, OriginOptions options, int folder_fd)
-    : loop_(loop), options_(std::move(options)), folder_fd_(folder_fd) {}
+    : loop_(loop),
+      options_(std::move(options)),
+      folder_fd_(folder_fd),
+      gate_(std::make_shared<FileGate>(kFileTurnsMax)) {}
 
 DirectoryFetcher::~DirectoryFetcher() {
   SEGUE_ASSERT(counters_.fetches_in_flight.get() == 0);
@@ -320,8 +344,8 @@ Result<std::unique_ptr<FetchStream>> DirectoryFetcher::start(FetchRequest reques
     return fail_retryable(Side::Self, Kind::Overloaded, "fetches");
   }
   counters_.fetches.add();
-  return std::make_unique<FileStream>(
-      std::make_shared<FileExchange>(loop_, options_, counters_, folder_fd_, std::move(request)));
+  return std::make_unique<FileStream>(std::make_shared<FileExchange>(
+      loop_, options_, counters_, gate_, folder_fd_, std::move(request)));
 }
 
 }  // namespace segue::origin

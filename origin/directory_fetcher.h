@@ -11,6 +11,8 @@
 
 namespace segue::origin {
 
+class FileGate;
+
 /// Answers as an HTTP origin would: 200, 206, 304, 404 or 416, a strong ETag of size and mtime,
 /// Last-Modified, Content-Type by extension. Only regular files below the folder are served (a
 /// symbolic link may lead to another place below it, never out); hidden names are not there.
@@ -36,6 +38,7 @@ class DirectoryFetcher final : public Fetcher {
   EventLoop& loop_;
   const OriginOptions options_;
   const int folder_fd_;
+  const std::shared_ptr<FileGate> gate_;
   OriginCounters counters_;
 };
 

@@ -4,11 +4,13 @@
 
 #include <cerrno>
 
+#include "base/units.h"
+
 namespace segue::origin {
 namespace {
 
 // One system call reads up to this much; also what libcurl holds back at most while paused.
-constexpr long kReadBufferBytes = 64 * 1024;
+constexpr long kReadBufferBytes{64 * KiB};
 
 template <class Value>
 void set(CURL* easy, CURLoption option, Value value) {

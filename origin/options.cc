@@ -102,7 +102,7 @@ constexpr uint16_t kHttpsPort = 443;
 }  // namespace
 
 std::string ServerAddress::authority() const {
-  const std::string name = ipv6_literal ? fmt::format("[{}]", host) : host;
+  std::string name = ipv6_literal ? fmt::format("[{}]", host) : host;
   if (port == (tls ? kHttpsPort : kHttpPort)) return name;
   return fmt::format("{}:{}", name, port);
 }

@@ -40,8 +40,8 @@ class ListMaker {
       failed_ = true;
       return;
     }
-    (void)list_.release();
-    list_.reset(longer);
+    // The list keeps its first node, so only the first line changes what is owned.
+    if (list_ == nullptr) list_.reset(longer);
   }
   void field(std::string_view name, std::string_view value) {
     // libcurl takes "Name:" as "do not send it" and "Name;" as "send it empty".

@@ -248,7 +248,8 @@ Reply ScriptedOrigin::Impl::reply_of(Content& content, const std::string& head) 
   return content.reset ? cut.reset() : cut.close();
 }
 
-ScriptedOrigin::ScriptedOrigin(std::optional<Tls> tls) : impl_(std::make_unique<Impl>(tls)) {}
+ScriptedOrigin::ScriptedOrigin(const std::optional<Tls>& tls)
+    : impl_(std::make_unique<Impl>(tls)) {}
 ScriptedOrigin::~ScriptedOrigin() = default;
 
 void ScriptedOrigin::on(std::string target, Reply reply) {

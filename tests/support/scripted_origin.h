@@ -64,7 +64,7 @@ class ScriptedOrigin {
     bool http2 = false;
   };
   ScriptedOrigin() : ScriptedOrigin(std::nullopt) {}
-  explicit ScriptedOrigin(std::optional<Tls> tls);
+  explicit ScriptedOrigin(const std::optional<Tls>& tls);
   ~ScriptedOrigin();
   ScriptedOrigin(const ScriptedOrigin&) = delete;
   ScriptedOrigin& operator=(const ScriptedOrigin&) = delete;

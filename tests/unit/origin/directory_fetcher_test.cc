@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "http/date.h"
+#include "origin/file_gate.h"
 #include "tests/unit/origin/fetching.h"
 
 namespace segue::origin {
@@ -254,6 +255,7 @@ TEST_P(DirectoryFetching, AFileReplacedWhileItIsReadEndsAsTheOldOne) {
 
 Task<std::vector<Fetched>> fetch_at_once(Fetcher& fetcher, uint32_t count, uint32_t& refused) {
   std::vector<std::unique_ptr<FetchStream>> streams;
+  streams.reserve(count);
   for (uint32_t i = 0; i < count; ++i) {
     auto stream = fetcher.start(whole("/t"));
     if (stream) {
@@ -264,6 +266,7 @@ Task<std::vector<Fetched>> fetch_at_once(Fetcher& fetcher, uint32_t count, uint3
     }
   }
   std::vector<Fetched> fetched;
+  fetched.reserve(streams.size());
   for (const auto& stream : streams) fetched.push_back(co_await drain(*stream));
   co_return fetched;
 }
@@ -280,6 +283,81 @@ TEST_P(DirectoryFetching, OneMoreThanTheLimitIsRefused) {
   EXPECT_EQ(counters().fetches_refused.get(), 1U);
   for (const Fetched& one : fetched) EXPECT_EQ(one.body, "0123456789");
   EXPECT_EQ(counters().fetches_in_flight.get(), 0U);
+}
+
+Task<void> keep(Fetcher& fetcher, std::vector<Fetched>& into) {
+  into.push_back(co_await fetch(fetcher, whole("/t"), 1000));
+}
+
+Task<void> fetch_side_by_side(EventLoop& loop, Fetcher& fetcher, uint32_t count,
+                              std::vector<Fetched>& into) {
+  TaskGroup group(loop, count);
+  for (uint32_t i = 0; i < count; ++i) EXPECT_TRUE(group.try_spawn(keep(fetcher, into)));
+  co_await group.drain();
+}
+
+TEST_P(DirectoryFetching, MoreFetchesThanFileOperationsWaitForTheirTurn) {
+  static_assert(kOriginConnectionsPerLoopMax > kFileOpsInFlightMax);
+  const std::string bytes = pattern(10'000);
+  write(folder_ / "t", bytes);
+  fetcher();
+  std::vector<Fetched> fetched;
+  testing::run_on(*loop_, [&] {
+    return fetch_side_by_side(*loop_, *fetcher_, kOriginConnectionsPerLoopMax, fetched);
+  });
+  ASSERT_EQ(fetched.size(), kOriginConnectionsPerLoopMax);
+  for (const Fetched& one : fetched) {
+    EXPECT_FALSE(one.error) << one.where();
+    EXPECT_TRUE(one.body == bytes);
+  }
+}
+
+Task<void> keep_error(FetchStream& stream, std::optional<Error>& error) {
+  auto head = co_await stream.head();
+  if (!head) error = head.error();
+}
+
+Task<void> start_and_drop(EventLoop& loop, Fetcher& fetcher, uint32_t count, uint32_t& closed) {
+  std::vector<std::unique_ptr<FetchStream>> streams;
+  streams.reserve(count);
+  std::vector<std::optional<Error>> errors(count);
+  TaskGroup group(loop, count);
+  for (uint32_t i = 0; i < count; ++i) {
+    auto stream = fetcher.start(whole("/t"));
+    streams.push_back(std::move(*stream));
+    EXPECT_TRUE(group.try_spawn(keep_error(*streams.back(), errors[i])));
+  }
+  streams.clear();
+  co_await group.drain();
+  for (const auto& error : errors) closed += error && error->kind == Kind::Closed ? 1 : 0;
+}
+
+TEST_P(DirectoryFetching, FetchesDroppedWhileTheyWaitGiveEverythingBack) {
+  write(folder_ / "t", "0123456789");
+  fetcher();
+  uint32_t closed = 0;
+  testing::run_on(*loop_, [&] { return start_and_drop(*loop_, *fetcher_, 200, closed); });
+  EXPECT_EQ(closed, 200U);
+  EXPECT_EQ(counters().fetches_in_flight.get(), 0U);
+  EXPECT_EQ(run(whole("/t")).body, "0123456789");
+}
+
+TEST(FileGate, GivesTurnsInTheOrderOfArrivalAndForgetsWhoIsGone) {
+  FileGate gate(2);
+  FileGate::Waiter waiters[5];
+  EXPECT_TRUE(gate.try_enter(waiters[0]));
+  EXPECT_TRUE(gate.try_enter(waiters[1]));
+  for (int i = 2; i < 5; ++i) EXPECT_FALSE(gate.try_enter(waiters[i]));
+  EXPECT_FALSE(gate.try_enter(waiters[2]));  // asked again while it waits: still once in the queue
+  gate.forget(waiters[3]);
+  gate.leave();
+  EXPECT_FALSE(gate.try_enter(waiters[4]));
+  EXPECT_TRUE(gate.try_enter(waiters[2]));
+  gate.leave();
+  gate.forget(waiters[4]);  // its turn had come: it is passed on
+  EXPECT_EQ(gate.free(), 1U);
+  gate.leave();
+  EXPECT_EQ(gate.free(), 2U);
 }
 
 TEST_P(DirectoryFetching, AFolderThatIsNotThereIsToldAtStart) {

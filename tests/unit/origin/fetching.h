@@ -37,6 +37,8 @@ class PushedClock final : public Clock {
   std::atomic<int64_t> pushed_{0};
 };
 
+inline constexpr size_t kReadBytes = 65'536;
+
 /// How one fetch ended.
 struct Fetched {
   std::optional<FetchHead> head;
@@ -52,7 +54,7 @@ struct Fetched {
 };
 
 /// Reads `stream` to its end.
-inline Task<Fetched> drain(FetchStream& stream, size_t read_bytes = 64 * 1024) {
+inline Task<Fetched> drain(FetchStream& stream, size_t read_bytes = kReadBytes) {
   Fetched fetched;
   auto head = co_await stream.head();
   if (!head) {
@@ -72,7 +74,7 @@ inline Task<Fetched> drain(FetchStream& stream, size_t read_bytes = 64 * 1024) {
   }
 }
 
-inline Task<Fetched> fetch(Fetcher& fetcher, FetchRequest request, size_t read_bytes = 64 * 1024) {
+inline Task<Fetched> fetch(Fetcher& fetcher, FetchRequest request, size_t read_bytes = kReadBytes) {
   auto stream = fetcher.start(std::move(request));
   if (!stream) {
     Fetched fetched;
@@ -148,7 +150,7 @@ class Fetching : public ::testing::Test {
   }
   const OriginCounters& counters() { return *fetcher().counters(); }
   uint64_t faults(Fault fault) { return counters().fault_count(fault); }
-  Fetched run(FetchRequest request, size_t read_bytes = 64 * 1024) {
+  Fetched run(FetchRequest request, size_t read_bytes = kReadBytes) {
     fetcher();
     return testing::run_on(*loop_,
                            [&] { return fetch(*fetcher_, std::move(request), read_bytes); });

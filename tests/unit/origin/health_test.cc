@@ -94,6 +94,7 @@ TEST(Health, ManyThreadsTakeOneProbeAtATime) {
   std::atomic<int> probing{0};
   std::atomic<uint64_t> probes{0};
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int thread = 0; thread < 4; ++thread) {
     threads.emplace_back([&] {
       for (int i = 0; i < 10'000; ++i) {
@@ -113,6 +114,7 @@ TEST(Health, ManyThreadsTakeOneProbeAtATime) {
 TEST(Health, NoFailureOfManyThreadsIsLost) {
   Health health(1, 4000, milliseconds{1000});
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int thread = 0; thread < 4; ++thread) {
     threads.emplace_back([&] {
       for (int i = 0; i < 1000; ++i) health.report(0, Permission::Normal, Outcome::Bad, kStart);

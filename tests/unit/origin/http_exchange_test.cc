@@ -340,6 +340,44 @@ TEST_F(Exchanging, ASlowConsumerSlowsTheOriginAndHoldsNoMemory) {
   EXPECT_LE(held, uint64_t{CURL_MAX_WRITE_SIZE});
 }
 
+// --- side by side ---
+
+Task<void> fetch_in_turn(Fetcher& fetcher, std::string target, const std::string& bytes,
+                         uint32_t count, uint32_t& good) {
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint64_t first = i * 1000;
+    const Fetched got = co_await fetch(fetcher, bounded(target, first, first + 50'000));
+    if (!got.error && got.body == bytes.substr(first, 50'000)) ++good;
+  }
+}
+
+Task<void> fetch_side_by_side(EventLoop& loop, Fetcher& fetcher,
+                              const std::vector<std::string>& tracks, uint32_t& good) {
+  TaskGroup group(loop, static_cast<uint32_t>(tracks.size()));
+  for (size_t i = 0; i < tracks.size(); ++i) {
+    EXPECT_TRUE(
+        group.try_spawn(fetch_in_turn(fetcher, "/" + std::to_string(i), tracks[i], 50, good)));
+  }
+  co_await group.drain();
+}
+
+TEST_F(Exchanging, KeptConnectionsNeverMixWhatIsAskedSideBySide) {
+  use({first_.url()});
+  std::vector<std::string> tracks;
+  for (int i = 0; i < 8; ++i) {
+    tracks.push_back(pattern(200'000).substr(static_cast<size_t>(i) * 7) + std::string(60, 'x'));
+    first_.serve("/" + std::to_string(i), {.bytes = tracks.back(), .etag = "\"v1\""});
+  }
+  fetcher();
+  uint32_t good = 0;
+  testing::run_on(*loop_, [&] { return fetch_side_by_side(*loop_, *fetcher_, tracks, good); });
+  EXPECT_EQ(good, 8U * 50U);
+  EXPECT_EQ(counters().connections_unsolicited.get(), 0U);
+  EXPECT_EQ(counters().retries.get(), 0U);
+  EXPECT_LE(first_.connections(), 8U);
+  EXPECT_GT(counters().connections_reused.get(), 300U);
+}
+
 // --- limits ---
 
 Task<void> start_many(Fetcher& fetcher, bool prefetch, uint32_t& started) {

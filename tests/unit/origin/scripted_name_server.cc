@@ -83,7 +83,7 @@ std::string ScriptedNameServer::answer_to(const std::string& query) {
   std::string name;
   size_t at = kHeaderBytes;
   while (at < query.size() && query[at] != 0) {
-    const auto length = static_cast<size_t>(query[at]);
+    const auto length = static_cast<size_t>(static_cast<unsigned char>(query[at]));
     if (!name.empty()) name += '.';
     name += query.substr(at + 1, length);
     at += length + 1;
