@@ -83,6 +83,7 @@ struct Drive::Impl {
                                                                uint64_t device_id);
   [[nodiscard]] Task<Result<Done>> write_journal(Disk& disk, PurgeJournal::Batch batch);
   [[nodiscard]] Task<Result<Done>> write_purges(Disk& disk, std::vector<PurgeStatement> statements);
+  [[nodiscard]] Task<Result<Done>> move_tail(Disk& disk, Sequence retired_before);
   [[nodiscard]] Task<Result<Done>> compact_journal(Disk& disk);
 
   // --- drive_mount.cc ---

@@ -44,24 +44,32 @@ Task<Result<Done>> Drive::Impl::write_journal(Disk& disk, PurgeJournal::Batch ba
   co_return Done{};
 }
 
+Task<Result<Done>> Drive::Impl::move_tail(Disk& disk, Sequence retired_before) {
+  auto batch = journal.plan_retire(retired_before);
+  if (!batch) co_return fail(batch.error());
+  co_return co_await write_journal(disk, std::move(*batch));
+}
+
 Task<Result<Done>> Drive::Impl::compact_journal(Disk& disk) {
+  // A former attempt may have failed between its two halves.
+  if (journal.tail_lags()) co_return co_await move_tail(disk, journal.retired_before());
   auto packed = journal.plan_compaction();
   if (!packed) co_return fail(packed.error());
   const auto written = co_await write_journal(disk, std::move(*packed));
   if (!written) co_return fail(written.error());
   // Only once the packed pages are durable may a page say that those before them are done with.
-  co_return co_await write_journal(disk, journal.plan_retire(journal.retired_before()));
+  co_return co_await move_tail(disk, journal.retired_before());
 }
 
 Task<Result<Done>> Drive::Impl::write_purges(Disk& disk, std::vector<PurgeStatement> statements) {
   if (is_offline()) co_return fail(Side::Disk, Kind::Closed, "drive offline");
   auto batch = journal.plan_append(statements);
-  if (!batch) {
+  for (uint32_t tries = 0; !batch && tries < 2; ++tries) {
     const auto compacted = co_await compact_journal(disk);
     if (!compacted) co_return fail(compacted.error());
     batch = journal.plan_append(statements);
-    if (!batch) co_return fail(batch.error());
   }
+  if (!batch) co_return fail(batch.error());
   co_return co_await write_journal(disk, std::move(*batch));
 }
 
@@ -108,11 +116,11 @@ Task<Result<Done>> Drive::retire_purges(Disk& disk, Sequence before) {
   if (!durable) co_return fail(durable.error());
   const Turnstile::Turn turn = co_await impl.journal_turns.enter();
   if (!impl.journal.would_retire(before)) co_return Done{};
-  if (impl.journal.free_pages() <= 1) {
-    const auto compacted = co_await impl.compact_journal(disk);
-    if (!compacted) co_return fail(compacted.error());
-  }
-  co_return co_await impl.write_journal(disk, impl.journal.plan_retire(before));
+  const auto retired = co_await impl.move_tail(disk, before);
+  if (retired || retired.error().kind != Kind::Full) co_return retired;
+  const auto compacted = co_await impl.compact_journal(disk);
+  if (!compacted) co_return fail(compacted.error());
+  co_return co_await impl.move_tail(disk, before);
 }
 
 }  // namespace segue::cache

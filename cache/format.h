@@ -132,7 +132,7 @@ struct TablePage {
 static_assert(sizeof(TablePage) == kPageBytes);
 
 // --- access order: pages of 1020 numbers, arranged like the table ---
-inline constexpr uint32_t kAccessMagic = 0x7373'6341;  // "Accs"
+inline constexpr uint32_t kAccessMagic = 0x7363'6341;  // "Accs"
 inline constexpr uint32_t kSecondsPerAccessPage = 1020;
 
 struct AccessPage {

@@ -191,9 +191,9 @@ Result<PurgeJournal::Batch> PurgeJournal::plan_append(
 Result<PurgeJournal::Batch> PurgeJournal::plan_compaction() const {
   Batch batch = pack(statements());
   batch.compaction = true;
-  // One page more for the retirement that follows; and it must free more than it takes.
+  // It must free more than it takes, and leave the page that moves the tail, and one to spare.
   const uint64_t in_use = next_page_ - tail_page_;
-  if (batch.pages.size() + 1 > free_pages() || batch.pages.size() + 1 > in_use / 2) {
+  if (batch.pages.size() + 2 > free_pages() || batch.pages.size() + 1 > in_use / 2) {
     return fail_retryable(Side::Disk, Kind::Full, "purge journal");
   }
   return batch;
@@ -211,13 +211,18 @@ bool PurgeJournal::would_retire(Sequence before) const noexcept {
                      [before](const Kept& kept) { return kept.statement.sequence < before; });
 }
 
-PurgeJournal::Batch PurgeJournal::plan_retire(Sequence before) const {
+Result<PurgeJournal::Batch> PurgeJournal::plan_retire(Sequence before) const {
   const Sequence retired = std::max(before, retired_before_);
+  const uint64_t tail = tail_after(retired);
+  // Each of these takes a page itself. One that frees none waits while pages are few: the last are
+  // for those that do, or the ring could never be emptied again.
+  const bool frees = tail > tail_page_;
+  if (free_pages() == 0 || (!frees && free_pages() <= reserve_of(pages_) / 2)) {
+    return fail_retryable(Side::Disk, Kind::Full, "purge journal");
+  }
   Batch batch;
-  batch.pages.push_back({.page_number = next_page_,
-                         .tail_page = tail_after(retired),
-                         .retired_before = retired,
-                         .statements = {}});
+  batch.pages.push_back(
+      {.page_number = next_page_, .tail_page = tail, .retired_before = retired, .statements = {}});
   return batch;
 }
 

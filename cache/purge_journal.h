@@ -60,9 +60,11 @@ class PurgeJournal {
   /// A batch that writes all statements in force again, packed; after its commit plan_retire()
   /// gives their old pages back. Errors: {Disk, Full}: it would not help.
   [[nodiscard]] Result<Batch> plan_compaction() const;
-  /// A batch that retires statements with a sequence < `before`, and gives back pages.
-  /// One page must be free: plan_compaction() frees some.
-  [[nodiscard]] Batch plan_retire(Sequence before) const;
+  /// A batch that retires statements with a sequence < `before`, and gives back pages. Errors:
+  /// {Disk, Full}: it would give back none, and few are left.
+  [[nodiscard]] Result<Batch> plan_retire(Sequence before) const;
+  /// Whether pages are done with that plan_retire() would give back without retiring anything.
+  [[nodiscard]] bool tail_lags() const noexcept { return tail_after(retired_before_) > tail_page_; }
   /// Whether any statement in force has a sequence < `before`.
   [[nodiscard]] bool would_retire(Sequence before) const noexcept;
   void commit(const Batch& batch);
