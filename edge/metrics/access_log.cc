@@ -19,6 +19,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/units.h"
 #include "edge/metrics/json.h"
 
 namespace segue::edge {
@@ -27,7 +28,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kGatherTime{20};  // lines written together while traffic flows
 constexpr std::chrono::milliseconds kLastWriteMax{1000};
-constexpr size_t kBatchBytesMax = 64 * 1024;
+constexpr size_t kBatchBytesMax = 64 * KiB;
 
 /// One loop's records on their way to the writer: one producer, one consumer, fixed size.
 class RecordRing {
@@ -293,12 +294,9 @@ void AccessLog::submit(uint32_t loop_index, const AccessRecord& record) noexcept
   loop.counters.submitted.add();
   // The writer says it sleeps, then looks at the rings once more; we push, then look whether it
   // sleeps. Both are sequentially consistent, so one of the two sees the other.
-  const bool sleeper = impl_->asleep.load(std::memory_order_seq_cst);
-  if (sleeper && impl_->asleep.exchange(false, std::memory_order_seq_cst)) {
-    impl_->wake();
-  } else if (loop.ring.just_half_full()) {
-    impl_->wake();
-  }
+  const bool was_asleep = impl_->asleep.load(std::memory_order_seq_cst) &&
+                          impl_->asleep.exchange(false, std::memory_order_seq_cst);
+  if (was_asleep || loop.ring.just_half_full()) impl_->wake();
 }
 
 void AccessLog::reopen() noexcept {

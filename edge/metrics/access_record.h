@@ -20,7 +20,7 @@ class BoundedText {
  public:
   void assign(std::string_view text) noexcept {
     size_ = static_cast<uint16_t>(std::min<size_t>(text.size(), kBytesMax));
-    if (size_ != 0) std::memcpy(bytes_, text.data(), size_);
+    text.copy(bytes_, size_);
     if (text.size() > kBytesMax) std::memcpy(bytes_ + kBytesMax - 3, "...", 3);
   }
   /// Valid until the next assign().

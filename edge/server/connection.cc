@@ -14,7 +14,7 @@ namespace segue::edge {
 namespace {
 
 /// What a refused request is answered as: nothing of it may be trusted.
-const http::Request kNoRequest{};
+constexpr http::Request kNoRequest{};
 
 [[nodiscard]] bool has_hung_up(int fd) noexcept {
   pollfd socket{fd, 0, 0};

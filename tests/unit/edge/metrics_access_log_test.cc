@@ -183,6 +183,7 @@ TEST_F(AccessLogTest, SeveralLoopsAndAWriterLoseNoLine) {
   {
     auto log = open({.loops = kLoops, .records_per_loop = 512});
     std::vector<std::thread> loops;
+    loops.reserve(kLoops);
     for (uint32_t loop = 0; loop < kLoops; ++loop) {
       loops.emplace_back([&log, loop] {
         for (uint32_t i = 0; i < kRecords; ++i) {

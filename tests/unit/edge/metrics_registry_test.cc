@@ -19,7 +19,7 @@ namespace {
 
 /// Reads the whole text; series (name with labels) -> value. Fails on what promtool would refuse.
 std::map<std::string, double> read_text(const std::string& text) {
-  static const std::regex kSample(
+  static const std::regex sample(
       R"(([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[a-z_]+="(?:[^"\\]|\\.)*"(?:,[a-z_]+="(?:[^"\\]|\\.)*")*\})? (\S+))");
   std::map<std::string, double> series;
   std::map<std::string, std::string> types;
@@ -38,7 +38,7 @@ std::map<std::string, double> read_text(const std::string& text) {
       continue;
     }
     std::smatch match;
-    EXPECT_TRUE(std::regex_match(line, match, kSample)) << line;
+    EXPECT_TRUE(std::regex_match(line, match, sample)) << line;
     if (match.empty()) continue;
     const std::string value = match[3];
     const double number = value == "+Inf" ? HUGE_VAL : std::stod(value);

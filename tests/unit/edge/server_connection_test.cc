@@ -17,9 +17,10 @@ std::pair<std::string, bool> dechunk(std::string_view text) {
     const size_t line = text.find("\r\n");
     size_t bytes = 0;
     if (line == std::string_view::npos) return {body, false};
-    const auto [end, error] = std::from_chars(text.data(), text.data() + line, bytes, 16);
+    const std::string_view size = text.substr(0, line);
+    const auto [end, error] = std::from_chars(size.data(), size.data() + size.size(), bytes, 16);
     EXPECT_EQ(error, std::errc{});
-    EXPECT_EQ(end, text.data() + line);
+    EXPECT_EQ(end, size.data() + size.size());
     text.remove_prefix(line + 2);
     if (bytes == 0) return {body, text == "\r\n"};
     body += text.substr(0, bytes);
@@ -389,7 +390,7 @@ TEST_F(ServerConnectionTest, LingeringEndsWhenTheClientSendsTooMuch) {
   client.send("BAD\r\n\r\n");
   turns();
   size_t sent = 0;
-  while (server->usage().connections == 1 && sent < 4 * kLingerBytesMax) {
+  while (server->usage().connections == 1 && sent < size_t{4} * kLingerBytesMax) {
     sent += client.try_send(std::string(16384, 'x'));
     turns(4);
   }
@@ -400,6 +401,7 @@ TEST_F(ServerConnectionTest, LingeringEndsWhenTheClientSendsTooMuch) {
 
 TEST_F(ServerConnectionTest, AnIdleConnectionHoldsNothingButItself) {
   std::vector<TestClient> clients;
+  clients.reserve(10);
   for (int i = 0; i < 10; ++i) clients.push_back(connect_pair());
   for (TestClient& client : clients) (void)exchange(client, get("/bytes/1"));
   EXPECT_EQ(server->usage().connections, 10U);

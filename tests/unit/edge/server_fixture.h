@@ -191,7 +191,7 @@ class TestClient {
   /// What has arrived, at most `bytes_max`. Sets ended() and reset().
   std::string receive(size_t bytes_max = SIZE_MAX) {
     std::string all;
-    std::string some(64 * 1024, 0);
+    std::string some(65536, 0);
     while (all.size() < bytes_max) {
       const ssize_t got =
           recv(fd_, some.data(), std::min(some.size(), bytes_max - all.size()), MSG_DONTWAIT);
