@@ -75,7 +75,7 @@ void plan_first(const OwnedAsk& ask, origin::FetchRequest& request) noexcept {
       ask.range_form == Asked::RangeForm::Bounded || ask.range_form == Asked::RangeForm::OpenEnded;
   const uint64_t first =
       has_first ? std::min(round_down(ask.range.first, kSliceBytes), kOpenEnd) : 0;
-  uint64_t end = first + kFillOpenEndedFirstSlices * kSliceBytes;
+  uint64_t end = first + uint64_t{kFillOpenEndedFirstSlices} * kSliceBytes;
   if (ask.range_form == Asked::RangeForm::Bounded)
     end = round_up(std::clamp(ask.range.end, first + 1, first + kFillRunBytesMax), kSliceBytes);
   if (ask.head_only) end = first + kSliceBytes;

@@ -188,6 +188,7 @@ Fills::Impl::Ask Fills::Impl::settle(Contact& contact, Ask form, Verdict verdict
     // which. Neither is served on; the next request starts anew.
     counters.validator_mismatches.add();
     store.detach(contact.basis.generation);
+    contact.basis = {};  // not even served stale
     answer_failed(contact,
                   {Side::Origin, Kind::Mismatch, false, 0, "other length, same validator"});
     return form;

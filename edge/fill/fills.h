@@ -136,7 +136,9 @@ class RangeReader {
   [[nodiscard]] Error last_error(Kind kind) const noexcept;
   [[nodiscard]] Task<Result<Done>> wait_for(Scope& scope, cache::SliceIndex slice,
                                             cache::Where where, uint64_t offset);
-  [[nodiscard]] Task<Result<Done>> wait_buffer(Scope& scope);
+  [[nodiscard]] Task<Result<Done>> wait_buffer(Scope& scope, MonoTime until);
+  [[nodiscard]] Task<void> ask_again(Scope& scope);
+  [[nodiscard]] bool has_beyond(cache::SliceIndex slice, uint32_t beyond) const noexcept;
   [[nodiscard]] Result<Done> read_drive(cache::SliceIndex slice) noexcept;
 
   // constant after construction

@@ -27,6 +27,10 @@ inline constexpr uint32_t kCollectionsMax = 8;
 inline constexpr uint32_t kContactAsksMax = 4;
 /// How often a reader may see a fill of one slice fail before its response is cut.
 inline constexpr uint32_t kFillFailuresMax = 2;
+/// Once whole, a slice stays Filling for this long while somebody reads: in a full RAM tier it
+/// could be evicted by other fills before its readers, woken by a message, have had their turn, and
+/// fills and readers would chase each other for ever.
+inline constexpr std::chrono::milliseconds kSettleFor{1};
 
 /// A fill under way on this loop: it lands slices [next, end) of one generation. Loop-owned.
 struct FillRun : public RefCounted {
@@ -35,6 +39,9 @@ struct FillRun : public RefCounted {
   cache::BufferReservation reservation;
   std::vector<cache::FillPermit> permits;  // claimed ahead, ascending
   size_t permits_used = 0;
+  // Landed whole and not committed yet: see kSettleFor.
+  std::vector<cache::FillPermit> settling;
+  MonoTime settling_since{};
   uint32_t next = 0;
   uint32_t end = 0;
   Signal signal;                 // of the fill's own waits (buffers)
@@ -162,7 +169,7 @@ struct Fills::Impl {
   void pass_through(Contact& contact, std::vector<std::byte> collected);
   [[nodiscard]] Ask settle(Contact& contact, Ask form, Verdict verdict, uint64_t length,
                            ByteRange covers);
-  void freshen(Contact& contact, Ref<const StoredResponse> facts);
+  void freshen(Contact& contact, const Ref<const StoredResponse>& facts);
   void install(Contact& contact, Verdict verdict, uint64_t length, ByteRange covers);
   void install_negative(Contact& contact, StoredResponse::Parts parts,
                         std::span<const std::byte> body);
@@ -185,6 +192,11 @@ struct Fills::Impl {
                                         ByteRange covers);
   /// The claim for `slice`: taken ahead, or now. Empty: the slice is here already.
   [[nodiscard]] Task<Result<cache::FillPermit>> next_permit(FillRun& run, cache::SliceIndex slice);
+  [[nodiscard]] Task<Result<Done>> land_slices(FillRun& run, origin::FetchStream& stream,
+                                               ByteRange covers);
+  void hold(FillRun& run, cache::FillPermit permit);
+  /// Commits what has landed, once its readers have had their turn.
+  [[nodiscard]] Task<void> settle(FillRun& run);
   [[nodiscard]] Task<Result<Done>> land_slice(cache::FillPermit& permit,
                                               origin::FetchStream& stream, bool last);
   [[nodiscard]] Task<Result<Done>> discard(origin::FetchStream& stream, uint64_t bytes);

@@ -8,6 +8,13 @@ using cache::Generation;
 using cache::SliceIndex;
 using cache::Where;
 
+namespace {
+// Only where nobody can wake the reader; never a poll for bytes.
+constexpr std::chrono::milliseconds kAskAgain{10};
+// A drive may be short of operations instead of buffers, and ends of operations wake nobody.
+constexpr std::chrono::milliseconds kDriveOperationsWait{500};
+}  // namespace
+
 RangeReader::RangeReader(Fills& fills, const Asked& asked, cache::Selected selected,
                          ByteRange range, bool open_ended) noexcept
     : fills_(fills),
@@ -132,23 +139,25 @@ Task<Result<Done>> RangeReader::wait_for(Scope& scope, SliceIndex slice, Where w
     const auto beyond = static_cast<uint32_t>(offset - cache::first_byte_of(slice));
     if (impl.store.start_wait_slice(generation->slice_key(slice), beyond, ticket)) {
       (void)co_await scope.signal.wait(scope.deadline);
-    } else {
-      co_await Yield{};  // more has landed meanwhile, or every waiter's place is taken
+    } else if (!has_beyond(slice, beyond)) {
+      co_await ask_again(scope);  // every place among those who wait is taken
     }
     co_return Done{};
   }
   if (where == Where::OnDrive) {
     auto started = read_drive(slice);
     if (started) co_return Done{};
-    if (started.error().kind == Kind::Overloaded) co_return co_await wait_buffer(scope);
-    co_await Yield{};
+    if (started.error().kind == Kind::Overloaded)
+      co_return co_await wait_buffer(scope, scope.loop.now() + kDriveOperationsWait);
+    // A drive that says both "mine" and "not there" is asked again at a walking pace.
+    if (impl.store.where(*generation, slice) == Where::OnDrive) co_await ask_again(scope);
     co_return Done{};
   }
   if (FillRun* run = impl.find_run(*generation, slice.value); run != nullptr) {
     const Ref<FillRun> held(run);
     run->waiting.push_back(&scope.signal);
     (void)co_await scope.signal.wait(scope.deadline);
-    std::erase(held->waiting, &scope.signal);
+    (void)std::erase(held->waiting, &scope.signal);
     co_return Done{};
   }
   if (!may_extend()) co_return fail(Side::Self, Kind::Purged, "not to be extended");
@@ -156,7 +165,7 @@ Task<Result<Done>> RangeReader::wait_for(Scope& scope, SliceIndex slice, Where w
                             std::min(run_slices_, end_slice_ - slice.value));
   if (!end) {
     if (!end.error().retryable) co_return fail(end.error());
-    co_return co_await wait_buffer(scope);
+    co_return co_await wait_buffer(scope, scope.deadline);
   }
   if (*end > slice.value) {
     asked_to_ = std::max(asked_to_, *end);
@@ -165,7 +174,7 @@ Task<Result<Done>> RangeReader::wait_for(Scope& scope, SliceIndex slice, Where w
   co_return Done{};
 }
 
-Task<Result<Done>> RangeReader::wait_buffer(Scope& scope) {
+Task<Result<Done>> RangeReader::wait_buffer(Scope& scope, MonoTime until) {
   Fills::Impl& impl = *fills_.impl_;
   cache::WaitTicket ticket(impl.local.waiters(), scope.signal);
   if (!impl.store.start_wait_buffer(cache::Priority::Demand, ticket)) {
@@ -173,8 +182,17 @@ Task<Result<Done>> RangeReader::wait_buffer(Scope& scope) {
     co_return fail_retryable(Side::Self, Kind::Overloaded, "buffers");
   }
   impl.counters.buffer_waits.add();
-  (void)co_await scope.signal.wait(scope.deadline);
+  (void)co_await scope.signal.wait(std::min(until, scope.deadline));
   co_return Done{};
+}
+
+Task<void> RangeReader::ask_again(Scope& scope) {
+  (void)co_await scope.signal.wait(std::min(scope.deadline, scope.loop.now() + kAskAgain));
+}
+
+bool RangeReader::has_beyond(SliceIndex slice, uint32_t beyond) const noexcept {
+  const auto found = fills_.impl_->store.find(*selected_.generation, slice, asked_.use);
+  return found.where != Where::Filling || found.buffer.landed().size() > beyond;
 }
 
 Result<Done> RangeReader::read_drive(SliceIndex slice) noexcept {

@@ -24,10 +24,11 @@ void Fills::Impl::enter(FillRun& run) {
 
 void Fills::Impl::leave(FillRun& run) noexcept {
   // What is left of the claims ends here, before the readers look again.
+  SEGUE_ASSERT(run.settling.empty());
   run.permits.clear();
   run.reservation = {};
   run.next = run.end = 0;
-  std::erase(active, &run);
+  (void)std::erase(active, &run);
   counters.fills_in_flight.set(active.size());
   run.wake_waiting();
 }
@@ -98,9 +99,24 @@ Task<Result<Done>> Fills::Impl::land_slice(FillPermit& permit, origin::FetchStre
     if (!end) co_return fail(end.error());
     if (*end != 0) co_return fail(Side::Origin, Kind::Mismatch, "body longer than announced");
   }
-  std::move(permit).commit(local);
-  counters.slices_filled.add();
   co_return Done{};
+}
+
+void Fills::Impl::hold(FillRun& run, FillPermit permit) {
+  if (run.settling.empty()) run.settling_since = loop.now();
+  run.settling.push_back(std::move(permit));
+}
+
+Task<void> Fills::Impl::settle(FillRun& run) {
+  if (run.settling.empty()) co_return;
+  const MonoTime until = run.settling_since + kSettleFor;
+  if (run.selected.generation->readers() > 0 && loop.now() < until)
+    co_await sleep_for(until - loop.now());
+  for (FillPermit& permit : run.settling) {
+    std::move(permit).commit(local);
+    counters.slices_filled.add();
+  }
+  run.settling.clear();
 }
 
 Task<Result<FillPermit>> Fills::Impl::next_permit(FillRun& run, SliceIndex slice) {
@@ -111,6 +127,7 @@ Task<Result<FillPermit>> Fills::Impl::next_permit(FillRun& run, SliceIndex slice
   const Generation& generation = *run.selected.generation;
   if (store.where(generation, slice) != Where::Absent) co_return FillPermit{};
   if (run.reservation.count() == 0) {
+    co_await settle(run);  // nothing is held while it waits for a buffer
     auto reserved = co_await reserve(run.signal, 1, loop.now() + kContactMax);
     if (!reserved) co_return fail(reserved.error());
     run.reservation = std::move(*reserved);
@@ -119,25 +136,24 @@ Task<Result<FillPermit>> Fills::Impl::next_permit(FillRun& run, SliceIndex slice
 }
 
 Task<Result<Done>> Fills::Impl::land(FillRun& run, origin::FetchStream& stream, ByteRange covers) {
+  auto landed = co_await land_slices(run, stream, covers);
+  co_await settle(run);
+  if (!landed) co_return fail(landed.error());
+  co_return Done{};
+}
+
+Task<Result<Done>> Fills::Impl::land_slices(FillRun& run, origin::FetchStream& stream,
+                                            ByteRange covers) {
   const Generation& generation = *run.selected.generation;
-  uint64_t at = covers.first;
   // What lacks a strong validator cannot be completed later; it is at most one run long.
-  bool may_end = false;
-  while (at < covers.end) {
+  const bool may_end_early = stored_of(run.selected).parts().strong_validator;
+  for (uint64_t at = covers.first; at < covers.end;) {
     if (draining) co_return fail(Side::Self, Kind::Closed, "draining");
     const SliceIndex slice = cache::slice_at(at);
     const uint64_t slice_end = cache::first_byte_of(slice) + generation.slice_bytes(slice);
     const uint64_t end = std::min(slice_end, covers.end);
-    const bool whole = at == cache::first_byte_of(slice) && end == slice_end;
-    // No client owns a fill, but one that nobody reads behind ends with the slice begun, unless the
-    // rest is worth less than the connection.
-    if (may_end && generation.readers() == 0 && run.waiting.empty() &&
-        covers.end - at > kFillFinishBytesMax) {
-      counters.fills_ended_early.add();
-      co_return Done{};
-    }
     FillPermit permit;
-    if (whole) {
+    if (at == cache::first_byte_of(slice) && end == slice_end) {
       auto next = co_await next_permit(run, slice);
       if (!next) co_return fail(next.error());
       permit = std::move(*next);
@@ -147,10 +163,19 @@ Task<Result<Done>> Fills::Impl::land(FillRun& run, origin::FetchStream& stream, 
     auto done = permit ? co_await land_slice(permit, stream, end == covers.end)
                        : co_await discard(stream, end - at);
     if (!done) co_return fail(done.error());
-    may_end = stored_of(run.selected).parts().strong_validator;
+    if (permit) hold(run, std::move(permit));
+    if (loop.now() >= run.settling_since + kSettleFor || generation.readers() == 0)
+      co_await settle(run);
     at = end;
-    // Also lets the starter begin to read before the question whether anybody reads is asked.
+    // Lets the starter begin to read before the question whether anybody reads is asked.
     co_await Yield{};
+    // No client owns a fill, but one that nobody reads behind ends with the slice begun, unless the
+    // rest is worth less than the connection.
+    if (may_end_early && generation.readers() == 0 && run.waiting.empty() &&
+        covers.end - at > kFillFinishBytesMax) {
+      counters.fills_ended_early.add();
+      co_return Done{};
+    }
   }
   counters.fills_finished.add();
   co_return Done{};

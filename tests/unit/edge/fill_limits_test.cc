@@ -1,0 +1,186 @@
+// Bounds and ends: full groups, full pools, a full breaker, a drain, and no allocation on a hit.
+#include <cstdlib>
+#include <new>
+
+#include "tests/unit/edge/fill_fixture.h"
+
+namespace {
+thread_local uint64_t allocations = 0;
+}  // namespace
+
+// NOLINTBEGIN(misc-definitions-in-headers): counts every allocation of this test binary.
+void* operator new(size_t bytes) {
+  ++allocations;
+  void* memory = std::malloc(bytes);
+  if (memory == nullptr) std::abort();
+  return memory;
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+// NOLINTEND(misc-definitions-in-headers)
+
+namespace segue::edge::test {
+namespace {
+
+class FillLimits : public FillTest {};
+
+TEST_F(FillLimits, AHitAcrossASliceBorderAllocatesNothing) {
+  origin.add("/t", 2 * MiB);
+  get("/t", {0, 2 * MiB});
+  auto& player = get("/t", {kSliceBytes - 1000, kSliceBytes + 1000});
+  const Loop::Turn turn(world.loop(0));
+  const uint64_t before = allocations;
+  Selection selection;
+  ASSERT_TRUE(fills[0]->try_select(player.asked, selection));
+  {
+    RangeReader reader(*fills[0], player.asked, selection.selected,
+                       {kSliceBytes - 1000, kSliceBytes + 1000}, false);
+    EXPECT_EQ(reader.try_readable(kSliceBytes - 1000).bytes.size(), 1000u);
+    EXPECT_EQ(reader.try_readable(kSliceBytes).bytes.size(), 1000u);
+  }
+  EXPECT_EQ(allocations, before);
+}
+
+TEST_F(FillLimits, WithEveryFillTakenARequestIsRefusedAndTheOthersEndWell) {
+  for (int i = 0; i < 129; ++i) {
+    origin.add("/" + std::to_string(i), 1000).latency = 50ms;
+    start({.target = "/" + std::to_string(i)});
+  }
+  EXPECT_EQ(fills[0]->running(), 128u);  // FillTest's fills_max
+  EXPECT_TRUE(world.run_until_idle());
+  for (int i = 0; i < 128; ++i) expect_body(*players[static_cast<size_t>(i)], {0, 1000});
+  EXPECT_TRUE(players[128]->failed);
+  EXPECT_EQ(players[128]->error.side, Side::Self);
+  EXPECT_EQ(players[128]->error.kind, Kind::Overloaded);
+  expect_body(get({.target = "/128"}), {0, 1000});  // and nothing of it stays behind
+}
+
+TEST_F(FillLimits, AFetcherThatIsFullIsAnOverloadAndNotRemembered) {
+  origin.add("/t", 1000);
+  fetchers[0]->fetches_max = 0;
+  EXPECT_EQ(get({.target = "/t"}).error.kind, Kind::Overloaded);
+  fetchers[0]->fetches_max = 10;
+  expect_body(get({.target = "/t"}), {0, 1000});
+}
+
+TEST_F(FillLimits, ADrainEndsFillsAndRefusesNewRequests) {
+  origin.add("/t", 20 * MiB).chunk_delay = 5ms;
+  auto& player = start({.target = "/t", .form = Form::Bounded, .range = {0, 4 * MiB}});
+  world.run_for(20ms);
+  {
+    const Loop::Turn turn(world.loop(0));
+    ASSERT_TRUE(groups[0]->try_spawn(fills[0]->drain()));
+  }
+  EXPECT_TRUE(world.run_until_idle());
+  EXPECT_TRUE(player.failed);
+  EXPECT_EQ(fills[0]->running(), 0u);
+  EXPECT_LE(origin.bytes_sent("/t"), 2 * MiB);
+  EXPECT_EQ(get({.target = "/t"}).error.kind, Kind::Overloaded);
+}
+
+TEST_F(FillLimits, AClientThatLeavesAPassThroughRequestIsGoneAtOnce) {
+  auto& track = origin.add("/t", 1'000'000);
+  track.fields.emplace_back("Cache-Control", "private");
+  get("/t", {0, 1000});
+  track.latency = 3s;
+  auto& player = start({.target = "/t", .form = Form::Bounded, .range = {0, 1000}});
+  world.run_for(10ms);
+  {
+    const Loop::Turn turn(world.loop(0));
+    player.leave();
+  }
+  world.run_for(1ms);
+  EXPECT_TRUE(player.done);
+}
+
+class FillTinyRam : public FillTest {
+ protected:
+  FillTinyRam() : FillTest({.ram_bytes = 4 * MiB}) {}
+};
+
+TEST_F(FillTinyRam, MoreColdRequestsThanBuffersQueueAndAreAllServed) {
+  for (uint32_t i = 0; i < 100; ++i) {
+    const std::string target = "/" + std::to_string(i);
+    auto& track = origin.add(target, MiB);
+    track.latency = 5ms;
+    start({.target = target, .form = Form::Bounded, .range = {0, 500'000}}, i % kLoops);
+  }
+  EXPECT_TRUE(world.run_until_idle());
+  for (auto& player : players) expect_body(*player, {0, 500'000});
+  EXPECT_GT(total(&FillCounters::buffer_waits), 0u);
+}
+
+/// Many seeds: cuts, changes, purges and leaving clients in every order; whoever was not cut has
+/// the true bytes of one version, and nothing stays held (FillTest::TearDown).
+class FillManySeeds : public FillTest, public ::testing::WithParamInterface<uint64_t> {
+ protected:
+  FillManySeeds() : FillTest({.ram_bytes = 8 * MiB, .seed = GetParam()}) {}
+};
+
+TEST_P(FillManySeeds, EveryBodyIsAPrefixOfOneVersion) {
+  testing::Random random(GetParam());
+  for (int t = 0; t < 4; ++t) {
+    auto& track = origin.add("/" + std::to_string(t), 1'500'000 + random.below(3'000'000));
+    track.latency = 5ms;
+    track.chunk_delay = std::chrono::microseconds(random.below(2000));
+    track.ignores_range = random.below(8) == 0;
+    track.fields.emplace_back("Cache-Control", "max-age=1, stale-if-error=5");
+  }
+  for (uint32_t i = 0; i < 60; ++i) {
+    const std::string target = "/" + std::to_string(random.below(4));
+    auto& track = origin.track(target);
+    switch (random.below(12)) {
+      case 0:
+        track.faults.push_back({.cut_after_bytes = random.below(800'000)});
+        break;
+      case 1:
+        track.faults.push_back({.refuse = true});
+        break;
+      case 2:
+        origin.change(target, 1'500'000 + random.below(3'000'000));
+        break;
+      case 3:
+        purge(target, random.below(2) == 0);
+        break;
+      case 4:
+        track.faults.push_back({.status = 503});
+        break;
+      default:
+        break;
+    }
+    const uint64_t first = random.below(3'000'000);
+    Request request{.target = target,
+                    .form = static_cast<Form>(random.below(4)),
+                    .range = {first, first + 1 + random.below(2'000'000)}};
+    if (random.below(5) == 0) request.stop_after = random.below(500'000);
+    start(std::move(request), static_cast<uint32_t>(random.below(kLoops)));
+    world.run_for(std::chrono::milliseconds(random.below(60)));
+    if (random.below(6) == 0) {
+      auto& leaving = *players[random.below(players.size())];
+      const Loop::Turn turn(world.loop(leaving.on));
+      leaving.leave();
+    }
+  }
+  EXPECT_TRUE(world.run_until_idle());
+  for (auto& player : players) {
+    EXPECT_TRUE(player->done);
+    if (player->body.empty() || player->status > 299) continue;
+    const uint64_t length = player->complete_length;
+    const ByteRange range = wanted_of(player->request, length);
+    bool is_prefix = false;
+    const uint64_t last = origin.track(player->request.target).version;
+    for (uint64_t version = 1; version <= last && !is_prefix; ++version) {
+      is_prefix =
+          player->body == FakeOrigin::bytes(player->request.target, version,
+                                            {range.first, range.first + player->body.size()});
+    }
+    EXPECT_TRUE(is_prefix) << player->request.target << " seed " << GetParam();
+    if (!player->failed && player->request.stop_after == UINT64_MAX)
+      EXPECT_EQ(player->body.size(), range.length());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, FillManySeeds, ::testing::Range<uint64_t>(1, 41));
+
+}  // namespace
+}  // namespace segue::edge::test
