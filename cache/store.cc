@@ -154,6 +154,9 @@ void Store::detach(const Ref<Generation>& generation) noexcept {
 Found Store::find(const Generation& generation, SliceIndex slice, UseId use) noexcept {
   const auto found = impl_->ram.find(generation.slice_key(slice), use);
   if (found.buffer != nullptr) {
+    if (LocalStore* door = impl_->local(); found.resident && door != nullptr) {
+      door->impl_->counters.ram_hits.add();
+    }
     return {found.resident ? Where::Resident : Where::Filling, PinnedBuffer(found.buffer)};
   }
   const bool readable = !found.hung && impl_->on_drive(generation, slice);

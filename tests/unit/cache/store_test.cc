@@ -299,6 +299,73 @@ TEST_F(StoreTest, DroppingWhatARunningResponseHasNotPassedIsCountedWhenItComesBa
   generation->reader_left();
 }
 
+TEST_F(StoreTest, RamHitsAreCountedByTheLoopThatHasThem) {
+  auto generation = install("/t/1", 300'000);
+  ASSERT_TRUE(fill(generation, 0));
+  const Loop::Turn turn(loop);
+  (void)find(generation, 0);
+  (void)find(generation, 1);
+  EXPECT_EQ(local->counters().ram_hits.get(), 1);
+}
+
+class BoundedStoreTest : public StoreTest {
+ protected:
+  static Store::Options bounded() {
+    Store::Options options = small_options();
+    options.representations_bytes_max = 64 * KiB;
+    return options;
+  }
+  BoundedStoreTest() : StoreTest(bounded()) {}
+};
+
+TEST_F(BoundedStoreTest, WhatWasLookedUpLongestAgoIsForgottenFirst) {
+  auto first = install("/first", 300'000);
+  auto second = install("/second", 300'000);
+  ASSERT_TRUE(fill(first, 0));
+  for (int i = 0; i < 300; ++i) {
+    clock.advance(std::chrono::seconds{1});
+    install("/other/" + std::to_string(i), 100, std::string(500, 'f'));
+    ASSERT_EQ(look_up("/second").known, Store::Known::Yes);
+    ASSERT_LE(store->usage().representation_bytes, 64 * KiB);
+  }
+  EXPECT_EQ(look_up("/first").known, Store::Known::No);
+  EXPECT_TRUE(first->detached());
+  EXPECT_EQ(look_up("/other/0").known, Store::Known::No);
+  EXPECT_EQ(look_up("/other/299").known, Store::Known::Yes);
+  EXPECT_FALSE(second->detached());
+}
+
+TEST_F(BoundedStoreTest, WhatARunningResponseReadsIsNotForgotten) {
+  auto read = install("/read", 300'000);
+  read->reader_came();
+  for (int i = 0; i < 300; ++i) {
+    clock.advance(std::chrono::seconds{1});
+    install("/other/" + std::to_string(i), 100, std::string(500, 'f'));
+  }
+  EXPECT_EQ(look_up("/read").known, Store::Known::Yes);
+  EXPECT_FALSE(read->detached());
+  read->reader_left();
+}
+
+TEST_F(BoundedStoreTest, ATableFullOfRepresentationsInUsePutsNoMoreInForce) {
+  std::vector<Ref<Generation>> read;
+  std::optional<Ref<Generation>> refused;
+  for (int i = 0; i < 10'000 && !refused; ++i) {
+    const std::string text = "/read/" + std::to_string(i);
+    auto permit = store->try_start_contact(store->hash(text));
+    auto generation = make_ref<Generation>(permit->key(), text, permit->sequence(), 100U);
+    generation->reader_came();
+    read.push_back(generation);
+    if (!store->commit(std::move(*permit), {{generation, make_ref<TextFacts>("f")}, {}})) {
+      refused = generation;
+    }
+  }
+  ASSERT_TRUE(refused.has_value());
+  EXPECT_TRUE((*refused)->detached());
+  EXPECT_EQ(look_up("/read/0").known, Store::Known::Yes);
+  for (const auto& generation : read) generation->reader_left();
+}
+
 TEST(StoreOptions, SayWhatIsWrongWithThem) {
   Store::Options options;
   EXPECT_FALSE(options.invalid().has_value());
