@@ -62,7 +62,7 @@ std::string interim(int count) {
   return heads;
 }
 
-[[nodiscard]] std::vector<BadHead> bad_heads() {
+[[nodiscard]] std::vector<BadHead> malformed() {
   return {
       {"Garbage", kNone, "rubbish from a port that speaks no HTTP\r\n\r\n", Fault::StatusLine},
       {"Binary", kNone, std::string("\x00\x01\x02\xff\r\n\r\n", 8), Fault::StatusLine},
@@ -84,6 +84,11 @@ std::string interim(int count) {
       {"VeryLongField", kNone, ok("X: " + std::string(300'000, 'y') + "\r\n"), Fault::HeadTooLong},
       {"ManyFields", kNone, ok(many_fields(129)), Fault::TooManyFields},
       {"ManyInterim", kNone, interim(17) + ok("Content-Length: 4\r\n"), Fault::TooManyInterim},
+  };
+}
+
+[[nodiscard]] std::vector<BadHead> badly_framed() {
+  return {
       {"SwitchedProtocols", kNone,
        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
        Fault::SwitchedProtocols},
@@ -103,6 +108,11 @@ std::string interim(int count) {
       {"NotQuiteChunked", kNone, ok("Transfer-Encoding: xchunked\r\n"), Fault::BadTransferCoding},
       {"CodingOfHttp10", kNone, "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
        Fault::BadTransferCoding},
+  };
+}
+
+[[nodiscard]] std::vector<BadHead> not_asked() {
+  return {
       {"PartialToAPlainGet", kNone, partial("Content-Range: bytes 0-3/10\r\nContent-Length: 4\r\n"),
        Fault::UnaskedPartial},
       {"NotModifiedUnasked", kBounded, "HTTP/1.1 304 Not Modified\r\n\r\n",
@@ -148,7 +158,9 @@ std::string interim(int count) {
 }
 
 std::string bad_head_name(const ::testing::TestParamInfo<BadHead>& info) { return info.param.name; }
-INSTANTIATE_TEST_SUITE_P(Heads, BadHeads, ::testing::ValuesIn(bad_heads()), bad_head_name);
+INSTANTIATE_TEST_SUITE_P(Malformed, BadHeads, ::testing::ValuesIn(malformed()), bad_head_name);
+INSTANTIATE_TEST_SUITE_P(BadlyFramed, BadHeads, ::testing::ValuesIn(badly_framed()), bad_head_name);
+INSTANTIATE_TEST_SUITE_P(NotAsked, BadHeads, ::testing::ValuesIn(not_asked()), bad_head_name);
 
 class GoodHeads : public Fetching {
  protected:

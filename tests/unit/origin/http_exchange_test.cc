@@ -345,7 +345,7 @@ TEST_F(Exchanging, ASlowConsumerSlowsTheOriginAndHoldsNoMemory) {
 Task<void> fetch_in_turn(Fetcher& fetcher, std::string target, const std::string& bytes,
                          uint32_t count, uint32_t& good) {
   for (uint32_t i = 0; i < count; ++i) {
-    const uint64_t first = i * 1000;
+    const uint64_t first = uint64_t{i} * 1000;
     const Fetched got = co_await fetch(fetcher, bounded(target, first, first + 50'000));
     if (!got.error && got.body == bytes.substr(first, 50'000)) ++good;
   }
