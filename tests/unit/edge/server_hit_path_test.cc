@@ -114,6 +114,7 @@ TEST_F(ServerHitPathTest, ARequestCostsOneReadOneWritevAndNothingElse) {
     turns(4);
     ASSERT_GT(take_response(client), 2 * kPieceBytes);
   }
+  counts = {};
   constexpr int kRequests = 1000;
   for (int i = 0; i < kRequests; ++i) {
     ASSERT_EQ(::send(client.fd(), request.data(), request.size(), 0),
