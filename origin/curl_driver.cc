@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <mutex>
 #include <utility>
@@ -47,6 +48,9 @@ struct CurlDriver::Socket : ReadyNode {
   CurlDriver& owner;
   const curl_socket_t fd;
   bool idle = false;
+  // Of an idle one: what on_request() finds it by.
+  std::string local_ip;
+  long local_port = 0;
   SocketWatch watch;
 };
 
@@ -99,6 +103,9 @@ void CurlDriver::prepare(CURL* easy, CurlTransfer& transfer) {
   curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, this);
   curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, &on_close);
   curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, this);
+  transfer.driver_ = this;
+  curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, &on_request);
+  curl_easy_setopt(easy, CURLOPT_PREREQDATA, &transfer);
 }
 
 bool CurlDriver::add(CURL* easy) {
@@ -145,6 +152,7 @@ void CurlDriver::report_done() {
     if (code == CURLE_OK) keep_idle(easy);
     transfer->on_done(code);
   }
+  reused_.clear();
 }
 
 /// Nothing may come on a connection that nobody asked anything on. libcurl 7.88 looks only whether
@@ -158,14 +166,47 @@ void CurlDriver::keep_idle(CURL* easy) {
   curl_socket_t fd = CURL_SOCKET_BAD;
   curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &fd);
   if (fd == CURL_SOCKET_BAD) return;
-  // The end of this transfer may have given its connection to one that was waiting: then libcurl
-  // watches the socket already, and what comes on it is that transfer's answer.
+  char* local_ip = nullptr;
+  long local_port = 0;
+  curl_easy_getinfo(easy, CURLINFO_LOCAL_IP, &local_ip);
+  curl_easy_getinfo(easy, CURLINFO_LOCAL_PORT, &local_port);
+  // The end of this transfer may have given its connection to one that was waiting: what comes on
+  // it now is that transfer's answer.
+  if (std::ranges::find(reused_, local_port) != reused_.end()) return;
   auto [entry, is_new] = sockets_.try_emplace(fd);
   std::unique_ptr<Socket>& socket = entry->second;
   if (!is_new && !socket->idle) return;
   if (is_new) socket = std::make_unique<Socket>(*this, fd);
+  socket->local_port = local_port;
+  socket->local_ip = local_ip == nullptr ? "" : local_ip;
   socket->idle = true;
   socket->watch.want(Readiness::Read);
+}
+
+/// Called by libcurl before it sends a request. A kept connection stops being idle here and not
+/// when libcurl first watches it: an answer that is there at once is read without ever being
+/// watched for.
+int CurlDriver::on_request(void* transfer, char* /*remote_ip*/, char* local_ip, int /*remote_port*/,
+                           int local_port) {
+  auto& asking = *static_cast<CurlTransfer*>(transfer);
+  asking.driver_->use_again(local_ip == nullptr ? "" : local_ip, local_port, asking);
+  return CURL_PREREQFUNC_OK;
+}
+
+void CurlDriver::use_again(std::string_view local_ip, long local_port,
+                           CurlTransfer& transfer) noexcept {
+  reused_.push_back(local_port);
+  for (auto at = sockets_.begin(); at != sockets_.end(); ++at) {
+    Socket& socket = *at->second;
+    if (!socket.idle || socket.local_port != local_port || socket.local_ip != local_ip) continue;
+    // If bytes came before we asked, they are not the answer.
+    char first = 0;
+    const bool has_bytes = recv(socket.fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+    if (has_bytes || socket.queued()) transfer.on_stale_connection();
+    loop_.cancel_ready(socket);
+    sockets_.erase(at);
+    return;
+  }
 }
 
 void CurlDriver::drop_idle(curl_socket_t fd) {

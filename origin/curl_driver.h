@@ -9,7 +9,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "base/loop/event_loop.h"
 #include "base/result.h"
@@ -18,6 +21,7 @@
 namespace segue::origin {
 
 /// One easy handle in the driver; told once when its transfer ended.
+class CurlDriver;
 class CurlTransfer {
  public:
   virtual ~CurlTransfer() = default;
@@ -26,6 +30,10 @@ class CurlTransfer {
   /// The kept connection this transfer is about to use already had bytes to read: whatever comes
   /// is not the answer to our request. From inside a callback.
   virtual void on_stale_connection() noexcept = 0;
+
+ private:
+  friend class CurlDriver;
+  CurlDriver* driver_ = nullptr;  // from prepare() on
 };
 
 class CurlDriver {
@@ -64,9 +72,12 @@ class CurlDriver {
   void act(curl_socket_t fd, int events);
   void report_done();
   void keep_idle(CURL* easy);
+  void use_again(std::string_view local_ip, long local_port, CurlTransfer& transfer) noexcept;
   void drop_idle(curl_socket_t fd);
   void watch(CURL* easy, curl_socket_t fd, int what);
   static int on_socket(CURL* easy, curl_socket_t fd, int what, void* driver, void* unused);
+  static int on_request(void* transfer, char* remote_ip, char* local_ip, int remote_port,
+                        int local_port);
   static int on_timer(CURLM* multi, long timeout_ms, void* driver);
   static curl_socket_t on_open(void* driver, curlsocktype purpose, curl_sockaddr* address);
   static int on_close(void* driver, curl_socket_t fd);
@@ -76,6 +87,9 @@ class CurlDriver {
   CURLM* multi_ = nullptr;
   CURLSH* share_ = nullptr;
   std::unordered_map<curl_socket_t, std::unique_ptr<Socket>> sockets_;
+  // Local ports of the connections on which requests began since the last report_done(). A port of
+  // two addresses is merely not kept watched.
+  std::vector<long> reused_;
   MultiTimer timer_;
   uint32_t depth_ = 0;    // calls into libcurl on the stack
   uint32_t handles_ = 0;  // added and not removed
