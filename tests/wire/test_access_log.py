@@ -70,9 +70,9 @@ def test_outcomes_have_their_words(node, origin, log):
     origin.add("/stale", LENGTH, fields={"Cache-Control": "max-age=0"})
     node.fetch("/private")
     node.fetch("/stale")
-    node.fetch("/stale")                                   # 304
+    node.fetch("/stale")  # 304
     origin.misbehave("/stale", FAULTS["closed_before_head"])
-    node.fetch("/stale")                                   # stale-if-error
+    node.fetch("/stale")  # stale-if-error
     node.fetch("/none")
     node.fetch("/none")
     node.fetch("/t/1", method="BREW")

@@ -73,6 +73,7 @@ def test_the_counts_are_those_of_what_happened(node, origin, track):
         node.fetch("/t/1")
     node.fetch("/none")
     node.fetch("/t/1", method="BREW")
+    wait_until(lambda: node.metric("segue_responses_total") == 5, what="five responses")
     metrics = node.metrics()
     assert metrics['segue_requests_total{outcome="miss"}'] == 2  # the track and what is not there
     assert metrics['segue_requests_total{outcome="hit_ram"}'] == 2
@@ -88,6 +89,7 @@ def test_the_counts_are_those_of_what_happened(node, origin, track):
 def test_histograms_add_up(node, origin, track):
     for _ in range(5):
         node.fetch("/t/1")
+    wait_until(lambda: node.metric("segue_first_byte_seconds_count") == 5, what="five first bytes")
     _, samples = parse_metrics(node.admin("/metrics").body.decode())
     buckets = [(name, value) for name, value in samples.items() if name.startswith("segue_first_byte_seconds_bucket")]
     values = [value for _, value in buckets]
