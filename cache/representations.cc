@@ -289,7 +289,7 @@ bool Representations::commit(const KeyHash& key, Sequence sequence, Selected sel
       entry.validated_at = sequence;
       entry.checked_to = latest;
       entry.touched_seconds = now_seconds;
-      put_in_ram(shard, index, selected);
+      put_in_ram(shard, index, std::move(selected));
       shrink(shard, index, dropped);
     } else {
       set_detached(*selected.generation, false);

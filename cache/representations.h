@@ -192,6 +192,11 @@ class Representations {
   [[nodiscard]] static bool is(const Entry& entry, const Generation& generation) noexcept {
     return entry.generation.get() == &generation;
   }
+  /// Whether the entry is on a drive only, and `generation` is what its record should hold.
+  [[nodiscard]] static bool is_awaited(const Entry& entry, const Generation& generation) noexcept {
+    return !entry.generation && !entry.record_stale && entry.record != kNoRecord &&
+           entry.generation_id == generation.id();
+  }
   void set_stale(Entry& entry, bool stale) noexcept;
   static void set_detached(Generation& generation, bool cut) noexcept;
   [[nodiscard]] WaitList end_contact(Shard& shard, const KeyHash& key, Sequence sequence,

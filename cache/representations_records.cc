@@ -132,24 +132,21 @@ bool Representations::commit_load(const KeyHash& key, Sequence sequence, Selecte
     PurgeMarks marks;  // what they say was done to the entry at once
     waiters = end_contact(shard, key, sequence, marks);
     const uint32_t index = find_in(shard, key);
-    if (index != kNone) {
+    if (index == kNone || !is_awaited(at(shard, index), *selected.generation)) {
+      set_detached(*selected.generation, false);
+    } else {
       Entry& entry = at(shard, index);
-      installed = !entry.generation && !entry.record_stale && entry.record != kNoRecord &&
-                  entry.generation_id == selected.generation->id();
+      selected.generation->drive_ = entry.drive;
+      entry.ram_only = false;
+      entry.touched_seconds = now_seconds;
+      put_in_ram(shard, index, std::move(selected));
+      installed = is_in_force(entry, entry.generation->key_text());
       if (installed) {
-        selected.generation->drive_ = entry.drive;
-        entry.ram_only = false;
-        entry.touched_seconds = now_seconds;
-        put_in_ram(shard, index, selected);
-        if (!is_in_force(entry, selected.generation->key_text())) {
-          gone = remove(shard, index, false);
-          installed = false;
-        } else {
-          shrink(shard, index, dropped);
-        }
+        shrink(shard, index, dropped);
+      } else {
+        gone = remove(shard, index, false);
       }
     }
-    if (!installed) set_detached(*selected.generation, false);
   }
   waiters.wake();
   return installed;

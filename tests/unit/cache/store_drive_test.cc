@@ -142,7 +142,8 @@ class StoreDriveTest : public ::testing::Test {
     auto found = look_up(key_text);
     if (found.known == Store::Known::OnDrive) {
       const MonoTime deadline = world.clock().mono() + std::chrono::seconds{5};
-      (void)run([&] { return locals[loop]->load(store->hash(key_text), deadline); }, loop);
+      [[maybe_unused]] const auto loaded =
+          run([&] { return locals[loop]->load(store->hash(key_text), deadline); }, loop);
       found = look_up(key_text);
     }
     return found.known == Store::Known::Yes ? std::move(found.selected) : Selected{};
@@ -170,7 +171,8 @@ class StoreDriveTest : public ::testing::Test {
   bool reads_right(const Ref<Generation>& generation, uint32_t slice, uint32_t loop = 0) {
     if (where(generation, slice) == Where::OnDrive) {
       const Loop::Turn turn(world.loop(loop));
-      (void)locals[loop]->start_read(generation, SliceIndex{slice}, UseId{9});
+      [[maybe_unused]] const auto started =
+          locals[loop]->start_read(generation, SliceIndex{slice}, UseId{9});
     }
     world.run_for(std::chrono::milliseconds{100});
     const Found found = store->find(*generation, SliceIndex{slice}, UseId{9});

@@ -60,7 +60,7 @@ TEST_F(HitPathTest, AHitAllocatesNothing) {
     (void)store->where(*generation, SliceIndex{2});
   }
   EXPECT_EQ(g_allocations.load(), before);
-  EXPECT_EQ(sum, 1000 * 2 * uint64_t{kSliceBytes});
+  EXPECT_EQ(sum, uint64_t{2000} * kSliceBytes);
 }
 
 TEST_F(HitPathTest, AFillAllocatesNothing) {

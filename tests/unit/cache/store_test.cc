@@ -184,7 +184,7 @@ TEST_F(StoreTest, ASmallSliceTakesALargerBufferWhenItsClassIsBusy) {
 }
 
 TEST_F(StoreTest, WhatWasFoundLongestAgoLeavesFirst) {
-  auto generation = install("/t/1", 40 * kSliceBytes);
+  auto generation = install("/t/1", uint64_t{40} * kSliceBytes);
   const uint32_t large = static_cast<uint32_t>(store->usage().buffers[3]);
   for (uint32_t i = 0; i < large; ++i) ASSERT_TRUE(fill(generation, i));
   clock.advance(std::chrono::seconds(2));
@@ -196,7 +196,7 @@ TEST_F(StoreTest, WhatWasFoundLongestAgoLeavesFirst) {
 }
 
 TEST_F(StoreTest, APinnedBufferIsNeverEvicted) {
-  auto generation = install("/t/1", 40 * kSliceBytes);
+  auto generation = install("/t/1", uint64_t{40} * kSliceBytes);
   const uint32_t large = static_cast<uint32_t>(store->usage().buffers[3]);
   ASSERT_TRUE(fill(generation, 0));
   auto pinned = find(generation, 0);
@@ -208,7 +208,7 @@ TEST_F(StoreTest, APinnedBufferIsNeverEvicted) {
 }
 
 TEST_F(StoreTest, NothingIsGivenWhenAllIsPinned) {
-  auto generation = install("/t/1", 40 * kSliceBytes);
+  auto generation = install("/t/1", uint64_t{40} * kSliceBytes);
   const uint32_t large = static_cast<uint32_t>(store->usage().buffers[3]);
   std::vector<Found> pinned;
   for (uint32_t i = 0; i < large; ++i) {
@@ -287,7 +287,7 @@ TEST_F(StoreTest, GenerationsOfOneKeyShareNoSlice) {
 }
 
 TEST_F(StoreTest, DroppingWhatARunningResponseHasNotPassedIsCountedWhenItComesBack) {
-  auto generation = install("/t/1", 40 * kSliceBytes);
+  auto generation = install("/t/1", uint64_t{40} * kSliceBytes);
   generation->reader_came();
   const uint32_t large = static_cast<uint32_t>(store->usage().buffers[3]);
   ASSERT_TRUE(fill(generation, 0));

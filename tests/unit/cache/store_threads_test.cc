@@ -201,6 +201,7 @@ TEST(StoreThreads, HammeredByThreeLoopsItStaysConsistent) {
     locals.push_back(std::make_unique<LocalStore>(store, *loops[i], std::vector<Disk*>{}));
   }
   std::vector<std::thread> threads;
+  threads.reserve(kThreads);
   for (uint32_t i = 0; i < kThreads; ++i) {
     threads.emplace_back([&, i] {
       bool finished = false;

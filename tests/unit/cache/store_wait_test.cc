@@ -255,7 +255,7 @@ TEST_F(StoreWaitTest, ABufferFreedForAWaiterThatGaveUpGoesToTheNext) {
 }
 
 TEST_F(StoreWaitTest, TheLastUnpinOfAResidentBufferCallsWhoWaits) {
-  auto generation = install("/t/1", 40 * kSliceBytes);
+  auto generation = install("/t/1", uint64_t{40} * kSliceBytes);
   std::vector<Found> pinned;
   for (uint32_t i = 0; i < 16; ++i) {
     ASSERT_TRUE(fill(generation, i));
