@@ -17,13 +17,16 @@ uint64_t salt_of(const std::string& target, uint64_t version) {
   return hash_key(target, 1).low + version * 1'000'003;
 }
 
-char byte_at(uint64_t salt, uint64_t offset) {
-  return static_cast<char>(mix(salt + offset / 8) >> (offset % 8 * 8));
-}
-
 void write_bytes(uint64_t salt, uint64_t offset, std::span<std::byte> into) {
-  for (size_t i = 0; i < into.size(); ++i)
-    into[i] = static_cast<std::byte>(byte_at(salt, offset + i));
+  size_t at = 0;
+  while (at < into.size()) {
+    const uint64_t word = mix(salt + (offset + at) / 8);  // eight bytes of it
+    const uint64_t skip = (offset + at) % 8;
+    const size_t count = std::min<size_t>(8 - skip, into.size() - at);
+    for (size_t i = 0; i < count; ++i)
+      into[at + i] = static_cast<std::byte>(word >> ((skip + i) * 8));
+    at += count;
+  }
 }
 
 }  // namespace
