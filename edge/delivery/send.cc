@@ -88,7 +88,10 @@ Result<size_t> send_now(Exchange& exchange, std::span<const iovec> body, MonoTim
 
 Task<Result<Done>> send_range(Scope& scope, Exchange& exchange, ByteRange range) {
   RangeReader& reader = *exchange.reader;
+  const cache::Generation& generation = *exchange.selection.selected.generation;
   while (!range.empty()) {
+    // A purge with cut ends what runs on it, also what has all its bytes here.
+    if (generation.cut()) co_return fail(Side::Self, Kind::Purged, "purged with cut");
     bool blocked = false;
     bool nothing_resident = false;
     {

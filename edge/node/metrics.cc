@@ -110,10 +110,10 @@ void add_origin(Registry& registry, const origin::OriginCounters& c, const std::
                        labels, c.connections_opened);
   registry.add_counter("segue_origin_connections_reused_total", "Requests on a kept connection.",
                        labels, c.connections_reused);
-  registry.add_counter("segue_origin_first_byte_seconds_sum",
+  registry.add_counter("segue_origin_first_byte_wait_seconds_total",
                        "Time from a request to its head, summed.", labels, c.first_byte_ns_sum,
                        1e-9);
-  registry.add_counter("segue_origin_first_byte_seconds_count", "Heads waited for.", labels,
+  registry.add_counter("segue_origin_first_bytes_total", "Heads waited for.", labels,
                        c.first_byte_count);
   for (size_t i = 1; i < c.faults.size(); ++i) {
     Labels with_reason = labels;

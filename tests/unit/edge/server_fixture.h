@@ -215,7 +215,7 @@ class TestClient {
   bool reset_ = false;
 };
 
-class ServerTest : public testing::Test {
+class ServerTest : public ::testing::Test {
  protected:
   ServerTest() {
     auto made = EventLoop::create(0, clock, {.io = IoBackend::Threads, .io_threads = 1});

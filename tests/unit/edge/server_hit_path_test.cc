@@ -2,62 +2,14 @@
 // epoll_ctl and no heap allocation.
 // Method: operator new and the system calls are counted in this binary while the loop serves; the
 // handler answers from memory inside serve(), as delivery does for what is in RAM.
-#include <sys/epoll.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
-
-#include <cstdlib>
-#include <new>
-
 #include "base/sanitizer.h"
+#include "tests/unit/edge/counted_calls.h"
 #include "tests/unit/edge/server_fixture.h"
-
-namespace {
-
-struct Counts {
-  bool on = false;
-  int allocations = 0;
-  int reads = 0;
-  int writevs = 0;
-  int epoll_ctls = 0;
-} counts;
-
-void* counted_allocation(size_t bytes, size_t alignment) {
-  if (counts.on) ++counts.allocations;
-  void* memory = nullptr;
-  if (posix_memalign(&memory, std::max(alignment, sizeof(void*)), bytes) != 0) std::abort();
-  return memory;
-}
-
-}  // namespace
-
-void* operator new(size_t bytes) { return counted_allocation(bytes, alignof(std::max_align_t)); }
-void* operator new(size_t bytes, std::align_val_t alignment) {
-  return counted_allocation(bytes, static_cast<size_t>(alignment));
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t, std::align_val_t) noexcept { std::free(memory); }
-
-extern "C" {
-ssize_t read(int fd, void* into, size_t bytes) {
-  // Eventfds and timerfds are read eight bytes at a time; what is counted is the client's socket.
-  if (counts.on && bytes > sizeof(uint64_t)) ++counts.reads;
-  return syscall(SYS_read, fd, into, bytes);
-}
-ssize_t writev(int fd, const iovec* pieces, int count) {
-  if (counts.on) ++counts.writevs;
-  return syscall(SYS_writev, fd, pieces, count);
-}
-int epoll_ctl(int epoll_fd, int operation, int fd, epoll_event* event) {
-  if (counts.on) ++counts.epoll_ctls;
-  return static_cast<int>(syscall(SYS_epoll_ctl, epoll_fd, operation, fd, event));
-}
-}
 
 namespace segue::edge {
 namespace {
+
+using testing::counts;
 
 constexpr size_t kPieceBytes = 50000;
 

@@ -1,0 +1,135 @@
+// Goal: a RAM hit of at most 256 KiB that the socket accepts, also across a slice border, costs one
+// read, one writev and no heap allocation through the whole of server, delivery and store; above
+// that one writev per 256 KiB. Method: the real parts on a real loop over a socketpair, allocations
+// and system calls counted (counted_calls.h).
+#include "base/sanitizer.h"
+#include "edge/delivery/delivery.h"
+#include "edge/fill/fills.h"
+#include "tests/support/fake_origin.h"
+#include "tests/unit/edge/counted_calls.h"
+#include "tests/unit/edge/server_fixture.h"
+
+namespace segue::edge {
+namespace {
+
+using testing::counts;
+
+constexpr uint64_t kTrackBytes = 4 * MiB;
+constexpr int kSendBufferBytes = 8 * 1024 * 1024;
+
+class DeliveryHandler final : public RequestHandler {
+ public:
+  explicit DeliveryHandler(Delivery& to) : delivery(to) {}
+  void serve(Exchange& exchange, std::string_view /*body*/) override { delivery.serve(exchange); }
+  void refuse(Exchange& exchange, int status, std::string_view reason) override {
+    delivery.refuse(exchange, status, reason);
+  }
+  Delivery& delivery;
+};
+
+class DeliveryHitPathTest : public ServerTest {
+ protected:
+  DeliveryHitPathTest() {
+    const Loop::Turn turn(*loop);
+    auto site = make_ref<Site>();
+    site->name = "test";
+    site->hosts = {"*"};
+    origin.add("/t", kTrackBytes);
+    auto made = cache::Store::create({.ram_bytes = 16 * MiB, .hash_seed = 1, .huge_pages = false},
+                                     codec, clock, {});
+    store = std::move(*made);
+    local = std::make_unique<cache::LocalStore>(*store, *loop, std::vector<Disk*>{});
+    fetcher = std::make_unique<testing::FakeFetcher>(origin, *loop);
+    fills = std::make_unique<Fills>(*loop, *local, std::vector<origin::Fetcher*>{fetcher.get()},
+                                    Fills::Options{});
+    auto sites = make_ref<SiteTable>(std::vector<Ref<const Site>>{site});
+    delivery =
+        std::make_unique<Delivery>(*loop, *local, *fills, sites, nullptr, Delivery::Options{});
+    delivering = std::make_unique<DeliveryHandler>(*delivery);
+    answering = delivering.get();
+  }
+  ~DeliveryHitPathTest() override {
+    const Loop::Turn turn(*loop);
+    EXPECT_TRUE(ending->try_spawn(server->drain(std::chrono::nanoseconds{0})));
+    while (ending->running() > 0) advance(std::chrono::milliseconds{10});
+    server.reset();
+    EXPECT_TRUE(ending->try_spawn(drain_all()));
+    while (ending->running() > 0) advance(std::chrono::milliseconds{10});
+    delivery.reset();
+    fills.reset();
+    local.reset();
+  }
+  Task<void> drain_all() {
+    co_await delivery->drain();
+    co_await fills->drain();
+    co_await local->drain();
+  }
+  size_t take_response(const TestClient& client) {
+    size_t taken = 0;
+    for (ssize_t got = 1; got > 0;) {
+      got = recv(client.fd(), room.data(), room.size(), MSG_DONTWAIT);
+      if (got > 0) taken += static_cast<size_t>(got);
+    }
+    return taken;
+  }
+  /// Everything into RAM, pools and tables warm.
+  void warm(const TestClient& client, const std::string& request, uint64_t bytes) {
+    client.send(get("/t", ""));
+    for (size_t taken = 0, tries = 0; taken < kTrackBytes && tries < 10000; ++tries) {
+      turns(4);
+      taken += take_response(client);
+    }
+    for (int i = 0; i < 10; ++i) {
+      client.send(request);
+      turns(20);
+      ASSERT_GT(take_response(client), bytes);
+    }
+  }
+  void expect_cost(uint64_t first, uint64_t bytes, int writevs) {
+    TestClient client = connect_pair();
+    setsockopt(client.fd(), SOL_SOCKET, SO_SNDBUFFORCE, &kSendBufferBytes, sizeof kSendBufferBytes);
+    const std::string request =
+        get("/t", "Range: bytes=" + std::to_string(first) + "-" +
+                      std::to_string(first + bytes - 1) + "\r\nUser-Agent: player\r\n");
+    warm(client, request, bytes);
+    counts = {};
+    constexpr int kRequests = 100;
+    for (int i = 0; i < kRequests; ++i) {
+      ASSERT_EQ(::send(client.fd(), request.data(), request.size(), 0),
+                static_cast<ssize_t>(request.size()));
+      size_t taken = 0;
+      for (int turn = 0; turn < 8; ++turn) {
+        counts.on = true;
+        turns(4);
+        counts.on = false;
+        taken += take_response(client);
+      }
+      ASSERT_GT(taken, bytes);
+    }
+    EXPECT_EQ(counts.reads, kRequests);
+    EXPECT_EQ(counts.writevs, kRequests * writevs);
+    // Sanitized pools give every piece its own allocation.
+    if (!kSanitized) EXPECT_EQ(counts.allocations, 0);
+  }
+
+  StoredResponseCodec codec;
+  testing::FakeOrigin origin;
+  std::unique_ptr<cache::Store> store;
+  std::unique_ptr<cache::LocalStore> local;
+  std::unique_ptr<testing::FakeFetcher> fetcher;
+  std::unique_ptr<Fills> fills;
+  std::unique_ptr<Delivery> delivery;
+  std::unique_ptr<DeliveryHandler> delivering;
+  std::string room = std::string(300000, 0);
+};
+
+TEST_F(DeliveryHitPathTest, AHitInsideOneSliceIsOneWritevAndNoAllocation) {
+  expect_cost(4096, 64 * KiB, 1);
+}
+
+TEST_F(DeliveryHitPathTest, AHitAcrossASliceBorderIsOneWritevAndNoAllocation) {
+  expect_cost(kSliceBytes - 10'000, 64 * KiB, 1);
+}
+
+}  // namespace
+}  // namespace segue::edge
