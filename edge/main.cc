@@ -118,6 +118,7 @@ std::expected<edge::NodeOptions, std::string> node_options(const conf::Settings&
     auto parsed = address_of(address);
     if (!parsed) return std::unexpected("listen " + address.text + ": " + parsed.error().where);
     options.listen.push_back(*parsed);
+    options.listen_texts.push_back(address.text);
   }
   if (settings.admin) {
     auto parsed = address_of(*settings.admin);

@@ -18,7 +18,7 @@
 namespace segue::edge {
 namespace {
 constexpr std::chrono::seconds kUpkeepEvery{1};
-constexpr uint32_t kWorkerTasksMax = 4;  // upkeep, stop
+constexpr uint32_t kWorkerTasksMax = 2;  // the stop
 }  // namespace
 
 /// A stop crosses the loops as messages: each worker drains on its own loop and tells loop 0; when
@@ -58,6 +58,7 @@ struct Node::Impl {
   SharedParts shared;  // outlives the workers: they are declared below it
   std::vector<std::unique_ptr<Worker>> workers;
   std::vector<std::unique_ptr<TaskGroup>> groups;  // by worker
+  std::unique_ptr<TaskGroup> upkeep;               // of loop 0
   std::unique_ptr<AdminListener> admin;
   std::vector<std::string> addresses;
   std::vector<StopMessage> stop_messages;
@@ -133,6 +134,7 @@ std::expected<void, std::string> Node::Impl::build() {
   for (auto& worker : workers) {
     if (auto listening = worker->listen(addresses); !listening) return listening;
   }
+  upkeep = std::make_unique<TaskGroup>(workers.front()->loop(), 1);
   register_node_metrics(shared, workers);
   admin = std::make_unique<AdminListener>(options, shared, *workers.front());
   if (auto listening = admin->listen(); !listening) return listening;
@@ -154,7 +156,7 @@ void Node::run() {
   }
   {
     Loop::Turn turn(impl_->workers.front()->loop());
-    const bool spawned = impl_->groups.front()->try_spawn(impl_->keep_up());
+    const bool spawned = impl_->upkeep->try_spawn(impl_->keep_up());
     SEGUE_ASSERT(spawned);
   }
   impl_->workers.front()->loop().run();
@@ -192,7 +194,10 @@ void Node::Impl::start_drain(uint32_t index) {
 }
 
 Task<void> Node::Impl::drain_worker(uint32_t index) {
-  if (index == 0) co_await admin->drain();
+  if (index == 0) {
+    co_await admin->drain();
+    co_await upkeep->drain();
+  }
   co_await workers[index]->drain(options.drain_limit);
   workers.front()->loop().post(drained_messages[index]);
 }

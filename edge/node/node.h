@@ -30,6 +30,7 @@ struct NodeOptions {
   uint32_t threads = 1;
   IoBackend io = IoBackend::Auto;
   std::vector<ListenAddress> listen;
+  std::vector<std::string> listen_texts;  // as the operator wrote them
   std::optional<ListenAddress> admin;
   cache::Store::Options store;
   cache::EvictionPolicy policy = cache::EvictionPolicy::Lru;

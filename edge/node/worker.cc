@@ -68,9 +68,11 @@ std::expected<void, std::string> Worker::listen(std::vector<std::string>& addres
         return std::unexpected(fmt::format("listen {}: {}", addresses[i], chosen.error().where));
       address = *chosen;
     }
-    auto listener = open_listener(address);
+    const auto unused = loop_->index() == 0 ? check_unused(address) : Result<Done>(Done{});
+    auto listener = unused ? open_listener(address) : Result<int>(fail(unused.error()));
     if (!listener) {
-      return std::unexpected(fmt::format("listen: {}: {}", listener.error().where,
+      return std::unexpected(fmt::format("listen {}: {}: {}", options_.listen_texts[i],
+                                         listener.error().where,
                                          strerror(listener.error().os_errno)));
     }
     if (loop_->index() == 0) addresses.push_back(listening_at(*listener));

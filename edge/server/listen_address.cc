@@ -108,6 +108,22 @@ Result<ListenAddress> ListenAddress::parse(std::string_view text) {
   return address;
 }
 
+Result<Done> check_unused(const ListenAddress& address) {
+  if (address.is_unix()) return Done{};  // open_listener() looks for itself
+  const int family = address.socket_address.ss_family;
+  const int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return fail(Side::Self, Kind::IoError, "socket", errno);
+  const int on = 1;
+  // Connections in TIME_WAIT from a former run are no hindrance; a listening socket is.
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  const auto* name = reinterpret_cast<const sockaddr*>(&address.socket_address);
+  const int error = bind(fd, name, address.bytes) == 0 ? 0 : errno;
+  close(fd);
+  if (error != 0) return fail(Side::Self, Kind::Refused, "bind", error);
+  return Done{};
+}
+
 Result<int> open_listener(const ListenAddress& address) {
   const int family = address.socket_address.ss_family;
   if (address.is_unix()) remove_stale(address);

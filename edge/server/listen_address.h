@@ -24,6 +24,11 @@ struct ListenAddress {
   [[nodiscard]] bool is_unix() const noexcept { return !unix_path.empty(); }
 };
 
+/// Whether nobody listens there yet: SO_REUSEPORT would share the port with another process of the
+/// same user without a word. Before the first open_listener(). Start-up only. Errors: {Self,
+/// Refused | IoError, os_errno}.
+[[nodiscard]] Result<Done> check_unused(const ListenAddress& address);
+
 /// A listening, non-blocking socket. TCP: SO_REUSEPORT, so that each loop opens its own and the
 /// kernel spreads connections; TCP_NODELAY and TCP_NOTSENT_LOWAT, which accepted sockets inherit.
 /// A unix socket whose owner is gone is replaced; one that answers is not. Start-up only. Errors:
