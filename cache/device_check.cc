@@ -323,7 +323,7 @@ DriveCheck check_drive_path(const std::string& path, uint64_t wanted_bytes, bool
 
 std::expected<std::string, std::string> create_drive_file(const DriveCheck& check,
                                                           uint64_t size_bytes, bool sparse) {
-  const std::string name = check.file + std::string(kNewSuffix);
+  std::string name = check.file + std::string(kNewSuffix);
   ::unlink(name.c_str());  // of an attempt that was cut; no drive ever has this name
   const Descriptor fd(::open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!fd.valid()) {

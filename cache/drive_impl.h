@@ -92,7 +92,8 @@ struct Drive::Impl {
   [[nodiscard]] static Task<void> load_pieces(Impl& impl, Disk& disk, Loading& loading);
   void load_page(Loading& loading, uint32_t page, format::PageView bytes);
   void load_table_page(Loading& loading, uint32_t page, format::PageView bytes);
-  void load_entry(Loading& loading, uint32_t shard, uint32_t local, const SlotEntry& entry);
+  void load_entry(Loading& loading, uint32_t shard, uint32_t local, const SlotEntry& entry,
+                  uint64_t fingerprint);
   void load_access_page(Loading& loading, uint32_t page, format::PageView bytes);
   void settle_found(Loading& loading);
 

@@ -110,6 +110,7 @@ class IndexShard {
   // --- start-up, one thread ---
   /// The seconds of the slots of one access page, from `first_local` on: before finish_restore().
   [[nodiscard]] std::span<uint32_t> restored_seconds(uint32_t first_local, uint32_t count) noexcept;
+  void prefetch(uint64_t fingerprint) const noexcept { map_.prefetch(fingerprint); }
   /// Links a slot that the table says is live. False: its slice has one already.
   [[nodiscard]] bool restore(uint32_t local, uint64_t fingerprint, RecordNumber record,
                              uint32_t length) noexcept;

@@ -15,6 +15,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <fstream>
 #include <memory>
 #include <optional>
@@ -182,77 +183,98 @@ uint64_t size_for(uint64_t slots) {
   }
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  if (argc < 2) stop_with("usage: restart FILE [SLOTS] [lru|s3fifo]");
-  const std::string file = argv[1];
+struct Arguments {
+  std::string file;
   uint64_t slots = 4'600'000;
+  bool s3fifo = false;
+};
+
+Arguments arguments_of(int argc, char** argv) {
+  if (argc < 2) stop_with("usage: restart FILE [SLOTS] [lru|s3fifo]");
+  Arguments arguments;
+  arguments.file = argv[1];
   if (argc > 2) {
     const std::string_view text = argv[2];
-    if (std::from_chars(text.data(), text.data() + text.size(), slots).ec != std::errc{}) {
-      stop_with("SLOTS is a number");
-    }
+    const auto parsed = std::from_chars(text.data(), text.data() + text.size(), arguments.slots);
+    if (parsed.ec != std::errc{}) stop_with("SLOTS is a number");
   }
-  const bool s3fifo = argc > 3 && std::string_view(argv[3]) == "s3fifo";
-  const uint64_t size = size_for(slots);
-  const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (fd < 0 || ::ftruncate(fd, static_cast<off_t>(size)) != 0) stop_with("cannot make " + file);
-  ::close(fd);
+  arguments.s3fifo = argc > 3 && std::string_view(argv[3]) == "s3fifo";
+  return arguments;
+}
 
-  const SystemClock clock;
-  auto loop = EventLoop::create(0, clock, {});
-  if (!loop) stop_with("no event loop");
-  auto disk = (*loop)->open_disk(file);
-  if (!disk) stop_with("cannot open the drive");
+/// A formatted, sparse drive with a full table; the live entries in it.
+uint64_t make_drive(EventLoop& loop, Disk& disk, const std::string& file, uint64_t size) {
   run<Done>(
-      **loop,
+      loop,
       [&] {
-        return Drive::format(*disk->disk, {.size_bytes = size,
-                                           .hash_seed = 1,
-                                           .device_id = kDevice,
-                                           .membership_epoch = 0,
-                                           .shares = {}});
+        return Drive::format(disk, {.size_bytes = size,
+                                    .hash_seed = 1,
+                                    .device_id = kDevice,
+                                    .membership_epoch = 0,
+                                    .shares = {}});
       },
       "format");
-  const auto geometry = Geometry::plan(size, {});
-  const uint64_t live = fill_drive(file, *geometry);
+  return fill_drive(file, *Geometry::plan(size, {}));
+}
 
+double cpu_ms() { return 1000.0 * static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
+
+/// Mounts and prints; the live entries found.
+uint64_t measure(EventLoop& loop, Disk& disk, const SystemClock& clock, bool s3fifo) {
   ::malloc_trim(0);
   const uint64_t before = resident_bytes();
+  const double cpu_before = cpu_ms();
   const auto start = std::chrono::steady_clock::now();
   Drive::Options options;
   options.policy = s3fifo ? EvictionPolicy::S3Fifo : EvictionPolicy::Lru;
-  auto drive = run<std::unique_ptr<Drive>>(
-      **loop, [&] { return Drive::mount(*disk->disk, options, clock); }, "mount");
-  const auto mounted = std::chrono::steady_clock::now();
+  const auto drive = run<std::unique_ptr<Drive>>(
+      loop, [&] { return Drive::mount(disk, options, clock); }, "mount");
   uint64_t representations = 0;
   drive->for_each_representation(
       &representations,
       [](void* count, const Drive::FoundRepresentation&) { ++*static_cast<uint64_t*>(count); });
   const auto ready = std::chrono::steady_clock::now();
+  const double cpu_after = cpu_ms();
   ::malloc_trim(0);
   const uint64_t after = resident_bytes();
 
   const Drive::Usage usage = drive->usage();
   const uint64_t all = usage.slots[1] + usage.slots[2] + usage.slots[3];
   const uint64_t found = usage.live[1] + usage.live[2] + usage.live[3];
-  const auto ms = [](auto duration) {
-    return std::chrono::duration<double, std::milli>(duration).count();
-  };
   const auto per_slot = [all](uint64_t bytes) {
     return static_cast<double>(bytes) / static_cast<double>(all);
   };
-  fmt::print("drive: {} GiB sparse, {} slots, {} records, policy {}, direct I/O {}\n", size / GiB,
-             all, usage.records, s3fifo ? "s3fifo" : "lru", disk->direct ? "yes" : "no");
-  fmt::print("live entries: {} written, {} found, {} representations\n", live, found,
-             representations);
-  fmt::print("ready after: {:.0f} ms (mount {:.0f} ms, visit {:.0f} ms)\n", ms(ready - start),
-             ms(mounted - start), ms(ready - mounted));
+  fmt::print("slots: {}, records: {}, policy: {}\n", all, usage.records, s3fifo ? "s3fifo" : "lru");
+  fmt::print("live entries found: {}, representations: {}\n", found, representations);
+  fmt::print("ready after: {:.0f} ms ({:.0f} ms of CPU)\n",
+             std::chrono::duration<double, std::milli>(ready - start).count(),
+             cpu_after - cpu_before);
   fmt::print("index: {:.2f} bytes per slot, and 8 for each of {} ghosts\n",
              per_slot(usage.index_bytes), usage.ghost_entries);
   fmt::print("process grew by {:.2f} bytes per slot, ghosts included\n", per_slot(after - before));
-  drive.reset();
+  return found;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Arguments arguments = arguments_of(argc, argv);
+  const uint64_t size = size_for(arguments.slots);
+  const int fd = ::open(arguments.file.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0 || ::ftruncate(fd, static_cast<off_t>(size)) != 0) {
+    stop_with("cannot make " + arguments.file);
+  }
+  ::close(fd);
+  const SystemClock clock;
+  auto loop = EventLoop::create(0, clock, {});
+  if (!loop) stop_with("no event loop");
+  auto disk = (*loop)->open_disk(arguments.file);
+  if (!disk) stop_with("cannot open the drive");
+  const uint64_t live = make_drive(**loop, *disk->disk, arguments.file, size);
+  fmt::print("drive: {} GiB sparse, {} live entries, {}, direct I/O {}\n", size / GiB, live,
+             (*loop)->io_backend() == IoBackend::Uring ? "io_uring" : "threads",
+             disk->direct ? "yes" : "no");
+  const uint64_t found = measure(**loop, *disk->disk, clock, arguments.s3fifo);
   disk->disk.reset();
   return found == live ? 0 : 1;
 }

@@ -8,7 +8,7 @@ namespace {
 using namespace segue;         // NOLINT(google-build-using-namespace): a program of one file
 using namespace segue::cache;  // NOLINT(google-build-using-namespace)
 
-const SlotExpectation kExpected{
+constexpr SlotExpectation kExpected{
     .device_id = 7,
     .slot = 3,
     .key = {.key = {.high = 1, .low = 2}, .generation = Sequence{9}, .slice = SliceIndex{4}},
