@@ -50,6 +50,8 @@ struct Node::Impl {
   void start_drain(uint32_t index);
   void worker_drained();
   Task<void> drain_worker(uint32_t index);
+  void first_upkeep();
+  Task<void> keep_up_once();
   Task<void> keep_up();
   void stop() noexcept;
   [[nodiscard]] bool is_idle() const noexcept;
@@ -131,6 +133,7 @@ std::expected<void, std::string> Node::Impl::build() {
     if (auto wired = worker->wire(shared); !wired) return wired;
     groups.push_back(std::make_unique<TaskGroup>(worker->loop(), kWorkerTasksMax));
   }
+  first_upkeep();
   for (auto& worker : workers) {
     if (auto listening = worker->listen(addresses); !listening) return listening;
   }
@@ -145,6 +148,23 @@ std::expected<void, std::string> Node::Impl::build() {
     stop_messages[i].index = i;
   }
   return {};
+}
+
+/// Leases sequences before the first request: a generation made without a lease could never be kept
+/// on a drive, and after a restart the first asked for are the hottest.
+void Node::Impl::first_upkeep() {
+  EventLoop& loop = workers.front()->loop();
+  {
+    const Loop::Turn turn(loop);
+    const bool spawned = upkeep->try_spawn(keep_up_once());
+    SEGUE_ASSERT(spawned);
+  }
+  loop.run();
+}
+
+Task<void> Node::Impl::keep_up_once() {
+  co_await workers.front()->local().upkeep();
+  workers.front()->loop().stop();
 }
 
 std::vector<std::string> Node::addresses() const { return impl_->addresses; }
