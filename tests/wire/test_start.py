@@ -49,7 +49,7 @@ MISTAKES = [  # the text, the line it must name, words that must be in the messa
     (GOOD.replace('servers = ["http://127.0.0.1:9"]', 'servers = ["http://127.0.0.1:9"]\nbreaker = { failures = 0 }'), 5, ["failures"]),
     (GOOD.replace("[node]", "[node"), 1, []),
     (GOOD + 'name = "twice"\n', 9, []),
-    (GOOD.replace('servers = ["http://127.0.0.1:9"]', "servers = []"), 4, ["servers"]),
+    (GOOD.replace('servers = ["http://127.0.0.1:9"]', "servers = []"), 3, ["servers"]),
     (GOOD + '[log]\nlevel = "loud"\n', 10, ["level", "loud", "debug"]),
     ("", 0, ["origin"]),
 ]
