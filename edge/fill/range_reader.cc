@@ -201,8 +201,9 @@ Result<Done> RangeReader::read_drive(SliceIndex slice) noexcept {
   auto started = impl.local.start_read(generation, slice, asked_.use);
   // The next slice is read meanwhile; when that cannot start now, its reader will.
   const SliceIndex next{slice.value + 1};
-  if (started && next.value < end_slice_ && impl.store.where(*generation, next) == Where::OnDrive)
-    (void)impl.local.start_read(generation, next, asked_.use);
+  if (started && next.value < end_slice_ && impl.store.where(*generation, next) == Where::OnDrive) {
+    [[maybe_unused]] const auto ahead = impl.local.start_read(generation, next, asked_.use);
+  }
   return started;
 }
 

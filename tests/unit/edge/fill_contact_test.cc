@@ -13,7 +13,7 @@ TEST_F(FillContact, ABoundedRangeOfAnUnknownTrackIsOneRequestForWholeSlices) {
   EXPECT_EQ(player.status, 206);
   EXPECT_EQ(player.complete_length, 3 * MiB);
   ASSERT_EQ(origin.requests().size(), 1u);
-  EXPECT_EQ(origin.requests()[0].range, (ByteRange{kSliceBytes, 2 * kSliceBytes}));
+  EXPECT_EQ(origin.requests()[0].range, (ByteRange{kSlice, 2 * kSlice}));
   EXPECT_FALSE(player.selection.hit);
 }
 
@@ -28,11 +28,9 @@ TEST_F(FillContact, TheSecondRequestIsAHitWithoutTheOrigin) {
 }
 
 TEST_F(FillContact, AHundredDifferentColdRangesOfOneTrackAreOneContact) {
-  origin.add("/t", 100 * kSliceBytes).latency = 50ms;
+  origin.add("/t", 100 * kSlice).latency = 50ms;
   for (uint64_t i = 0; i < 100; ++i) {
-    start({.target = "/t",
-           .form = Form::Bounded,
-           .range = {i * kSliceBytes + 7, i * kSliceBytes + 1007}},
+    start({.target = "/t", .form = Form::Bounded, .range = {i * kSlice + 7, i * kSlice + 1007}},
           static_cast<uint32_t>(i % kLoops));
   }
   EXPECT_TRUE(world.run_until_idle());
@@ -189,7 +187,7 @@ TEST_F(FillContact, AHeadRequestIsAContactOfOneSlice) {
   origin.add("/t", 5'000'000);
   auto& player = get({.target = "/t", .head_only = true});
   EXPECT_EQ(player.complete_length, 5'000'000u);
-  EXPECT_LE(origin.bytes_sent("/t"), kSliceBytes);
+  EXPECT_LE(origin.bytes_sent("/t"), kSlice);
   EXPECT_EQ(get("/t", {0, 10}).selection.hit, true);
 }
 

@@ -22,6 +22,8 @@ using testing::FakeTrack;
 using testing::OriginFault;
 using namespace std::chrono_literals;
 
+constexpr uint64_t kSlice = kSliceBytes;
+
 /// What is asked.
 struct Request {
   std::string target = {};

@@ -27,16 +27,16 @@ class FillLimits : public FillTest {};
 TEST_F(FillLimits, AHitAcrossASliceBorderAllocatesNothing) {
   origin.add("/t", 2 * MiB);
   get("/t", {0, 2 * MiB});
-  auto& player = get("/t", {kSliceBytes - 1000, kSliceBytes + 1000});
+  auto& player = get("/t", {kSlice - 1000, kSlice + 1000});
   const Loop::Turn turn(world.loop(0));
   const uint64_t before = allocations;
   Selection selection;
   ASSERT_TRUE(fills[0]->try_select(player.asked, selection));
   {
-    RangeReader reader(*fills[0], player.asked, selection.selected,
-                       {kSliceBytes - 1000, kSliceBytes + 1000}, false);
-    EXPECT_EQ(reader.try_readable(kSliceBytes - 1000).bytes.size(), 1000u);
-    EXPECT_EQ(reader.try_readable(kSliceBytes).bytes.size(), 1000u);
+    RangeReader reader(*fills[0], player.asked, selection.selected, {kSlice - 1000, kSlice + 1000},
+                       false);
+    EXPECT_EQ(reader.try_readable(kSlice - 1000).bytes.size(), 1000u);
+    EXPECT_EQ(reader.try_readable(kSlice).bytes.size(), 1000u);
   }
   EXPECT_EQ(allocations, before);
 }

@@ -24,24 +24,24 @@ TEST_F(FillRevalidates, A304FreshensOnceForAllWhoWait) {
   for (auto& player : players) expect_body(*player, {0, 1000});
   EXPECT_EQ(origin.fetches("/t"), 2u);
   EXPECT_EQ(origin.requests().back().if_none_match, "\"v1\"");
-  EXPECT_EQ(origin.requests().back().range, (ByteRange{0, kSliceBytes}));
-  EXPECT_EQ(origin.bytes_sent("/t"), kSliceBytes);
+  EXPECT_EQ(origin.requests().back().range, (ByteRange{0, kSlice}));
+  EXPECT_EQ(origin.bytes_sent("/t"), kSlice);
   EXPECT_EQ(total(&FillCounters::revalidated), 1u);
   EXPECT_TRUE(get("/t", {0, 10}).selection.hit);
 }
 
 TEST_F(FillRevalidates, ARevalidationAsksForTheFirstMissingSliceSoThatAChangeCostsOneSlice) {
   add("/t", 10 * MiB, "max-age=10");
-  get("/t", {0, 2 * kSliceBytes});
+  get("/t", {0, 2 * kSlice});
   world.run_for(15s);
   origin.change("/t", 10 * MiB);
   const uint64_t before = origin.bytes_sent("/t");
-  const ByteRange range{kSliceBytes, 3 * kSliceBytes};
+  const ByteRange range{kSlice, 3 * kSlice};
   auto& player = get("/t", range);
   expect_body(player, range);  // of the new version
   EXPECT_EQ(player.selection.forward_status, 206);
-  EXPECT_EQ(origin.bytes_sent("/t") - before, 2 * kSliceBytes);
-  EXPECT_EQ(origin.requests()[1].range, (ByteRange{2 * kSliceBytes, 3 * kSliceBytes}));
+  EXPECT_EQ(origin.bytes_sent("/t") - before, 2 * kSlice);
+  EXPECT_EQ(origin.requests()[1].range, (ByteRange{2 * kSlice, 3 * kSlice}));
 }
 
 TEST_F(FillRevalidates, AFullAnswerWithTheSameStrongValidatorKeepsTheSlices) {
@@ -51,7 +51,7 @@ TEST_F(FillRevalidates, AFullAnswerWithTheSameStrongValidatorKeepsTheSlices) {
   auto& player = get("/t", {0, MiB});
   expect_body(player, {0, MiB});
   EXPECT_EQ(counters().generations_replaced.get(), 0u);
-  EXPECT_EQ(origin.bytes_sent("/t"), MiB + kSliceBytes);
+  EXPECT_EQ(origin.bytes_sent("/t"), MiB + kSlice);
 }
 
 TEST_F(FillRevalidates, StaleWhileRevalidateServesAtOnceAndRevalidatesBehind) {
@@ -120,7 +120,7 @@ TEST_F(FillRevalidates, NoCacheIsValidatedBeforeEveryUseButOnceForAllWhoWait) {
   EXPECT_EQ(origin.fetches("/t"), 2u);
   get("/t", {0, 1000});
   EXPECT_EQ(origin.fetches("/t"), 3u);
-  EXPECT_EQ(origin.bytes_sent("/t"), kSliceBytes);
+  EXPECT_EQ(origin.bytes_sent("/t"), kSlice);
 }
 
 TEST_F(FillRevalidates, A404ReplacesWhatWasStored) {
@@ -142,7 +142,7 @@ TEST_F(FillRevalidates, ASoftPurgeMakesItStaleAndA304GoodAgain) {
   EXPECT_FALSE(player.selection.hit);
   EXPECT_EQ(player.selection.forward_status, 304);
   EXPECT_TRUE(get("/t", {0, 1000}).selection.hit);
-  EXPECT_EQ(origin.bytes_sent("/t"), kSliceBytes);
+  EXPECT_EQ(origin.bytes_sent("/t"), kSlice);
 }
 
 TEST_F(FillRevalidates, LastModifiedAMinuteOldServesAsValidator) {

@@ -23,10 +23,10 @@ class FillRuns : public FillTest {
 
 TEST_F(FillRuns, ABoundedMebibyteOverFiveColdSlicesIsOneRequest) {
   learn("/t", 10 * MiB);
-  const ByteRange range{kSliceBytes + 100'000, kSliceBytes + 100'000 + MiB};
+  const ByteRange range{kSlice + 100'000, kSlice + 100'000 + MiB};
   expect_body(get("/t", range), range);
   EXPECT_EQ(fetches("/t"), 1u);
-  EXPECT_EQ(origin.requests().back().range, (ByteRange{kSliceBytes, 6 * kSliceBytes}));
+  EXPECT_EQ(origin.requests().back().range, (ByteRange{kSlice, 6 * kSlice}));
   EXPECT_EQ(origin.requests().back().expected_etag, "\"v1\"");
 }
 
@@ -44,9 +44,9 @@ TEST_F(FillRuns, OriginBytesAreTheBytesAskedRoundedOutToSlices) {
   for (uint64_t i = 0; i < 20; ++i) {
     const ByteRange range{i * 1'300'000 + 17, i * 1'300'000 + 400'017};
     expect_body(get("/t", range), range);
-    asked += round_up(range.end, kSliceBytes) - round_down(range.first, kSliceBytes);
+    asked += round_up(range.end, kSlice) - round_down(range.first, kSlice);
   }
-  EXPECT_LE(origin.bytes_sent("/t"), asked + kSliceBytes);
+  EXPECT_LE(origin.bytes_sent("/t"), asked + kSlice);
 }
 
 TEST_F(FillRuns, AnOpenEndedReaderToTheEndGetsAllInGrowingRuns) {
@@ -97,21 +97,21 @@ TEST_F(FillRuns, AFillWithoutReadersEndsWithTheSliceBegun) {
   }
   EXPECT_TRUE(world.run_until_idle());
   EXPECT_TRUE(player.failed);
-  EXPECT_LE(origin.bytes_sent("/t"), 2 * kSliceBytes);
+  EXPECT_LE(origin.bytes_sent("/t"), 2 * kSlice);
   EXPECT_EQ(counters().fills_ended_early.get(), 1u);
 }
 
 TEST_F(FillRuns, AFillWithoutReadersAndLittleLeftIsFinished) {
   auto& track = origin.add("/t", 20 * MiB);
   track.chunk_delay = 1ms;
-  auto& player = start({.target = "/t", .form = Form::Bounded, .range = {0, 3 * kSliceBytes}});
+  auto& player = start({.target = "/t", .form = Form::Bounded, .range = {0, 3 * kSlice}});
   world.run_for(2ms);
   {
     const Loop::Turn turn(world.loop(0));
     player.leave();
   }
   EXPECT_TRUE(world.run_until_idle());
-  EXPECT_EQ(origin.bytes_sent("/t"), 3 * kSliceBytes);
+  EXPECT_EQ(origin.bytes_sent("/t"), 3 * kSlice);
   EXPECT_EQ(counters().fills_ended_early.get(), 0u);
 }
 
@@ -170,13 +170,13 @@ TEST_F(FillRuns, AStalledFillIsReplacedWithinTheReadersPatience) {
 
 TEST_F(FillRuns, AChangedEtagMidWayCutsTheReaderAndTheNextRequestGetsTheNewVersion) {
   learn("/t", 10 * MiB);
-  const std::string first_slice = origin.bytes("/t", {0, kSliceBytes});
+  const std::string first_slice = origin.bytes("/t", {0, kSlice});
   origin.change("/t", 10 * MiB);
-  auto& player = get("/t", {0, 2 * kSliceBytes});
+  auto& player = get("/t", {0, 2 * kSlice});
   EXPECT_TRUE(player.failed);
   EXPECT_TRUE(player.body == first_slice.substr(0, player.body.size()));  // never mixed
   EXPECT_EQ(counters().validator_mismatches.get(), 1u);
-  expect_body(get("/t", {0, 2 * kSliceBytes}), {0, 2 * kSliceBytes});
+  expect_body(get("/t", {0, 2 * kSlice}), {0, 2 * kSlice});
 }
 
 TEST_F(FillRuns, ATotalThatChangedUnderTheSameEtagIsAnotherVersion) {
@@ -220,9 +220,9 @@ TEST_F(FillRuns, APurgeDuringAFillLetsItsReadersFinishAndStoresNothing) {
 }
 
 TEST_F(FillRuns, TheLastShortSliceIsFilledWhole) {
-  constexpr uint64_t kLength = 3 * kSliceBytes + 777;
+  constexpr uint64_t kLength = 3 * kSlice + 777;
   learn("/t", kLength);
-  expect_body(get("/t", {3 * kSliceBytes, kLength}), {3 * kSliceBytes, kLength});
+  expect_body(get("/t", {3 * kSlice, kLength}), {3 * kSlice, kLength});
   expect_body(get("/t", {kLength - 1, kLength + 5}), {kLength - 1, kLength});
   EXPECT_EQ(fetches("/t"), 1u);
 }

@@ -9,7 +9,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-const WallTime kNow{std::chrono::seconds{1'700'000'000}};
+constexpr WallTime kNow{std::chrono::seconds{1'700'000'000}};
 
 StoredResponse::Parts parts() {
   StoredResponse::Parts made;
