@@ -133,8 +133,8 @@ class Drive {
   /// {Disk, Full}, {Disk, IoError}.
   [[nodiscard]] Task<Result<Done>> append_purge(Disk& disk, const PurgeStatement& statement);
   /// Drops statements that a finished sweep has made pointless: those with sequence < `before`.
-  /// Flushes the table first: what the sweep forgot must stay forgotten without them. Errors: {Disk,
-  /// IoError}; {Disk, Full}: they stay in force until a later call retires more.
+  /// Flushes the table first: what the sweep forgot must stay forgotten without them. Errors:
+  /// {Disk, IoError}; {Disk, Full}: they stay in force until a later call retires more.
   [[nodiscard]] Task<Result<Done>> retire_purges(Disk& disk, Sequence before);
   /// One pass of upkeep: flushes dirty table pages, and once a minute the access order. Call every
   /// few seconds from one loop. On an error the pages that could not be written stay dirty.

@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <cstdio>
 #include <utility>
 
+#include "base/entropy.h"
 #include "base/loop/loop.h"
 #include "cache/local_store.h"
 #include "cache/store_impl.h"
@@ -15,14 +15,6 @@ namespace segue::cache {
 namespace {
 // One run of a fill must fit, with a quarter of the pool left for demand.
 constexpr uint32_t kLargeBuffersMin = 8;
-
-/// A seed strangers cannot guess, so that they cannot choose their shard.
-uint64_t random_seed() {
-  uint64_t seed = 0;
-  std::unique_ptr<FILE, int (*)(FILE*)> file{std::fopen("/dev/urandom", "re"), &std::fclose};
-  if (file != nullptr && std::fread(&seed, sizeof seed, 1, file.get()) == 1) return seed;
-  return mix(static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()));
-}
 
 uint64_t records_of(std::span<const std::unique_ptr<Drive>> drives) {
   uint64_t records = 0;
@@ -55,7 +47,7 @@ Store::Impl::Impl(const Options& options_in, const FactsCodec& codec_in, const C
       representations(options_in.representations_bytes_max, records_of(drives), purges),
       ram(clock_in) {
   if (!drives.empty()) hash_seed = drives.front()->hash_seed();
-  if (hash_seed == 0) hash_seed = random_seed();
+  if (hash_seed == 0) hash_seed = kernel_random();
 }
 
 uint32_t Store::Impl::now_seconds() const noexcept {

@@ -133,7 +133,7 @@ struct AccessLog::Impl {
   void write_batch();
   [[nodiscard]] bool wait_for_pipe() const noexcept;
   void reopen_if_asked() noexcept;
-  void sleep(std::chrono::milliseconds time_max) const noexcept;
+  void wait_for_work(std::chrono::milliseconds time_max) const noexcept;
   void wake() noexcept;
   [[nodiscard]] bool something_pending() const noexcept;
 
@@ -165,7 +165,7 @@ void AccessLog::Impl::wake() noexcept {
   [[maybe_unused]] const ssize_t written = write(wake_fd, &one, sizeof one);
 }
 
-void AccessLog::Impl::sleep(std::chrono::milliseconds time_max) const noexcept {
+void AccessLog::Impl::wait_for_work(std::chrono::milliseconds time_max) const noexcept {
   pollfd woken{wake_fd, POLLIN, 0};
   poll(&woken, 1, static_cast<int>(time_max.count()));
   uint64_t count = 0;
@@ -188,13 +188,13 @@ void AccessLog::Impl::run() {
     if (worked) {
       // While traffic flows nobody wakes us (a system call per request): records gather, and a
       // ring that fills faster rings the bell itself.
-      sleep(kGatherTime);
+      wait_for_work(kGatherTime);
       continue;
     }
     asleep.store(true, std::memory_order_seq_cst);
     const bool nothing_to_do = !something_pending() && !stopping.load(std::memory_order_seq_cst) &&
                                !reopen_asked.load(std::memory_order_seq_cst);
-    if (nothing_to_do) sleep(std::chrono::milliseconds{-1});
+    if (nothing_to_do) wait_for_work(std::chrono::milliseconds{-1});
     asleep.store(false, std::memory_order_seq_cst);
   }
 }

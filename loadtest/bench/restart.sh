@@ -9,4 +9,4 @@ build=${SEGUE_BUILD:-build/release}
 cmake --build "$build" --target restart_bench >/dev/null
 drive=$build/restart_bench.drive
 trap 'rm -f "$drive"' EXIT
-"$build/loadtest/restart_bench" "$drive" "${@:-4600000}"
+"$build/tests/bench/restart_bench" "$drive" "${@:-4600000}"
