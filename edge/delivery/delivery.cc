@@ -37,7 +37,7 @@ struct PassPlan {
   int status = 0;
   std::optional<uint64_t> length;
   std::optional<ByteRange> content_range;
-  uint64_t complete_length = 0;
+  std::optional<uint64_t> complete_length;
   ByteRange body{0, UINT64_MAX};
 };
 
@@ -46,9 +46,9 @@ PassPlan plan_pass(const Exchange& exchange) noexcept {
   PassPlan plan;
   plan.status = head.status;
   plan.length = head.content_length;
-  if (head.status == 206 && head.content_range && head.complete_length) {
+  if (head.status == 206 && head.content_range) {
     plan.content_range = head.content_range;
-    plan.complete_length = *head.complete_length;
+    plan.complete_length = head.complete_length;
     return plan;
   }
   if (head.status != 200 || !head.content_length ||

@@ -157,7 +157,7 @@ void write_stored_head(Exchange& exchange, const Plan& plan, const SiteFields& s
 
 void write_pass_head(Exchange& exchange, const SiteFields& site, std::string_view node_name,
                      int status, std::optional<uint64_t> length, std::optional<ByteRange> range_of,
-                     uint64_t complete_length) noexcept {
+                     std::optional<uint64_t> complete_length) noexcept {
   const origin::FetchHead& origin_head = *exchange.selection.pass_head;
   ResponseHead& head = exchange.head;
   head.status = status;
@@ -166,7 +166,18 @@ void write_pass_head(Exchange& exchange, const SiteFields& site, std::string_vie
   head.site_http1_block = site.http1_block;
   head.site_fields = site.fields.view();
   head.passed_fields = origin_head.fields.view();
-  if (range_of) add_content_range(exchange, *range_of, complete_length);
+  if (range_of && complete_length) {
+    add_content_range(exchange, *range_of, *complete_length);
+  } else if (range_of) {
+    // Without Content-Range a 206 says nothing, so the origin's unknown total is passed on as such
+    // (RFC 9110 §14.4).
+    head.add("Content-Range",
+             in_arena(exchange.arena, http::kContentRangeTextMax, [&](std::span<char> room) {
+               auto end = fmt::format_to_n(room.data(), room.size(), "bytes {}-{}/*",
+                                           range_of->first, range_of->end - 1);
+               return std::string_view(room.data(), std::min(end.size, room.size()));
+             }));
+  }
   add_cache_status(exchange, node_name, cache_status_of(exchange.selection));
 }
 

@@ -39,7 +39,7 @@ void write_stored_head(Exchange& exchange, const Plan& plan, const SiteFields& s
 /// `length` and `content_range` may differ from the origin's where a range is cut out of a 200.
 void write_pass_head(Exchange& exchange, const SiteFields& site, std::string_view node_name,
                      int status, std::optional<uint64_t> length, std::optional<ByteRange> range_of,
-                     uint64_t complete_length) noexcept;
+                     std::optional<uint64_t> complete_length) noexcept;
 
 /// Writes exchange.head for an answer of our own and returns its short text body (in the arena;
 /// empty for HEAD). `site` may be null.

@@ -160,7 +160,11 @@ Task<Result<Done>> RangeReader::wait_for(Scope& scope, SliceIndex slice, Where w
     (void)std::erase(held->waiting, &scope.signal);
     co_return Done{};
   }
-  if (!may_extend()) co_return fail(Side::Self, Kind::Purged, "not to be extended");
+  if (!may_extend()) {
+    // What cannot be completed is of no use to those who come now either.
+    impl.store.detach(generation);
+    co_return fail(Side::Self, Kind::Purged, "not to be extended");
+  }
   auto end = impl.start_run(asked_, selected_, slice.value,
                             std::min(run_slices_, end_slice_ - slice.value));
   if (!end) {

@@ -5,17 +5,18 @@
 namespace segue::testing {
 
 SimClient::SimClient(SimLoop& loop, edge::Delivery& delivery, ClientBehaviour behaviour,
-                     BodyCheck& check)
+                     ResponseWatch& watch)
     : loop_(loop),
       delivery_(delivery),
       behaviour_(std::move(behaviour)),
-      check_(check),
+      watch_(watch),
       identity_{.address = "192.0.2.1", .address_hash = 1, .tls = false},
       refill_timer_(&SimClient::refill),
       window_left_(behaviour_.window_bytes) {
   refill_timer_.client = this;
   request_text_ = behaviour_.method + " " + behaviour_.target + " HTTP/1.1\r\nHost: sim\r\n";
   if (!behaviour_.range.empty()) request_text_ += "Range: " + behaviour_.range + "\r\n";
+  for (const auto& [name, value] : behaviour_.fields) request_text_ += name + ": " + value + "\r\n";
   request_text_ += "\r\n";
 }
 
@@ -40,12 +41,16 @@ void SimClient::take_head(const edge::ResponseHead& head) {
   result_.has_head = true;
   result_.status = head.status;
   result_.content_length = head.content_length;
-  if (auto etag = head.stored_fields.find("ETag")) result_.etag = std::string(*etag);
-  if (auto etag = head.passed_fields.find("ETag")) result_.etag = std::string(*etag);
+  for (const http::FieldsView fields : {head.stored_fields, head.passed_fields}) {
+    if (auto etag = fields.find("ETag")) result_.etag = std::string(*etag);
+    if (auto version = fields.find("X-Version")) result_.version = std::string(*version);
+  }
   for (const http::Field& field : head) {
     if (field.name == "Cache-Status") result_.cache_status = std::string(field.value);
     if (field.name == "Content-Range") result_.content_range = std::string(field.value);
+    if (field.name == "Content-Type") result_.content_type = std::string(field.value);
   }
+  watch_.see_head(result_);
 }
 
 Result<size_t> SimClient::try_send(const edge::ResponseHead* head, std::span<const iovec> body) {
@@ -59,8 +64,8 @@ Result<size_t> SimClient::try_send(const edge::ResponseHead* head, std::span<con
                                   behaviour_.stops_after_bytes -
                                       std::min(behaviour_.stops_after_bytes, result_.body_bytes));
     }
-    check_.check(result_, result_.body_bytes,
-                 {static_cast<const std::byte*>(part.iov_base), length});
+    watch_.see_body(result_, result_.body_bytes,
+                    {static_cast<const std::byte*>(part.iov_base), length});
     result_.body_bytes += length;
     window_left_ -= length;
     taken += length;
@@ -90,6 +95,7 @@ void SimClient::finished(edge::Stream::End end) noexcept {
   loop_.disarm(refill_timer_);
   result_.finished = true;
   result_.end = end;
+  watch_.see_end(result_);
 }
 
 }  // namespace segue::testing

@@ -19,11 +19,12 @@ namespace segue::testing {
 struct ClientBehaviour {
   std::string target = "/t/1";
   std::string method = "GET";
-  std::string range;                            // value of Range; empty: none
-  uint32_t window_bytes = 1 << 20;              // taken at once
-  std::chrono::microseconds refill_every{200};  // then again after so long
-  uint64_t leaves_after_bytes = UINT64_MAX;     // RST once so many body bytes came
-  uint64_t stops_after_bytes = UINT64_MAX;      // reads no more from here on, but stays
+  std::string range;                                          // value of Range; empty: none
+  std::vector<std::pair<std::string, std::string>> fields{};  // of the request, besides
+  uint32_t window_bytes = 1 << 20;                            // taken at once
+  std::chrono::microseconds refill_every{200};                // then again after so long
+  uint64_t leaves_after_bytes = UINT64_MAX;                   // RST once so many body bytes came
+  uint64_t stops_after_bytes = UINT64_MAX;  // reads no more from here on, but stays
 };
 
 /// What came back, in the words of the protocol.
@@ -33,25 +34,30 @@ struct ClientResult {
   int status = 0;
   bool has_head = false;
   std::string etag;
+  std::string version;  // X-Version
   std::string content_range;
+  std::string content_type;
   std::string cache_status;
   std::optional<uint64_t> content_length;
   uint64_t body_bytes = 0;
 };
 
-/// Told of every body byte as it arrives, so that wrong bytes are found when they are sent.
-class BodyCheck {
+/// Told of all that comes as it arrives, so that what is wrong is found when it is sent.
+class ResponseWatch {
  public:
-  virtual ~BodyCheck() = default;
+  virtual ~ResponseWatch() = default;
+  virtual void see_head(const ClientResult& result) = 0;
   /// `offset` counts body bytes from 0.
-  virtual void check(const ClientResult& so_far, uint64_t offset,
-                     std::span<const std::byte> bytes) = 0;
+  virtual void see_body(const ClientResult& so_far, uint64_t offset,
+                        std::span<const std::byte> bytes) = 0;
+  virtual void see_end(const ClientResult& result) = 0;
 };
 
 /// Lives on one loop. Create and start it inside a turn of that loop.
 class SimClient final : public edge::Stream {
  public:
-  SimClient(SimLoop& loop, edge::Delivery& delivery, ClientBehaviour behaviour, BodyCheck& check);
+  SimClient(SimLoop& loop, edge::Delivery& delivery, ClientBehaviour behaviour,
+            ResponseWatch& watch);
   ~SimClient() override;
 
   void start();
@@ -82,7 +88,7 @@ class SimClient final : public edge::Stream {
   SimLoop& loop_;
   edge::Delivery& delivery_;
   const ClientBehaviour behaviour_;
-  BodyCheck& check_;
+  ResponseWatch& watch_;
   std::string request_text_;
   http::RequestParser parser_;
   edge::Client identity_;

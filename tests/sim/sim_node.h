@@ -2,6 +2,7 @@
 // several loops of one thread; fake disks, origin, clients and clock. Checks the invariants of
 // ARCHITECTURE.md after every step.
 #pragma once
+#include <cstdlib>
 #include <deque>
 #include <map>
 #include <memory>
@@ -13,6 +14,7 @@
 #include "edge/delivery/delivery.h"
 #include "edge/fill/fills.h"
 #include "edge/fill/stored_response.h"
+#include "tests/sim/sim_check.h"
 #include "tests/sim/sim_client.h"
 #include "tests/support/fake_origin.h"
 #include "tests/support/fault_disk.h"
@@ -26,9 +28,19 @@ struct SimNodeOptions {
   std::vector<FaultOptions> drives;  // size_bytes is the drive's
   cache::EvictionPolicy policy = cache::EvictionPolicy::Lru;
   edge::TtlRules ttl;
+  std::vector<std::string> forward_fields;
 };
 
-class SimNode final : public StepHook, public BodyCheck {
+/// What a node has answered, by how it came by it.
+struct SimTally {
+  uint64_t hit_ram = 0, hit_drive = 0, miss = 0, pass = 0, stale = 0, revalidated = 0, negative = 0;
+  uint64_t cut = 0, server_errors = 0, purges = 0, crashes = 0, drives_lost = 0;
+
+  SimTally& operator+=(const SimTally& other) noexcept;
+  [[nodiscard]] std::string text() const;
+};
+
+class SimNode final : public StepHook {
  public:
   SimNode(uint64_t seed, SimNodeOptions options);
   ~SimNode() override;
@@ -47,11 +59,17 @@ class SimNode final : public StepHook, public BodyCheck {
   const ClientResult& get(const std::string& target, const std::string& range = "",
                           uint32_t loop = 0);
 
-  /// Changes the origin's track and purges it: what is begun after the acknowledgement must be the
-  /// new version or newer. Returns at once; the acknowledgement comes while the world runs.
-  enum class PurgeKind : uint8_t { Key, Prefix, Everything };
-  void change_and_purge(const std::string& target, uint64_t new_length, PurgeKind kind,
-                        uint32_t loop);
+  /// A track whose versions the checks can tell apart. The reference is valid for good.
+  FakeTrack& add_track(const std::string& target, uint64_t length);
+  /// Purges; once it is acknowledged, what is begun must be of the version the origin has now, or
+  /// newer. Returns at once; the acknowledgement comes while the world runs.
+  struct Purge {
+    cache::PurgeScope scope = cache::PurgeScope::Key;
+    std::string target;  // Key, Prefix
+    bool soft = false;   // promises nothing about versions while stale answers are allowed
+    bool cut = false;
+  };
+  void purge(Purge what, uint32_t loop);
   [[nodiscard]] uint32_t purges_acknowledged() const noexcept { return purges_acknowledged_; }
 
   /// What the origin was asked last and what the fills counted: for the message of a failure.
@@ -60,13 +78,25 @@ class SimNode final : public StepHook, public BodyCheck {
   /// Takes the node down and brings it up on the same platters. `crash`: as the platters are left
   /// by a power cut; every client leaves first.
   void restart(bool crash);
+  /// Runs until every client that reads has been answered; false if one has not within 60 s of
+  /// virtual time. With a healthy origin that is a lost wake-up, whatever the drives do.
+  [[nodiscard]] bool run_until_answered();
   /// Every client leaves; runs until all is at rest; checks that nothing is held.
   void settle();
+  /// What was answered since the beginning, over all restarts.
+  [[nodiscard]] SimTally tally();
+  /// Bit rot or worse: a drive that cannot be mounted any more after this is formatted anew.
+  void note_damage(size_t drive) { damaged_.at(drive) = true; }
+  /// Every operation of the drive fails from now on, until set_lost(false) or a restart.
+  void lose_drive(size_t drive);
+  [[nodiscard]] size_t drives() const noexcept { return platters_.size(); }
+  /// Asserts that all who read got all they asked for (and what they asked for can be had).
+  void expect_all_complete();
+  /// From now on no two fetches may complete the same bytes at once.
+  void forbid_double_fills() noexcept { no_double_fills_ = true; }
 
-  // StepHook, BodyCheck
+  // StepHook
   void after_step() override;
-  void check(const ClientResult& so_far, uint64_t offset,
-             std::span<const std::byte> bytes) override;
 
  private:
   struct Worker {
@@ -85,7 +115,11 @@ class SimNode final : public StepHook, public BodyCheck {
   template <class Make>
   void run_task(uint32_t loop, Make make);
   Task<void> format_and_mount(size_t drive, std::unique_ptr<cache::Drive>& mounted);
-  Task<void> purge(std::string target, cache::PurgeScope scope, uint64_t version, uint32_t loop);
+  Task<void> run_purge(Purge what, uint32_t loop);
+  void count_worker(const Worker& worker);
+  void expect_nothing_held();
+  /// Prints what happens, if SIM_LOG is in the environment.
+  void tell(const std::string& what);
   Task<void> upkeep_for_ever();
   Task<void> drain(Worker& worker, bool& done);
   void forget_finished_clients();
@@ -100,10 +134,13 @@ class SimNode final : public StepHook, public BodyCheck {
   std::unique_ptr<cache::Store> store_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::unique_ptr<ClientEntry>> clients_;
-  ClientEntry* sending_ = nullptr;               // whose bytes check() sees
-  std::map<std::string, uint64_t> version_min_;  // by target: what an acknowledged purge allows
+  std::map<std::string, uint64_t> version_min_;  // by target: what acknowledged purges allow
+  std::vector<bool> damaged_;
+  SimTally tally_;
+  bool no_double_fills_ = false;
   uint32_t purges_acknowledged_ = 0;
   bool stopping_ = false;
+  const bool tells_ = std::getenv("SIM_LOG") != nullptr;  // NOLINT(concurrency-mt-unsafe)
 };
 
 }  // namespace segue::testing

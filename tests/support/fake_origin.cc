@@ -13,8 +13,17 @@ namespace {
 constexpr std::chrono::seconds kIdleTimeout{5};
 constexpr std::chrono::seconds kSilence{6};
 
-uint64_t salt_of(const std::string& target, uint64_t version) {
-  return hash_key(target, 1).low + version * 1'000'003;
+uint64_t salt_of(const std::string& target, uint64_t version, std::string_view variant) {
+  const uint64_t salt = hash_key(target, 1).low + version * 1'000'003;
+  return variant.empty() ? salt : salt ^ hash_key(variant, 2).low;
+}
+
+constexpr std::chrono::sys_days kFirstModified{std::chrono::year{2020} / 1 / 1};
+
+std::string modified_at(uint64_t version) {
+  std::array<char, http::kDateBytes> text;
+  return std::string(
+      http::write_date(kFirstModified + std::chrono::days{static_cast<int>(version)}, text));
 }
 
 void write_bytes(uint64_t salt, uint64_t offset, std::span<std::byte> into) {
@@ -36,6 +45,7 @@ FakeTrack& FakeOrigin::add(const std::string& target, uint64_t length) {
   track.length = length;
   track.etag = "\"v1\"";
   track.fields = {{"Content-Type", "audio/mpeg"}};
+  lengths_[target] = {length};
   return track;
 }
 
@@ -43,12 +53,25 @@ void FakeOrigin::change(const std::string& target, uint64_t length) {
   FakeTrack& track = tracks_.at(target);
   ++track.version;
   track.length = length;
-  if (!track.etag.empty()) track.etag = "\"v" + std::to_string(track.version) + "\"";
+  lengths_[target].push_back(length);
+  const std::string_view weak = track.etag.starts_with("W/") ? "W/" : "";
+  if (!track.etag.empty())
+    track.etag = std::string(weak) + "\"v" + std::to_string(track.version) + "\"";
+  if (!track.last_modified.empty()) track.last_modified = modified_at(track.version);
 }
 
-std::string FakeOrigin::bytes(const std::string& target, uint64_t version, ByteRange range) {
+std::optional<uint64_t> FakeOrigin::length_of(const std::string& target, uint64_t version) const {
+  const auto found = lengths_.find(target);
+  if (found == lengths_.end() || version == 0 || version > found->second.size())
+    return std::nullopt;
+  return found->second[version - 1];
+}
+
+std::string FakeOrigin::bytes(const std::string& target, uint64_t version, ByteRange range,
+                              std::string_view variant) {
   std::string text(range.length(), '\0');
-  write_bytes(salt_of(target, version), range.first, std::as_writable_bytes(std::span(text)));
+  write_bytes(salt_of(target, version, variant), range.first,
+              std::as_writable_bytes(std::span(text)));
   return text;
 }
 
@@ -67,8 +90,21 @@ class FakeStream final : public origin::FetchStream {
   FakeStream(FakeOrigin& origin, Loop& loop, origin::FetchRequest request)
       : origin_(origin), loop_(loop), request_(std::move(request)) {
     ++origin_.in_flight_;
+    origin_.streams_.push_back(this);
   }
-  ~FakeStream() override { --origin_.in_flight_; }
+  ~FakeStream() override {
+    --origin_.in_flight_;
+    std::erase(origin_.streams_, this);
+  }
+
+  /// What this fetch still brings of the version it completes; empty if it is no such fetch.
+  [[nodiscard]] ByteRange to_come() const noexcept {
+    return head_.status == 206 && !request_.expected_etag.empty() ? body_ : ByteRange{};
+  }
+  [[nodiscard]] bool completes_same(const FakeStream& other) const noexcept {
+    return request_.target == other.request_.target &&
+           request_.expected_etag == other.request_.expected_etag;
+  }
 
   Task<Result<const origin::FetchHead*>> head() override {
     const auto found = origin_.tracks_.find(request_.target);
@@ -130,19 +166,27 @@ class FakeStream final : public origin::FetchStream {
     if (track.ignores_conditions) return false;
     if (!request_.if_none_match.empty()) {
       const auto asked = http::parse_entity_tag(request_.if_none_match);
-      const auto ours = http::parse_entity_tag(track.etag);
+      const auto ours = http::parse_entity_tag(etag_);
       return asked && ours && http::weak_match(*asked, *ours);
     }
     return !request_.if_modified_since.empty() && request_.if_modified_since == track.last_modified;
   }
 
   void answer(const FakeTrack& track) {
-    salt_ = salt_of(request_.target, track.version);
+    std::string variant;
+    if (!track.varies_by.empty()) {
+      variant = request_.fields.view().find(track.varies_by).value_or(std::string_view());
+      head_.fields.add("Vary", track.varies_by);
+    }
+    salt_ = salt_of(request_.target, track.version, variant);
     chunk_delay_ = track.chunk_delay;
     chunk_bytes_ = track.chunk_bytes;
     head_.server = track.server;
     for (const auto& [name, value] : track.fields) head_.fields.add(name, value);
-    if (!track.etag.empty()) head_.fields.add("ETag", track.etag);
+    etag_ = track.etag;
+    if (!etag_.empty() && !variant.empty()) etag_.insert(etag_.size() - 1, "-" + variant);
+    if (!etag_.empty()) head_.fields.add("ETag", etag_);
+    if (track.shows_version) head_.fields.add("X-Version", std::to_string(track.version));
     if (!track.last_modified.empty()) head_.fields.add("Last-Modified", track.last_modified);
     if (fault_.status != 0) return answer_status(fault_.status, 12);
     if (track.status != 200) return answer_status(track.status, track.length);
@@ -184,12 +228,25 @@ class FakeStream final : public origin::FetchStream {
   const origin::FetchRequest request_;
   OriginFault fault_;
   origin::FetchHead head_;
+  std::string etag_;
   uint64_t salt_ = 0;
   std::chrono::nanoseconds chunk_delay_{0};
   uint32_t chunk_bytes_ = 64 * 1024;
   ByteRange body_;  // still to come
   uint64_t sent_ = 0;
 };
+
+bool FakeOrigin::has_overlapping_fills() const {
+  for (size_t i = 0; i < streams_.size(); ++i) {
+    const ByteRange one = streams_[i]->to_come();
+    for (size_t j = i + 1; j < streams_.size() && !one.empty(); ++j) {
+      const ByteRange other = streams_[j]->to_come();
+      if (other.empty() || !streams_[i]->completes_same(*streams_[j])) continue;
+      if (std::max(one.first, other.first) < std::min(one.end, other.end)) return true;
+    }
+  }
+  return false;
+}
 
 Result<std::unique_ptr<origin::FetchStream>> FakeFetcher::start(origin::FetchRequest request) {
   if (origin_.in_flight_ >= fetches_max)

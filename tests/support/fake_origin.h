@@ -7,7 +7,9 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -27,9 +29,9 @@ struct OriginFault {
 
 struct FakeTrack {
   uint64_t length = 0;
-  uint64_t version = 1;  // other bytes, other etag
-  std::string etag;      // empty: none is sent
-  std::string last_modified;
+  uint64_t version = 1;       // other bytes, other etag
+  std::string etag;           // empty: none is sent
+  std::string last_modified;  // moves on by a day with each version, if there is one
   std::vector<std::pair<std::string, std::string>> fields;
   int status = 200;  // else `length` bytes of that answer, whatever is asked
   int32_t server = 0;
@@ -44,6 +46,8 @@ struct FakeTrack {
   bool refuses_suffix = false;   // 416 to bytes=-N
   bool refuses_ranges = false;   // 416 to any range
   bool no_length_in_416 = false;
+  bool shows_version = false;      // "X-Version: 3", also where there is no validator
+  std::string varies_by;           // a request field: other bytes and another etag for each value
   std::deque<OriginFault> faults;  // one per fetch, in order; then none
 };
 
@@ -58,20 +62,34 @@ struct FakeRequest {
   std::vector<std::pair<std::string, std::string>> fields;
 };
 
+class FakeStream;
+
 class FakeOrigin {
  public:
   /// A track with a strong etag; change what it does through the reference (valid for good).
   FakeTrack& add(const std::string& target, uint64_t length);
   [[nodiscard]] FakeTrack& track(const std::string& target) { return tracks_.at(target); }
+  [[nodiscard]] const std::map<std::string, FakeTrack>& tracks() const noexcept { return tracks_; }
   [[nodiscard]] bool has(const std::string& target) const { return tracks_.contains(target); }
-  /// A new version: other bytes, another etag.
+  [[nodiscard]] bool varies(const std::string& target) const {
+    return !tracks_.at(target).varies_by.empty();
+  }
+  /// A new version: other bytes, another etag (weak if it was), another Last-Modified if it had
+  /// one.
   void change(const std::string& target, uint64_t length);
   /// The true bytes of a version.
   [[nodiscard]] static std::string bytes(const std::string& target, uint64_t version,
-                                         ByteRange range);
+                                         ByteRange range, std::string_view variant = {});
   [[nodiscard]] std::string bytes(const std::string& target, ByteRange range) const {
     return bytes(target, tracks_.at(target).version, range);
   }
+
+  /// How long a version is or was; nothing if there is no such version.
+  [[nodiscard]] std::optional<uint64_t> length_of(const std::string& target,
+                                                  uint64_t version) const;
+  /// Whether two fetches that complete the same version (they name its etag) have the same bytes
+  /// still to bring.
+  [[nodiscard]] bool has_overlapping_fills() const;
 
   [[nodiscard]] const std::vector<FakeRequest>& requests() const noexcept { return requests_; }
   [[nodiscard]] uint32_t fetches(const std::string& target) const;
@@ -84,7 +102,9 @@ class FakeOrigin {
   friend class FakeStream;
   std::map<std::string, FakeTrack> tracks_;
   std::map<std::string, uint64_t> bytes_sent_;
+  std::map<std::string, std::vector<uint64_t>> lengths_;  // of the versions, from 1 on
   std::vector<FakeRequest> requests_;
+  std::vector<const FakeStream*> streams_;  // in flight
   uint32_t in_flight_ = 0;
 };
 
