@@ -139,7 +139,6 @@ class Store {
     uint64_t hash_seed = 0;                         // of the drives; random without drives
     uint64_t representations_bytes_max = 64 * MiB;  // generations and facts held in RAM
     bool huge_pages = true;
-    uint64_t write_bytes_per_second = 0;  // SSD admission budget over all drives; 0: none
     /// Errors: a sentence for the operator, with the needed figure.
     [[nodiscard]] std::optional<std::string> invalid() const;
   };

@@ -133,11 +133,11 @@ std::expected<void, std::string> Node::Impl::build() {
     if (auto wired = worker->wire(shared); !wired) return wired;
     groups.push_back(std::make_unique<TaskGroup>(worker->loop(), kWorkerTasksMax));
   }
+  upkeep = std::make_unique<TaskGroup>(workers.front()->loop(), 1);
   first_upkeep();
   for (auto& worker : workers) {
     if (auto listening = worker->listen(addresses); !listening) return listening;
   }
-  upkeep = std::make_unique<TaskGroup>(workers.front()->loop(), 1);
   register_node_metrics(shared, workers);
   admin = std::make_unique<AdminListener>(options, shared, *workers.front());
   if (auto listening = admin->listen(); !listening) return listening;
