@@ -59,9 +59,31 @@ def read_response(port, target, headers=""):
 
 
 def run_wrk(port, range_bytes, options, seed):
-    environment = dict(os.environ, TRACKS=str(options.tracks), TRACK_BYTES=str(options.track_bytes), RANGE_BYTES=str(range_bytes), SEED=str(seed))
-    out = subprocess.run(["taskset", "-c", "1", "wrk", "-t1", f"-c{options.connections}", f"-d{options.seconds}s", "-s", str(ROOT / "loadtest/wrk/ranges.lua"),
-                          f"http://127.0.0.1:{port}"], env=environment, capture_output=True, text=True, check=True).stdout
+    environment = dict(
+        os.environ,
+        TRACKS=str(options.tracks),
+        TRACK_BYTES=str(options.track_bytes),
+        RANGE_BYTES=str(range_bytes),
+        SEED=str(seed),
+    )
+    out = subprocess.run(
+        [
+            "taskset",
+            "-c",
+            "1",
+            "wrk",
+            "-t1",
+            f"-c{options.connections}",
+            f"-d{options.seconds}s",
+            "-s",
+            str(ROOT / "loadtest/wrk/ranges.lua"),
+            f"http://127.0.0.1:{port}",
+        ],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     requests = int(re.search(r"(\d+) requests in", out).group(1))
     if re.search(r"Non-2xx|Socket errors", out):
         sys.exit(f"hits: errors in the run, figures would be wrong:\n{out}")
@@ -76,7 +98,21 @@ def measure(server, range_bytes, options, seed):
 
 def start_segue(build, tracks_folder, ram, cache_folder):
     port = free_port()
-    command = ["taskset", "-c", "0", str(build / "segue"), "serve", "--listen", f"127.0.0.1:{port}", "--origin", f"dir:{tracks_folder}", "--threads", "1", "--ram", ram]
+    command = [
+        "taskset",
+        "-c",
+        "0",
+        str(build / "segue"),
+        "serve",
+        "--listen",
+        f"127.0.0.1:{port}",
+        "--origin",
+        f"dir:{tracks_folder}",
+        "--threads",
+        "1",
+        "--ram",
+        ram,
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for(port)
     return {"name": "segue", "pid": process.pid, "port": port, "process": process}
@@ -84,8 +120,20 @@ def start_segue(build, tracks_folder, ram, cache_folder):
 
 def start_floor(build, options, head_bytes):
     port = free_port()
-    process = subprocess.Popen(["taskset", "-c", "0", str(build / "loadtest/floor"), str(port), str(options.tracks), str(options.track_bytes), str(head_bytes)],
-                               stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [
+            "taskset",
+            "-c",
+            "0",
+            str(build / "loadtest/floor"),
+            str(port),
+            str(options.tracks),
+            str(options.track_bytes),
+            str(head_bytes),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )
     wait_for(port)
     return {"name": "floor", "pid": process.pid, "port": port, "process": process}
 
@@ -115,7 +163,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         try:
             make_tracks(pathlib.Path(folder), options)
-            segue = start_segue(options.build, folder, f"{options.tracks * options.track_bytes * 2 // (1 << 20)}MiB", folder)
+            segue = start_segue(
+                options.build, folder, f"{options.tracks * options.track_bytes * 2 // (1 << 20)}MiB", folder
+            )
             servers.append(segue)
             for number in range(options.tracks):  # everything into RAM; a hit below is a hit
                 read_response(segue["port"], f"/t/{number}")
@@ -125,7 +175,10 @@ def main():
             floor = start_floor(options.build, options, len(head) - len("Connection: close\r\n"))
             servers.append(floor)
             results = {}
-            print(f"{'range':>8} {'floor us':>9} {'segue us':>9} {'ratio':>6} {'target':>6}   (server CPU per request, median of {options.rounds})", flush=True)
+            print(
+                f"{'range':>8} {'floor us':>9} {'segue us':>9} {'ratio':>6} {'target':>6}   (server CPU per request, median of {options.rounds})",
+                flush=True,
+            )
             for size in options.sizes:
                 figures = {"floor": [], "segue": []}
                 for round_number in range(options.rounds):
@@ -134,7 +187,10 @@ def main():
                 middle = {name: statistics.median(values) for name, values in figures.items()}
                 ratio = statistics.median(s / f for s, f in zip(figures["segue"], figures["floor"]))
                 results[size] = {**middle, "ratio": ratio}
-                print(f"{size:>8} {middle['floor']:>9.1f} {middle['segue']:>9.1f} {ratio:>6.2f} {TARGETS.get(size, 0):>6.2f}", flush=True)
+                print(
+                    f"{size:>8} {middle['floor']:>9.1f} {middle['segue']:>9.1f} {ratio:>6.2f} {TARGETS.get(size, 0):>6.2f}",
+                    flush=True,
+                )
             if options.json:
                 options.json.write_text(json.dumps(results, indent=2))
         finally:
