@@ -106,6 +106,7 @@ void read_texts(Reader& reader, StoredResponse::Parts& parts, uint16_t fields, u
     const std::string_view value = reader.text(value_bytes);
     // add() refuses what is no field: a record cannot smuggle a line into a response.
     if (reader.ok() && !parts.fields.add(name, value)) valid = false;
+    if (http::trim_whitespace(value) != value) valid = false;  // never written so
   }
   for (uint16_t i = 0; i < names && reader.ok(); ++i) {
     const auto bytes = reader.number<uint16_t>();
@@ -191,6 +192,7 @@ Result<Ref<const cache::StoredFacts>> StoredResponseCodec::decode(
   using Seconds = std::chrono::seconds;
   const std::chrono::sys_seconds last_modified{Seconds{reader.bounded(kSecondsMax, true)}};
   if ((flags & kHasLastModified) != 0) parts.last_modified = last_modified;
+  valid &= parts.last_modified || last_modified == std::chrono::sys_seconds{};
   parts.date = std::chrono::sys_seconds{Seconds{reader.bounded(kSecondsMax, true)}};
   parts.response_time = WallTime{std::chrono::milliseconds{reader.bounded(kMillisecondsMax, true)}};
   parts.pass_until = WallTime{std::chrono::milliseconds{reader.bounded(kMillisecondsMax, true)}};
