@@ -28,7 +28,7 @@ struct DriveCheck {
   std::string file;  // what to open: PATH, or segue.drive in it
   bool block_device = false;
   uint64_t size_bytes = 0;  // of the file or device; 0 if absent
-  std::string serial;       // of the device, if it has one
+  std::string serial;       // of the device; empty if it has none: then nothing overrides
   /// For every verdict but Ours and Absent: one sentence for the operator.
   std::string sentence;
 };
