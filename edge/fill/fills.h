@@ -111,6 +111,7 @@ class RangeReader {
   struct Readable {
     cache::PinnedBuffer buffer;
     std::span<const std::byte> bytes;  // from `offset`; not empty; clipped to the range
+    /// Where this reader found them: OnDrive also once they were read from there for it.
     cache::Where where = cache::Where::Absent;
   };
   /// RAM only; cannot wait, cannot allocate. An empty buffer: use readable(). Also tells fills how
@@ -149,10 +150,12 @@ class RangeReader {
   bool open_ended_;
   uint32_t end_slice_ = 0;  // of the range
   // loop-owned
-  uint32_t run_slices_;           // how many slices the next run may ask for
-  uint32_t asked_to_ = 0;         // slices of the range below this were looked at or asked for
-  uint32_t seen_to_ = 0;          // slices below this were counted
-  uint32_t failures_before_ = 0;  // of fills of this key, when the slice was come to
+  uint32_t run_slices_;                // how many slices the next run may ask for
+  uint32_t asked_to_ = 0;              // slices of the range below this were looked at or asked for
+  uint32_t seen_to_ = 0;               // slices below this were counted
+  uint32_t failures_before_ = 0;       // of fills of this key, when the slice was come to
+  uint32_t drive_slice_ = UINT32_MAX;  // the slice that a drive had when this reader came to it
+  uint32_t read_ahead_ = UINT32_MAX;  // the slice whose drive read was started before it was needed
   uint32_t slices_hit_ = 0;
   uint32_t slices_needed_ = 0;
 };

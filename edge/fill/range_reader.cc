@@ -45,7 +45,8 @@ RangeReader::Readable RangeReader::take(cache::Found found, uint64_t offset) con
   const uint64_t end = std::min<uint64_t>(first + landed.size(), range_.end);
   if (end <= offset) return {};
   const auto bytes = landed.subspan(offset - first, end - offset);
-  return {std::move(found.buffer), bytes, found.where};
+  const bool from_drive = cache::slice_at(offset).value == drive_slice_;
+  return {std::move(found.buffer), bytes, from_drive ? Where::OnDrive : found.where};
 }
 
 RangeReader::Readable RangeReader::try_readable(uint64_t offset) noexcept {
@@ -60,6 +61,7 @@ RangeReader::Readable RangeReader::try_readable(uint64_t offset) noexcept {
 }
 
 void RangeReader::see(SliceIndex slice, Where where) noexcept {
+  if (where == Where::OnDrive || slice.value == read_ahead_) drive_slice_ = slice.value;
   if (slice.value < seen_to_) return;
   seen_to_ = slice.value + 1;
   failures_before_ = fills_.impl_->failed_fills.count(selected_.generation->key());
@@ -71,6 +73,11 @@ void RangeReader::see(SliceIndex slice, Where where) noexcept {
 void RangeReader::look_ahead(uint32_t slice) noexcept {
   Fills::Impl& impl = *fills_.impl_;
   const Generation& generation = *selected_.generation;
+  // A drive takes its time, too: the next slice is read while this one is sent.
+  if (const uint32_t next = slice + 1;
+      next < end_slice_ && impl.store.where(generation, SliceIndex{next}) == Where::OnDrive &&
+      read_drive(SliceIndex{next}))
+    read_ahead_ = next;
   const uint32_t margin = std::max<uint32_t>(run_slices_ / 2, 1);
   asked_to_ = std::max(asked_to_, slice + 1);
   while (asked_to_ < end_slice_ && asked_to_ <= slice + margin) {
