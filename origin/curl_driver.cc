@@ -189,12 +189,13 @@ void CurlDriver::keep_idle(CURL* easy) {
 int CurlDriver::on_request(void* transfer, char* /*remote_ip*/, char* local_ip, int /*remote_port*/,
                            int local_port) {
   auto& asking = *static_cast<CurlTransfer*>(transfer);
-  asking.driver_->use_again(local_ip == nullptr ? "" : local_ip, local_port, asking);
-  return CURL_PREREQFUNC_OK;
+  const bool clean = asking.driver_->use_again(local_ip == nullptr ? "" : local_ip, local_port);
+  if (clean) return CURL_PREREQFUNC_OK;
+  asking.on_stale_connection();
+  return CURL_PREREQFUNC_ABORT;  // the request is not sent, and the connection is closed
 }
 
-void CurlDriver::use_again(std::string_view local_ip, long local_port,
-                           CurlTransfer& transfer) noexcept {
+bool CurlDriver::use_again(std::string_view local_ip, long local_port) {
   reused_.push_back(local_port);
   for (auto at = sockets_.begin(); at != sockets_.end(); ++at) {
     Socket& socket = *at->second;
@@ -202,11 +203,13 @@ void CurlDriver::use_again(std::string_view local_ip, long local_port,
     // If bytes came before we asked, they are not the answer.
     char first = 0;
     const bool has_bytes = recv(socket.fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
-    if (has_bytes || socket.queued()) transfer.on_stale_connection();
+    const bool clean = !has_bytes && !socket.queued();
+    if (!clean) counters_.connections_unsolicited.add();
     loop_.cancel_ready(socket);
     sockets_.erase(at);
-    return;
+    return clean;
   }
+  return true;
 }
 
 void CurlDriver::drop_idle(curl_socket_t fd) {
@@ -253,12 +256,13 @@ int CurlDriver::on_timer(CURLM* /*multi*/, long timeout_ms, void* driver) {
   return 0;
 }
 
-int CurlDriver::on_socket(CURL* easy, curl_socket_t fd, int what, void* driver, void* /*unused*/) {
-  static_cast<CurlDriver*>(driver)->watch(easy, fd, what);
+int CurlDriver::on_socket(CURL* /*easy*/, curl_socket_t fd, int what, void* driver,
+                          void* /*unused*/) {
+  static_cast<CurlDriver*>(driver)->watch(fd, what);
   return 0;
 }
 
-void CurlDriver::watch(CURL* easy, curl_socket_t fd, int what) {
+void CurlDriver::watch(curl_socket_t fd, int what) {
   const auto found = sockets_.find(fd);
   if (what == CURL_POLL_REMOVE) {
     if (found == sockets_.end() || found->second->idle) return;
@@ -268,12 +272,6 @@ void CurlDriver::watch(CURL* easy, curl_socket_t fd, int what) {
   }
   auto& socket = found == sockets_.end() ? sockets_[fd] : found->second;
   if (socket != nullptr && socket->idle) {
-    // The kept connection is used again. If bytes came before we asked, they are not the answer.
-    if (socket->queued()) {
-      CurlTransfer* transfer = nullptr;
-      curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
-      if (transfer != nullptr) transfer->on_stale_connection();
-    }
     loop_.cancel_ready(*socket);
     socket.reset();
   }

@@ -20,15 +20,16 @@
 
 namespace segue::origin {
 
-/// One easy handle in the driver; told once when its transfer ended.
 class CurlDriver;
+
+/// One easy handle in the driver; told once when its transfer ended.
 class CurlTransfer {
  public:
   virtual ~CurlTransfer() = default;
   /// From the ready list, outside of any callback; may destroy the transfer.
   virtual void on_done(CURLcode code) = 0;
-  /// The kept connection this transfer is about to use already had bytes to read: whatever comes
-  /// is not the answer to our request. From inside a callback.
+  /// The kept connection this transfer was about to use already had bytes to read, so it ends
+  /// without having been sent. From inside a callback; on_done() follows.
   virtual void on_stale_connection() noexcept = 0;
 
  private:
@@ -72,9 +73,10 @@ class CurlDriver {
   void act(curl_socket_t fd, int events);
   void report_done();
   void keep_idle(CURL* easy);
-  void use_again(std::string_view local_ip, long local_port, CurlTransfer& transfer) noexcept;
+  /// False: bytes that nobody asked for wait on the connection.
+  [[nodiscard]] bool use_again(std::string_view local_ip, long local_port);
   void drop_idle(curl_socket_t fd);
-  void watch(CURL* easy, curl_socket_t fd, int what);
+  void watch(curl_socket_t fd, int what);
   static int on_socket(CURL* easy, curl_socket_t fd, int what, void* driver, void* unused);
   static int on_request(void* transfer, char* remote_ip, char* local_ip, int remote_port,
                         int local_port);

@@ -183,8 +183,10 @@ void HttpExchange::attempt_failed(Fault fault, int32_t os_errno) {
 
 bool HttpExchange::try_again(Fault fault) {
   if (parts_.loop.clock().mono() >= head_deadline_) return false;
-  if (deserves_fresh_connection(fault) && retries_left_ > 0 && choose_server(server_)) {
-    --retries_left_;
+  // A stale connection costs no retry: the fresh one that follows cannot be stale.
+  const bool stale = fault == Fault::StaleConnection;
+  if (deserves_fresh_connection(fault) && (stale || retries_left_ > 0) && choose_server(server_)) {
+    if (!stale) --retries_left_;
     fresh_connection_ = true;
     parts_.counters.retries.add();
     return true;

@@ -94,10 +94,6 @@ long HttpTransfer::connections_made() const {
 size_t HttpTransfer::on_header_line(char* line, size_t size, size_t count, void* transfer) {
   auto& self = *static_cast<HttpTransfer*>(transfer);
   const size_t bytes = size * count;
-  if (self.stale_) {
-    self.fault_ = Fault::StaleConnection;
-    return 0;
-  }
   if (self.head_.complete()) return bytes;  // trailers: dropped (RFC 9110 §6.5.1 allows it)
   self.fault_ = self.head_.add({line, bytes});
   if (self.fault_ != Fault::None) return 0;
@@ -126,7 +122,7 @@ size_t HttpTransfer::on_body_bytes(char* bytes, size_t size, size_t count, void*
 }
 
 void HttpTransfer::on_done(CURLcode code) {
-  Fault fault = fault_;
+  Fault fault = stale_ ? Fault::StaleConnection : fault_;
   if (fault == Fault::None && !stopped_) fault = fault_of(code);
   long os_errno = 0;
   if (fault != Fault::None) curl_easy_getinfo(easy_.get(), CURLINFO_OS_ERRNO, &os_errno);

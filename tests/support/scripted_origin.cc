@@ -77,6 +77,7 @@ struct ScriptedOrigin::Impl {
   bool stopping = false;
   uint32_t releases = 0;
   uint64_t waiting = 0;
+  uint64_t played = 0;
   uint64_t connections = 0;
   std::list<Client> clients;
   std::map<std::string, std::vector<Reply>> replies;
@@ -169,6 +170,8 @@ void ScriptedOrigin::Impl::talk_http2(Wire& wire) {
 
 void ScriptedOrigin::Impl::answer(Wire& wire, const std::string& head) {
   play(wire, take_reply(head));
+  const std::lock_guard lock(mutex);
+  ++played;
 }
 
 Reply ScriptedOrigin::Impl::take_reply(const std::string& head) {
@@ -291,6 +294,11 @@ uint64_t ScriptedOrigin::requests(const std::string& target) const {
   const std::lock_guard lock(impl_->mutex);
   const auto found = impl_->counts.find(target);
   return found == impl_->counts.end() ? 0 : found->second;
+}
+
+uint64_t ScriptedOrigin::played() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->played;
 }
 
 uint64_t ScriptedOrigin::waiting() const {

@@ -82,6 +82,8 @@ class ScriptedOrigin {
   [[nodiscard]] uint64_t connections() const;
   [[nodiscard]] uint64_t requests() const;
   [[nodiscard]] uint64_t requests(const std::string& target) const;
+  /// Replies whose last step is done.
+  [[nodiscard]] uint64_t played() const;
   /// Replies that stand in a wait() step.
   [[nodiscard]] uint64_t waiting() const;
   /// The heads of all requests so far, in order of arrival, with their line ends.

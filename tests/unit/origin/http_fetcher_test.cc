@@ -2,6 +2,8 @@
 // real loop against a scripted origin in a thread of this process; timeouts by pushing the clock.
 #include "origin/http_fetcher.h"
 
+#include <thread>
+
 #include "tests/unit/origin/fetching.h"
 
 namespace segue::origin {
@@ -229,8 +231,22 @@ TEST_F(HttpFetching, ErrorAnswersArePassedOn) {
   }
 }
 
+TEST_F(HttpFetching, BytesThatCameUnseenOnAnIdleConnectionAreNeverTheNextAnswerEither) {
+  origin_.on("/first", Reply::whole("200 OK", "", "first")
+                           .wait()
+                           .send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\npoisoned"));
+  origin_.on("/second", Reply::whole("200 OK", "", "second"));
+  EXPECT_EQ(run(whole("/first")).body, "first");
+  origin_.release();
+  while (origin_.played() == 0) std::this_thread::yield();  // the loop stands still meanwhile
+  EXPECT_EQ(run(whole("/second")).body, "second");
+  EXPECT_EQ(origin_.connections(), 2U);
+  EXPECT_EQ(counters().connections_unsolicited.get(), 1U);
+}
+
 TEST_F(HttpFetching, BytesBehindABodyCostTheConnectionOnly) {
-  origin_.on("/t", Reply::whole("200 OK", "", "body").send("HTTP/1.1 200 OK\r\nX: 1\r\n\r\n"));
+  const std::string answer = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody";
+  origin_.on("/t", Reply::raw(answer + "HTTP/1.1 200 OK\r\nX: 1\r\n\r\n"));
   EXPECT_EQ(run(whole("/t")).body, "body");
   EXPECT_EQ(run(whole("/t")).body, "body");
   EXPECT_EQ(origin_.connections(), 2U);
