@@ -1,7 +1,9 @@
 // tests/sim/sim_life.h - the random life of one node: its seed chooses the machine, the tracks,
 // what clients ask and what goes wrong; at its end the origin is well and everybody is answered.
 #pragma once
+#include <chrono>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -53,6 +55,7 @@ class Life {
   const bool calm_;
   SimNode node_;
   std::vector<std::string> targets_;
+  std::chrono::milliseconds wall_is_off_{0};
   std::map<std::string, uint64_t> asked_bytes_;  // by target, rounded out to slices, and one each
 };
 
