@@ -30,7 +30,7 @@ class Suite:
         self.passed, self.skipped, self.failures = 0, 0, []
         self.started = time.monotonic()
         self.counts = results / f"{kind}-{preset}"
-        self.counts.write_text("0 1 0\n")   # until finish(): a suite that dies itself is a failure
+        self.counts.write_text("0 1 0\n")  # until finish(): a suite that dies itself is a failure
 
     def finish(self):
         seconds = time.monotonic() - self.started
@@ -38,8 +38,11 @@ class Suite:
             print(f"FAILED {self.kind} ({self.preset}): {failure}")
         skipped = f", {self.skipped} skipped" if self.skipped else ""
         over = f"  (over its budget of {BUDGET_SECONDS[self.kind]} s)" if seconds > BUDGET_SECONDS[self.kind] else ""
-        print(f"== {self.kind} ({self.preset}): {self.passed} passed, {len(self.failures)} failed{skipped}, "
-              f"{seconds:.1f} s{over}", flush=True)
+        print(
+            f"== {self.kind} ({self.preset}): {self.passed} passed, {len(self.failures)} failed{skipped}, "
+            f"{seconds:.1f} s{over}",
+            flush=True,
+        )
         self.counts.write_text(f"{self.passed} {len(self.failures)} {seconds:.1f}\n")
         return 1 if self.failures else 0
 
@@ -58,8 +61,15 @@ def environment(**more):
 def run_program(command, env):
     """Runs a test program. Returns (exit code or None when it took too long, its output)."""
     try:
-        done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=PROGRAM_SECONDS_MAX, check=False)
+        done = subprocess.run(
+            command,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=PROGRAM_SECONDS_MAX,
+            check=False,
+        )
         return done.returncode, done.stdout.decode(errors="replace")
     except subprocess.TimeoutExpired as late:
         return None, (late.stdout or b"").decode(errors="replace")
@@ -103,7 +113,7 @@ def run_gtest(options, suite):
                 suite.passed += passed
                 suite.skipped += skipped
             suite.failures += [f"{program.name}: {name}" for name in failed]
-            if code != 0 and not failed:   # it died: a sanitizer, an assert, a signal, or too slow
+            if code != 0 and not failed:  # it died: a sanitizer, an assert, a signal, or too slow
                 end = "took too long" if code is None else f"ended with {code}"
                 suite.failures.append(f"{program.name} {end}")
             if code != 0:
@@ -133,12 +143,22 @@ def run_fuzz(options, suite):
 def run_pytest(options, suite):
     report = suite.results / f"wire-{options.preset}.xml"
     report.unlink(missing_ok=True)
-    command = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short",
-               f"--junit-xml={report}", "tests/wire"]
+    command = [
+        "/usr/bin/python3",
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--tb=short",
+        f"--junit-xml={report}",
+        "tests/wire",
+    ]
     if options.quick:
         command += ["-m", "not slow"]
-    env = environment(SEGUE_BINARY=str(pathlib.Path("build").resolve() / options.preset / "segue"),
-                      PYTHONDONTWRITEBYTECODE="1")
+    env = environment(
+        SEGUE_BINARY=str(pathlib.Path("build").resolve() / options.preset / "segue"), PYTHONDONTWRITEBYTECODE="1"
+    )
     code = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, check=False).returncode
     if report.exists():
         for case in xml.etree.ElementTree.parse(report).iter("testcase"):

@@ -17,8 +17,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PRODUCT = ("base", "http", "conf", "cache", "tls", "origin", "edge")
 CODE = {".cc", ".h", ".py", ".sh"}
 LINE_COLUMNS_MAX = 100
-SCRIPT_COLUMNS_MAX = 120   # CMake, shell and Python: their formatters do not wrap for us
-FUNCTION_LINES_MAX = 70    # of C++ by clang-tidy (readability-function-size), of Python and shell here
+SCRIPT_COLUMNS_MAX = 120  # CMake, shell and Python: their formatters do not wrap for us
+FUNCTION_LINES_MAX = 70  # of C++ by clang-tidy (readability-function-size), of Python and shell here
 
 # Allowed includes between the folders (ARCHITECTURE.md, "The floors"). edge/main.cc may include everything.
 FLOORS = {
@@ -54,8 +54,13 @@ BANNED = (
     ("strtol and friends", r"\b(strto[a-z]+|ato[ifl]+|sscanf)\s*\(", "std::from_chars", ("",), ()),
     ("std::stoi and friends", r"\bsto(i|ul+|l+)\s*\(", "std::from_chars", HOT, ()),
     # `co_await sleep_for(...)` is the loop's timer, which waits in virtual time under the simulation.
-    ("sleep", r"(?<!co_await )(?<!co_await segue::)\b(u|nano)?sleep(_for|_until)?\s*\(", "a timer",
-     ("",), ("base/loop/",)),
+    (
+        "sleep",
+        r"(?<!co_await )(?<!co_await segue::)\b(u|nano)?sleep(_for|_until)?\s*\(",
+        "a timer",
+        ("",),
+        ("base/loop/",),
+    ),
     ("rand", r"\b(s?rand|rand_r|[dlm]rand48)\s*\(", "base/loop Entropy, or a seeded generator", ("",), ()),
     ("std::function", r"\bstd::(move_only_)?function\b", "it may allocate", HOT, ("edge/main.cc", "edge/cli/")),
     ("system_clock", r"\bsystem_clock\b", "the loop's Clock", ("",), ("base/loop/",)),
@@ -64,13 +69,15 @@ BANNED = (
 
 
 COMMENT_OR_LITERAL = re.compile(
-    r'//[^\n]*|/\*.*?\*/|R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'', flags=re.S)
+    r'//[^\n]*|/\*.*?\*/|R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'', flags=re.S
+)
 
 
 def tracked_files():
     """Every file of the tree that git would take, so that a fresh clone and a working copy are judged alike."""
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, check=True,
-                            stdout=subprocess.PIPE).stdout.decode()
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, check=True, stdout=subprocess.PIPE
+    ).stdout.decode()
     return sorted(path for path in listed.split("\0") if path and (ROOT / path).is_file())
 
 
@@ -80,6 +87,7 @@ def read(path):
 
 def without_comments(text):
     """C++ text with comments and string contents blanked, line for line."""
+
     def blank(match):
         found = match.group(0)
         if found[0] == "/":
@@ -87,6 +95,7 @@ def without_comments(text):
         if found[0] == '"' or found.startswith('R"'):
             return '"' + "".join(c if c == "\n" else " " for c in found[1:-1]) + '"'
         return found
+
     return COMMENT_OR_LITERAL.sub(blank, text)
 
 
@@ -112,8 +121,13 @@ class Lint:
         return tidy.read_commands(self.options.compile_commands, ROOT)
 
     def check_format(self):
-        done = subprocess.run(["clang-format-19", "--dry-run", "-Werror", *self.cpp], cwd=ROOT, check=False,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        done = subprocess.run(
+            ["clang-format-19", "--dry-run", "-Werror", *self.cpp],
+            cwd=ROOT,
+            check=False,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
         seen = set()
         for line in done.stderr.decode(errors="replace").split("\n"):
             path, _, rest = line.partition(":")
@@ -236,8 +250,19 @@ class Lint:
                         yield f"{path}:{number}: {what} is banned here: {instead}"
 
 
-CHECKS = ("format", "floors", "edge_floors", "wrapped_headers", "line_length", "script_functions", "leftovers",
-          "targets", "test_targets", "banned_calls", "tidy")
+CHECKS = (
+    "format",
+    "floors",
+    "edge_floors",
+    "wrapped_headers",
+    "line_length",
+    "script_functions",
+    "leftovers",
+    "targets",
+    "test_targets",
+    "banned_calls",
+    "tidy",
+)
 
 
 def main():

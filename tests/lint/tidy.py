@@ -17,6 +17,7 @@ TIDY = "clang-tidy-19"
 @dataclasses.dataclass(frozen=True)
 class Command:
     """How one source file is compiled; `path` is relative to the root of the tree."""
+
     path: str
     directory: str
     arguments: tuple
@@ -55,8 +56,13 @@ def compile_arguments(command):
 def fingerprint(command, root, salt):
     """A hash that changes with anything clang-tidy could see; None when the file does not even preprocess."""
     # -C keeps the comments: NOLINT is one.
-    done = subprocess.run([*compile_arguments(command), "-E", "-C", "-w", str(root / command.path)],
-                          cwd=command.directory, check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    done = subprocess.run(
+        [*compile_arguments(command), "-E", "-C", "-w", str(root / command.path)],
+        cwd=command.directory,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
     if done.returncode != 0:
         return None
     return hashlib.sha256(salt + done.stdout).hexdigest()
@@ -67,10 +73,18 @@ def check_one(command, root, salt, clean):
     mark = fingerprint(command, root, salt)
     if mark is not None and mark in clean:
         return mark, []
-    done = subprocess.run([TIDY, "--quiet", str(root / command.path), "--", *compile_arguments(command)[1:]],
-                          cwd=command.directory, check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    found = [line.replace(f"{root}/", "") for line in done.stdout.decode(errors="replace").split("\n")
-             if " error: " in line or " warning: " in line]
+    done = subprocess.run(
+        [TIDY, "--quiet", str(root / command.path), "--", *compile_arguments(command)[1:]],
+        cwd=command.directory,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    found = [
+        line.replace(f"{root}/", "")
+        for line in done.stdout.decode(errors="replace").split("\n")
+        if " error: " in line or " warning: " in line
+    ]
     if done.returncode != 0 and not found:
         found = [f"{command.path}: {TIDY} ended with {done.returncode}"]
     return mark, sorted(set(found))
@@ -90,7 +104,7 @@ def findings(commands, sources, root):
             if not found and mark is not None and mark not in clean:
                 remembered.write(mark + "\n")
                 remembered.flush()
-            for line in found:   # a header's finding appears once, not once per source
+            for line in found:  # a header's finding appears once, not once per source
                 if line not in seen:
                     seen.add(line)
                     yield line

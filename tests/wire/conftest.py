@@ -10,7 +10,9 @@ from support.settings import config_for
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: waits for a real time limit, or moves much data; not part of ./dev test quick")
+    config.addinivalue_line(
+        "markers", "slow: waits for a real time limit, or moves much data; not part of ./dev test quick"
+    )
 
 
 @pytest.fixture

@@ -11,8 +11,27 @@ from support.node import Node
 from support.settings import config_for
 
 LENGTH = 300_000
-FIELDS = {"ts", "site", "client", "method", "path", "range", "status", "bytes_sent", "bytes_total", "first_byte_ms", "duration_ms", "cache", "reason",
-          "slices_hit", "slices_needed", "origin_ms", "user_agent", "end", "request_id"}
+FIELDS = {
+    "ts",
+    "site",
+    "client",
+    "method",
+    "path",
+    "range",
+    "status",
+    "bytes_sent",
+    "bytes_total",
+    "first_byte_ms",
+    "duration_ms",
+    "cache",
+    "reason",
+    "slices_hit",
+    "slices_needed",
+    "origin_ms",
+    "user_agent",
+    "end",
+    "request_id",
+}
 
 
 @pytest.fixture
@@ -42,13 +61,25 @@ def test_a_miss_and_a_hit_say_everything_about_themselves(node, log):
     node.fetch("/t/1", Range="bytes=10-19", User_Agent="player/1.0")
     miss, hit = lines_of(log, 2)
     for record in (miss, hit):
-        assert (record["site"], record["client"], record["method"], record["path"]) == ("music", "127.0.0.1", "GET", "/t/1")
-        assert (record["range"], record["status"], record["bytes_sent"], record["bytes_total"]) == ("bytes=10-19", 206, 10, 10)
+        assert (record["site"], record["client"], record["method"], record["path"]) == (
+            "music",
+            "127.0.0.1",
+            "GET",
+            "/t/1",
+        )
+        assert (record["range"], record["status"], record["bytes_sent"], record["bytes_total"]) == (
+            "bytes=10-19",
+            206,
+            10,
+            10,
+        )
         assert (record["user_agent"], record["end"]) == ("player/1.0", "complete")
         assert record["slices_needed"] == 1
         assert 0 <= record["first_byte_ms"] <= record["duration_ms"] < 10_000
         assert re.fullmatch(r"[0-9a-f]{32}", record["request_id"])
-        age = datetime.datetime.now(datetime.timezone.utc) - datetime.datetime.fromisoformat(record["ts"].replace("Z", "+00:00"))
+        age = datetime.datetime.now(datetime.timezone.utc) - datetime.datetime.fromisoformat(
+            record["ts"].replace("Z", "+00:00")
+        )
         assert -1 < age.total_seconds() < 60
     assert (miss["cache"], miss["reason"], miss["slices_hit"]) == ("miss", "uri-miss", 0)
     assert miss["origin_ms"] > 0
@@ -80,15 +111,27 @@ def test_outcomes_have_their_words(node, origin, log):
     node.fetch("/t/1", method="HEAD")
     records = lines_of(log, 9)
     assert [(record["path"], record["status"], record["cache"]) for record in records[:8]] == [
-        ("/private", 200, "pass"), ("/stale", 200, "miss"), ("/stale", 200, "revalidated"), ("/stale", 200, "stale"), ("/none", 404, "miss"),
-        ("/none", 404, "negative"), ("/t/1", 405, "none"), ("", 421, "none")]
+        ("/private", 200, "pass"),
+        ("/stale", 200, "miss"),
+        ("/stale", 200, "revalidated"),
+        ("/stale", 200, "stale"),
+        ("/none", 404, "miss"),
+        ("/none", 404, "negative"),
+        ("/t/1", 405, "none"),
+        ("", 421, "none"),
+    ]
     assert [record["reason"] for record in records[6:8]] == ["method", "unknown_host"]
     assert (records[8]["method"], records[8]["bytes_sent"], records[8]["bytes_total"]) == ("HEAD", 0, 0)
 
 
 def test_a_token_is_never_written(node, log):
     secrets = ["SECRETTOKEN1", "SECRETTOKEN2", "SECRETTOKEN3", "SECRETTOKEN4"]
-    node.fetch(f"/t/1?token={secrets[0]}", Authorization=f"Bearer {secrets[1]}", Cookie=f"s={secrets[2]}", Referer=f"https://a.example/?{secrets[3]}")
+    node.fetch(
+        f"/t/1?token={secrets[0]}",
+        Authorization=f"Bearer {secrets[1]}",
+        Cookie=f"s={secrets[2]}",
+        Referer=f"https://a.example/?{secrets[3]}",
+    )
     node.fetch(f"/t/1?hdnts=exp=1~hmac={secrets[0]}")
     node.fetch(f"http://localhost/t/1?{secrets[0]}")
     with node.connect() as connection:
@@ -100,14 +143,32 @@ def test_a_token_is_never_written(node, log):
         assert secret not in node.log
 
 
-HOSTILE_AGENTS = [b'"quoted"', b"back\\slash", b"\xff\xfe no utf-8", b"\xc3\x28", b"tab\there", "\u2028 line".encode(), b"{}[]", b"</script>", b"a" * 5000,
-                  "ü".encode() * 100, b"\xed\xa0\x80", b"\xf4\x90\x80\x80"]
+HOSTILE_AGENTS = [
+    b'"quoted"',
+    b"back\\slash",
+    b"\xff\xfe no utf-8",
+    b"\xc3\x28",
+    b"tab\there",
+    "\u2028 line".encode(),
+    b"{}[]",
+    b"</script>",
+    b"a" * 5000,
+    "ü".encode() * 100,
+    b"\xed\xa0\x80",
+    b"\xf4\x90\x80\x80",
+]
 
 
 def test_hostile_bytes_stay_valid_json(node, log):
     for agent in HOSTILE_AGENTS:
         with node.connect() as connection:
-            connection.send(b"GET /t/1 HTTP/1.1\r\nHost: localhost\r\nRange: bytes=0-1, " + agent[:50] + b"\r\nUser-Agent: " + agent + b"\r\n\r\n")
+            connection.send(
+                b"GET /t/1 HTTP/1.1\r\nHost: localhost\r\nRange: bytes=0-1, "
+                + agent[:50]
+                + b"\r\nUser-Agent: "
+                + agent
+                + b"\r\n\r\n"
+            )
             connection.read_response()
     for path in ("/%22%7D", "/%e2%80%a8", "/a%0ab", "/" + "a" * 1500):
         node.fetch(path)
@@ -174,6 +235,7 @@ def test_the_log_is_opened_anew_on_hup(node, log):
     def has_moved_on():
         node.fetch("/t/1", Range="bytes=0-0")
         return log.exists() and log.stat().st_size > 0
+
     wait_until(has_moved_on, every=0.05, what="a new file")
 
 

@@ -12,7 +12,9 @@ from support.origin import track_bytes
 from support.settings import config_for
 
 LENGTH = 300_000
-SAMPLE = re.compile(r'(segue_[a-z0-9_]+)(\{[a-z_]+="(?:[^"\\\n]|\\.)*"(?:,[a-z_]+="(?:[^"\\\n]|\\.)*")*\})? ([-+]?(?:[0-9.]+(?:e[-+]?\d+)?|Inf)|NaN)')
+SAMPLE = re.compile(
+    r'(segue_[a-z0-9_]+)(\{[a-z_]+="(?:[^"\\\n]|\\.)*"(?:,[a-z_]+="(?:[^"\\\n]|\\.)*")*\})? ([-+]?(?:[0-9.]+(?:e[-+]?\d+)?|Inf)|NaN)'
+)
 
 
 @pytest.fixture
@@ -21,6 +23,7 @@ def track(origin):
 
 
 # --- metrics ---
+
 
 def parse_metrics(text):
     """{family: type} and {sample: value} of Prometheus text format 0.0.4; asserts that every line is right."""
@@ -56,9 +59,22 @@ def test_every_line_of_the_metrics_parses_and_is_named_by_convention(node, origi
         assert re.fullmatch(r"segue_[a-z0-9]+(_[a-z0-9]+)*", name)
         assert (kind == "counter") == name.endswith("_total"), f"{name} is a {kind}"
         assert not re.search(r"_(ms|us|kb|mb|kib|mib)(_|$)", name), f"{name}: base units are seconds and bytes"
-    for topic in ("requests_total", "responses_total", "body_bytes_total", "fills_started_total", "origin_requests_total", "first_byte_seconds",
-                  "first_64k_seconds", "buffers_resident", "buffers_pinned", "ram_evictions_total", "cache_admitted_total", "degraded",
-                  "requests_in_flight", "origin_faults_total"):
+    for topic in (
+        "requests_total",
+        "responses_total",
+        "body_bytes_total",
+        "fills_started_total",
+        "origin_requests_total",
+        "first_byte_seconds",
+        "first_64k_seconds",
+        "buffers_resident",
+        "buffers_pinned",
+        "ram_evictions_total",
+        "cache_admitted_total",
+        "degraded",
+        "requests_in_flight",
+        "origin_faults_total",
+    ):
         assert f"segue_{topic}" in types, topic
     # Counters never fall.
     node.fetch("/t/1")
@@ -120,6 +136,7 @@ def test_ready_does_not_depend_on_the_origin(origin):
 
 # --- purge ---
 
+
 def fill(node, origin, *targets):
     for target in targets:
         origin.add(target, LENGTH)
@@ -133,7 +150,9 @@ def purge(node, **what):
     assert json.loads(response.body)["purged"] is True
 
 
-@pytest.mark.parametrize("url", ["/t/1", "http://localhost/t/1", "https://localhost:443/t/1", "//localhost/t/1", "/t/%31"])
+@pytest.mark.parametrize(
+    "url", ["/t/1", "http://localhost/t/1", "https://localhost:443/t/1", "//localhost/t/1", "/t/%31"]
+)
 def test_a_purged_url_is_asked_for_again_and_nothing_else_is(node, origin, url):
     fill(node, origin, "/t/1", "/t/2", "/t/1?v=1", "/t/11")
     changed = origin.add("/t/1", LENGTH, etag='"v2"')
@@ -216,22 +235,48 @@ def test_what_was_asked_of_the_origin_before_a_purge_is_not_stored_after_it(node
 
 def test_the_purge_command_asks_the_node(node, origin):
     fill(node, origin, "/t/1", "/a/1")
-    done = run_segue("purge", "--admin", f"unix:{node.admin_socket}", "--url", "http://localhost/t/1", "--prefix", "http://localhost/a/")
+    done = run_segue(
+        "purge",
+        "--admin",
+        f"unix:{node.admin_socket}",
+        "--url",
+        "http://localhost/t/1",
+        "--prefix",
+        "http://localhost/a/",
+    )
     assert done.returncode == 0, done.stderr
     assert not node.fetch("/t/1").is_hit
     assert not node.fetch("/a/1").is_hit
 
 
-BAD_PURGES = [b"", b"no json", b"[]", b"{}", b'{"url":""}', b'{"url":1}', b'{"url":"/a","prefix":"/b"}', b'{"url":"/a","soft":"yes"}', b'{"url":"/a","x":1}',
-              b'{"url":"/a/../b"}', b'{"url":"/a%00"}', b'{"url":"https://other.example/a"}', b'{"url":"ftp:x"}', b'{"everything":false}',
-              b'{"url":"/' + b"a" * 3000 + b'"}', b'{"url":"/a"' + b" " * 10 + b"", b'{"url":"/a","url":"/b"}']
+BAD_PURGES = [
+    b"",
+    b"no json",
+    b"[]",
+    b"{}",
+    b'{"url":""}',
+    b'{"url":1}',
+    b'{"url":"/a","prefix":"/b"}',
+    b'{"url":"/a","soft":"yes"}',
+    b'{"url":"/a","x":1}',
+    b'{"url":"/a/../b"}',
+    b'{"url":"/a%00"}',
+    b'{"url":"https://other.example/a"}',
+    b'{"url":"ftp:x"}',
+    b'{"everything":false}',
+    b'{"url":"/' + b"a" * 3000 + b'"}',
+    b'{"url":"/a"' + b" " * 10 + b"",
+    b'{"url":"/a","url":"/b"}',
+]
 
 
 @pytest.mark.parametrize("body", BAD_PURGES, ids=lambda body: body[:40].decode())
 def test_a_bad_purge_is_400_and_purges_nothing(node, origin, body):
     fill(node, origin, "/t/1")
     with Connection(node.admin_socket) as connection:
-        connection.send(request_bytes("/purge", "POST", Content_Length=len(body), Content_Type="application/json") + body)
+        connection.send(
+            request_bytes("/purge", "POST", Content_Length=len(body), Content_Type="application/json") + body
+        )
         response = connection.read_response()
         assert response.status == 400
         assert json.loads(response.body)["error"]
@@ -247,6 +292,7 @@ def test_a_purge_body_without_end_is_refused(node):
 
 # --- explain ---
 
+
 def test_explain_says_what_is_here_and_why(node, origin, track):
     unknown = node.admin("/explain?url=%2Ft%2F1")
     assert unknown.status == 200
@@ -259,16 +305,31 @@ def test_explain_says_what_is_here_and_why(node, origin, track):
     assert (done.returncode, "key: music/t/1" in done.stdout) == (0, True)
 
 
-@pytest.mark.parametrize("query", ["", "?url=", "?url=%zz", "?url=%00", "?url=http%3A%2F%2Fother.example%2F", "?url=%2F..%2F", "?uri=%2F"])
+@pytest.mark.parametrize(
+    "query", ["", "?url=", "?url=%zz", "?url=%00", "?url=http%3A%2F%2Fother.example%2F", "?url=%2F..%2F", "?uri=%2F"]
+)
 def test_a_bad_explain_is_400(node, query):
     assert node.admin(f"/explain{query}").status == 400
 
 
 # --- who may ask, and how ---
 
-@pytest.mark.parametrize("method, path, status", [
-    ("GET", "/purge", 405), ("GET", "/drain", 405), ("POST", "/metrics", 405), ("DELETE", "/ready", 405), ("GET", "/", 404), ("GET", "/nothing", 404),
-    ("GET", "/metrics/", 404), ("GET", "/../metrics", 404), ("HEAD", "/live", 200), ("GET", "/metrics?x=1", 200)])
+
+@pytest.mark.parametrize(
+    "method, path, status",
+    [
+        ("GET", "/purge", 405),
+        ("GET", "/drain", 405),
+        ("POST", "/metrics", 405),
+        ("DELETE", "/ready", 405),
+        ("GET", "/", 404),
+        ("GET", "/nothing", 404),
+        ("GET", "/metrics/", 404),
+        ("GET", "/../metrics", 404),
+        ("HEAD", "/live", 200),
+        ("GET", "/metrics?x=1", 200),
+    ],
+)
 def test_methods_and_paths(node, method, path, status):
     with Connection(node.admin_socket) as connection:
         connection.request(path, method)
@@ -280,7 +341,14 @@ def test_methods_and_paths(node, method, path, status):
 
 
 def test_another_host_name_is_refused_as_rebinding_pages_would_send_it(node):
-    for host, status in (("localhost", 200), ("LOCALHOST:9", 200), ("127.0.0.1:9180", 200), ("[::1]", 200), ("evil.example", 421), ("localhost.evil.example", 421)):
+    for host, status in (
+        ("localhost", 200),
+        ("LOCALHOST:9", 200),
+        ("127.0.0.1:9180", 200),
+        ("[::1]", 200),
+        ("evil.example", 421),
+        ("localhost.evil.example", 421),
+    ):
         with Connection(node.admin_socket) as connection:
             connection.request("/metrics", host=host)
             assert connection.read_response().status == status
@@ -289,14 +357,18 @@ def test_another_host_name_is_refused_as_rebinding_pages_would_send_it(node):
 def test_a_page_of_another_origin_cannot_purge(node, origin):
     fill(node, origin, "/t/1")
     with Connection(node.admin_socket) as connection:
-        connection.send(request_bytes("/purge", "POST", Origin="https://evil.example", Content_Length=17) + b'{"url": "/t/1" }\n')
+        connection.send(
+            request_bytes("/purge", "POST", Origin="https://evil.example", Content_Length=17) + b'{"url": "/t/1" }\n'
+        )
         assert connection.read_response().status == 403
     assert node.fetch("/t/1").is_hit
 
 
 def test_malformed_admin_requests_are_refused(node):
     with Connection(node.admin_socket) as connection:
-        connection.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection.send(
+            "GET /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
         assert connection.read_response().status == 400
         assert connection.is_closed_by_peer()
 
@@ -313,6 +385,7 @@ def test_others_may_not_connect_to_the_admin_socket(node):
 
 
 # --- drain ---
+
 
 @pytest.mark.parametrize("by_command", [False, True], ids=["by_http", "by_command"])
 def test_a_drained_node_serves_on_until_idle_and_ends(origin, by_command):

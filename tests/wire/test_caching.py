@@ -46,11 +46,19 @@ LIFETIMES = [  # site, fields of the origin, seconds
 ]
 
 
-@pytest.mark.parametrize("site, fields, seconds", LIFETIMES, ids=[f"{fields}-{seconds}" for _, fields, seconds in LIFETIMES])
+@pytest.mark.parametrize(
+    "site, fields, seconds", LIFETIMES, ids=[f"{fields}-{seconds}" for _, fields, seconds in LIFETIMES]
+)
 def test_the_lifetime_is_what_the_origin_or_else_the_site_says(origin, site, fields, seconds):
     now = int(time.time())
-    origin.add("/t", LENGTH, fields={name: value if isinstance(value, str) else email.utils.formatdate(value(now), usegmt=True)
-                                     for name, value in fields.items()})
+    origin.add(
+        "/t",
+        LENGTH,
+        fields={
+            name: value if isinstance(value, str) else email.utils.formatdate(value(now), usegmt=True)
+            for name, value in fields.items()
+        },
+    )
     with node_for(origin, site) as node:
         for is_hit in (False, True):
             response = node.fetch("/t")
@@ -59,9 +67,19 @@ def test_the_lifetime_is_what_the_origin_or_else_the_site_says(origin, site, fie
         assert len(origin.requests) == 1
 
 
-@pytest.mark.parametrize("fields", [{"Cache-Control": "max-age=0"}, {"Cache-Control": "no-cache"}, {"Cache-Control": "max-age=abc"},
-                                    {"Expires": "0"}, {"Expires": "Thu, 01 Jan 1970 00:00:00 GMT"}, {"Cache-Control": "max-age=60", "Age": "60"},
-                                    {"Cache-Control": "s-maxage=0, max-age=100"}], ids=str)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Cache-Control": "max-age=0"},
+        {"Cache-Control": "no-cache"},
+        {"Cache-Control": "max-age=abc"},
+        {"Expires": "0"},
+        {"Expires": "Thu, 01 Jan 1970 00:00:00 GMT"},
+        {"Cache-Control": "max-age=60", "Age": "60"},
+        {"Cache-Control": "s-maxage=0, max-age=100"},
+    ],
+    ids=str,
+)
 def test_what_is_stale_at_once_is_asked_for_each_time_by_its_validator(node, origin, fields):
     origin.add("/t", LENGTH, fields=fields)
     for asked in range(3):
@@ -92,6 +110,7 @@ def test_an_answer_expires_when_its_time_is_over(node, origin):
 
 # --- revalidation ---
 
+
 def test_fifty_waiters_are_one_conditional_request(node, origin):
     track = origin.add("/t", LENGTH, fields={"Cache-Control": "max-age=0"}, delay=0.1)
     node.fetch("/t")
@@ -101,6 +120,7 @@ def test_fifty_waiters_are_one_conditional_request(node, origin):
     def one(_):
         barrier.wait()
         return node.fetch("/t", Range="bytes=10-19")
+
     with concurrent.futures.ThreadPoolExecutor(50) as pool:
         for response in pool.map(one, range(50)):
             assert response.status == 206
@@ -116,7 +136,12 @@ def test_a_304_freshens_the_stored_fields_and_the_lifetime(node, origin):
     track.fields = {"Cache-Control": "max-age=3600", "X-Mark": "new"}
     for is_hit in (False, True):
         response = node.fetch("/t")
-        assert (response["X-Mark"], response["X-Kept"], response["ETag"], response.body) == ("new", "kept", '"v1"', track.body)
+        assert (response["X-Mark"], response["X-Kept"], response["ETag"], response.body) == (
+            "new",
+            "kept",
+            '"v1"',
+            track.body,
+        )
         assert response.is_hit == is_hit
     assert len(origin.requests) == 2
 
@@ -127,7 +152,7 @@ def test_a_changed_track_costs_one_slice_beside_the_condition(node, origin):
     origin.forget()
     track.body, track.etag, track.fields = track_bytes("/changed", 10 * SLICE), '"v2"', {}
     response = node.fetch("/t", Range=f"bytes={3 * SLICE}-{3 * SLICE + 99}")
-    assert (response["ETag"], response.body) == ('"v2"', track.body[3 * SLICE:3 * SLICE + 100])
+    assert (response["ETag"], response.body) == ('"v2"', track.body[3 * SLICE : 3 * SLICE + 100])
     (request,) = origin.requests_for("/t")
     assert request.fields["if-none-match"] == '"v1"'
     assert request.range[1] + 1 - request.range[0] == SLICE
@@ -159,6 +184,7 @@ def test_stale_if_error_ends_with_its_time(node, origin):
 
 # --- never stored ---
 
+
 @pytest.mark.parametrize("control", ["no-store", "private", "max-age=60, no-store", "PRIVATE", 'private="x-a"'])
 def test_what_must_not_be_stored_is_passed_through_as_the_range_that_was_asked(node, origin, control):
     track = origin.add("/t", 700_001, fields={"Cache-Control": control})
@@ -184,6 +210,7 @@ def test_waiters_behind_an_answer_that_is_not_stored_get_their_own(node, origin)
         handler.send(f"HTTP/1.1 200 OK\r\nCache-Control: private\r\nContent-Length: {len(body)}\r\n\r\n")
         handler.send(body)
         return True
+
     origin.add("/t", 0).script = script
     with node_for(origin, 'fields = ["x-user"]') as personal:
         barrier = threading.Barrier(20)
@@ -191,6 +218,7 @@ def test_waiters_behind_an_answer_that_is_not_stored_get_their_own(node, origin)
         def one(i):
             barrier.wait()
             bodies[i] = personal.fetch("/t", X_User=str(i)).body
+
         with concurrent.futures.ThreadPoolExecutor(20) as pool:
             list(pool.map(one, range(20)))
     assert bodies == {i: f"for {i}".encode().ljust(20) for i in range(20)}
@@ -227,16 +255,20 @@ def test_set_cookie_is_never_given_to_anybody(node, origin):
 
 # --- variants ---
 
+
 def by_language(origin):
     def script(handler, request):
         language = request.fields.get("accept-language", "none")
         body = language.encode() * 10
         first = request.range[0] if request.range else 0
         end = min(request.range[1] + 1, len(body)) if request.range else len(body)
-        handler.send(f'HTTP/1.1 206 OK\r\nETag: "{language}"\r\nVary: Accept-Language, Accept-Encoding\r\nCache-Control: max-age=60\r\n'
-                     f"Content-Range: bytes {first}-{end - 1}/{len(body)}\r\nContent-Length: {end - first}\r\n\r\n")
+        handler.send(
+            f'HTTP/1.1 206 OK\r\nETag: "{language}"\r\nVary: Accept-Language, Accept-Encoding\r\nCache-Control: max-age=60\r\n'
+            f"Content-Range: bytes {first}-{end - 1}/{len(body)}\r\nContent-Length: {end - first}\r\n\r\n"
+        )
         handler.send(body[first:end])
         return True
+
     origin.add("/t", 0).script = script
 
 
@@ -300,7 +332,9 @@ def test_the_query_belongs_to_the_key_as_the_site_says(origin, site, first, same
 
 def test_sites_never_share_a_key(origin):
     origin.add("/t", LENGTH)
-    with Node(config_for(origin.url) + '[[site]]\nname = "other"\nhosts = ["other.example"]\norigin = "store"\n') as node:
+    with Node(
+        config_for(origin.url) + '[[site]]\nname = "other"\nhosts = ["other.example"]\norigin = "store"\n'
+    ) as node:
         node.fetch("/t")
         assert not node.fetch("/t", host="other.example").is_hit
         assert node.fetch("/t", host="other.example").is_hit
@@ -310,11 +344,28 @@ def test_sites_never_share_a_key(origin):
 # --- fields ---
 
 HOSTILE_FIELDS = {
-    "Cookie": "id=1", "Referer": "https://a.example/", "Origin": "https://a.example", "X_Forwarded_For": "1.2.3.4", "X_Forwarded_Host": "evil.example",
-    "X_Original_URL": "/admin", "X_HTTP_Method_Override": "DELETE", "Forwarded": "for=1.2.3.4", "Accept_Encoding": "gzip, br", "Accept": "audio/*",
-    "User_Agent": "player/1", "Via": "1.0 evil", "Authorization": "Bearer secret", "Proxy_Authorization": "Basic a", "TE": "trailers",
-    "Connection": "X-Listed, keep-alive", "Cache_Control": "no-cache", "Pragma": "no-cache", "If_None_Match": '"x"', "If_Modified_Since": "Mon, 01 Jan 2024 00:00:00 GMT",
-    "CMCD_Session": 'sid="a"', "X_Listed": "v",
+    "Cookie": "id=1",
+    "Referer": "https://a.example/",
+    "Origin": "https://a.example",
+    "X_Forwarded_For": "1.2.3.4",
+    "X_Forwarded_Host": "evil.example",
+    "X_Original_URL": "/admin",
+    "X_HTTP_Method_Override": "DELETE",
+    "Forwarded": "for=1.2.3.4",
+    "Accept_Encoding": "gzip, br",
+    "Accept": "audio/*",
+    "User_Agent": "player/1",
+    "Via": "1.0 evil",
+    "Authorization": "Bearer secret",
+    "Proxy_Authorization": "Basic a",
+    "TE": "trailers",
+    "Connection": "X-Listed, keep-alive",
+    "Cache_Control": "no-cache",
+    "Pragma": "no-cache",
+    "If_None_Match": '"x"',
+    "If_Modified_Since": "Mon, 01 Jan 2024 00:00:00 GMT",
+    "CMCD_Session": 'sid="a"',
+    "X_Listed": "v",
 }
 
 
@@ -336,12 +387,24 @@ def test_what_the_site_lists_is_passed_on_and_nothing_else(origin):
         node.fetch("/t", **{**HOSTILE_FIELDS, "Connection": "keep-alive"})
         fields = origin.requests[0].fields
         assert (fields["x-listed"], fields["referer"]) == ("v", "https://a.example/")
-        assert set(fields) == {"host", "range", "accept-encoding", "user-agent", "via", "cdn-loop", "traceparent", "x-listed", "referer"}
+        assert set(fields) == {
+            "host",
+            "range",
+            "accept-encoding",
+            "user-agent",
+            "via",
+            "cdn-loop",
+            "traceparent",
+            "x-listed",
+            "referer",
+        }
 
 
 def test_a_trace_is_carried_on_and_begun_where_there_is_none(node, origin):
     trace = "0af7651916cd43dd8448eb211c80319c"
-    for i, sent in enumerate([f"00-{trace}-b7ad6b7169203331-01", None, "00-zz-b7ad6b7169203331-01", f"00-{'0' * 32}-b7ad6b7169203331-01"]):
+    for i, sent in enumerate(
+        [f"00-{trace}-b7ad6b7169203331-01", None, "00-zz-b7ad6b7169203331-01", f"00-{'0' * 32}-b7ad6b7169203331-01"]
+    ):
         origin.add(f"/t/{i}", LENGTH)
         node.fetch(f"/t/{i}", **({"traceparent": sent} if sent else {}))
         seen = origin.requests_for(f"/t/{i}")[0].fields["traceparent"]
@@ -353,11 +416,28 @@ def test_a_trace_is_carried_on_and_begun_where_there_is_none(node, origin):
 
 
 def test_fields_of_the_origin_reach_the_client_but_not_those_of_the_hop(node, origin):
-    origin.add("/t", LENGTH, fields={"X-Track": "a, b", "Content-Language": "en", "Keep-Alive": "timeout=5", "Connection": "X-Hop", "X-Hop": "h",
-                                     "Proxy-Authenticate": "Basic", "Upgrade": "h2c", "Via": "1.1 store", "Alt-Svc": 'h3=":443"'})
+    origin.add(
+        "/t",
+        LENGTH,
+        fields={
+            "X-Track": "a, b",
+            "Content-Language": "en",
+            "Keep-Alive": "timeout=5",
+            "Connection": "X-Hop",
+            "X-Hop": "h",
+            "Proxy-Authenticate": "Basic",
+            "Upgrade": "h2c",
+            "Via": "1.1 store",
+            "Alt-Svc": 'h3=":443"',
+        },
+    )
     for _ in range(2):
         response = node.fetch("/t")
-        assert (response["X-Track"], response["Content-Language"], response["Content-Type"]) == ("a, b", "en", "audio/ogg")
+        assert (response["X-Track"], response["Content-Language"], response["Content-Type"]) == (
+            "a, b",
+            "en",
+            "audio/ogg",
+        )
         assert response["Last-Modified"] == "Mon, 01 Jan 2024 00:00:00 GMT"
         assert "test-node" in response["Via"]
         for name in ("Keep-Alive", "X-Hop", "Proxy-Authenticate", "Upgrade", "Alt-Svc", "Connection"):
@@ -366,11 +446,13 @@ def test_fields_of_the_origin_reach_the_client_but_not_those_of_the_hop(node, or
 
 # --- negative answers ---
 
+
 @pytest.mark.parametrize("status", [404, 410])
 def test_what_is_missing_is_remembered_for_a_while(origin, status):
     def script(handler, _):
         handler.send(f"HTTP/1.1 {status} Missing\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nsorry")
         return True
+
     origin.add("/t", LENGTH).script = script
     with node_for(origin, 'ttl = { negative = "2s" }') as node:
         for is_hit in (False, True):
@@ -389,6 +471,7 @@ def test_an_error_page_larger_than_a_small_answer_is_passed_through_whole(node, 
     def script(handler, _):
         handler.send("HTTP/1.1 404 Missing\r\nContent-Length: 100000\r\n\r\n" + "x" * 100_000)
         return True
+
     origin.add("/t", LENGTH).script = script
     for _ in range(2):
         response = node.fetch("/t")
@@ -405,6 +488,7 @@ def test_a_redirect_without_a_location_is_passed_on(node, origin, status):
 
 
 # --- validators ---
+
 
 @pytest.mark.parametrize("etag", ['"abc"', '""', '"a,b;c"', '"\x80\xff"', f'"{"x" * 900}"'])
 def test_the_entity_tag_is_passed_on_unchanged(node, origin, etag):
@@ -429,7 +513,7 @@ def test_without_a_strong_validator_ranges_are_cut_out_of_one_response(node, ori
         response = node.fetch("/t", Range=asked)
         assert response.status == 206
         first, last, total = response.content_range
-        assert (response.body, total) == (track.body[first:last + 1], 700_001)
+        assert (response.body, total) == (track.body[first : last + 1], 700_001)
         assert response.get("ETag") == etag
     assert node.fetch("/t").body == track.body
     if etag and etag.startswith("W/"):
@@ -451,7 +535,7 @@ def test_an_old_last_modified_is_validator_enough(node, origin):
     track = origin.add("/t", 10 * SLICE, etag=None)
     node.fetch("/t", Range="bytes=0-9")
     response = node.fetch("/t", Range=f"bytes={5 * SLICE}-{5 * SLICE + 9}")
-    assert response.body == track.body[5 * SLICE:5 * SLICE + 10]
+    assert response.body == track.body[5 * SLICE : 5 * SLICE + 10]
     assert node.fetch("/t", Range="bytes=0-9").is_hit
     assert all("range" in request.fields for request in origin.requests)
     assert node.fetch("/t", Range="bytes=0-1", If_Range=track.last_modified).status == 206
@@ -460,6 +544,11 @@ def test_an_old_last_modified_is_validator_enough(node, origin):
 def test_a_client_cannot_make_us_ask_the_origin_again(node, origin):
     origin.add("/t", LENGTH)
     node.fetch("/t")
-    for fields in ({"Cache_Control": "no-cache"}, {"Cache_Control": "max-age=0"}, {"Pragma": "no-cache"}, {"Cache_Control": "no-store"}):
+    for fields in (
+        {"Cache_Control": "no-cache"},
+        {"Cache_Control": "max-age=0"},
+        {"Pragma": "no-cache"},
+        {"Cache_Control": "no-store"},
+    ):
         assert node.fetch("/t", **fields).is_hit
     assert len(origin.requests) == 1

@@ -21,7 +21,12 @@ def config(origin, folders, io="auto", size="512MiB", ram="192MiB"):
 
 
 def wait_for_writes(node):
-    wait_until(lambda: node.metric("segue_buffers_writing") == 0 and node.metric("segue_fills_in_flight") == 0, seconds=20, every=0.05, what="no write")
+    wait_until(
+        lambda: node.metric("segue_buffers_writing") == 0 and node.metric("segue_fills_in_flight") == 0,
+        seconds=20,
+        every=0.05,
+        what="no write",
+    )
 
 
 def settle(node):
@@ -29,17 +34,24 @@ def settle(node):
     wait_for_writes(node)
     flushes = node.metric("segue_drive_table_flushes_total")
     drives = len([name for name in node.metrics() if name.startswith("segue_drive_online")])
-    wait_until(lambda: node.metric("segue_drive_table_flushes_total") >= flushes + 2 * drives, seconds=30, every=0.05, what="two table flushes")
+    wait_until(
+        lambda: node.metric("segue_drive_table_flushes_total") >= flushes + 2 * drives,
+        seconds=30,
+        every=0.05,
+        what="two table flushes",
+    )
 
 
 def ready_to_keep(node, origin):
     """Until what is fetched now goes to the drive."""
+
     def is_kept():
         target = f"/probe/{origin.probes}"
         origin.probes += 1
         origin.add(target, 100_000)
         node.fetch(target)
         return node.metric("segue_cache_admitted_total") > 0
+
     origin.probes = getattr(origin, "probes", 0)
     wait_until(is_kept, every=0.05, what="a write")
 
@@ -92,7 +104,16 @@ def test_stored_headers_come_back_with_the_bytes_after_a_restart(origin, tmp_pat
     origin.forget()
     with Node(config(origin, [tmp_path])) as node:
         after = node.fetch("/t")
-        for name in ("ETag", "Last-Modified", "Content-Type", "X-Track", "Cache-Control", "Date", "Content-Length", "Accept-Ranges"):
+        for name in (
+            "ETag",
+            "Last-Modified",
+            "Content-Type",
+            "X-Track",
+            "Cache-Control",
+            "Date",
+            "Content-Length",
+            "Accept-Ranges",
+        ):
             assert after[name] == before[name]
         assert (after.body, after.is_hit) == (before.body, True)
         assert int(after["Age"]) >= int(before["Age"])
@@ -104,7 +125,7 @@ def damage(path, seed):
     data = bytearray(path.read_bytes())
     chance = random.Random(seed)
     for page in range(len(data) // 2, len(data), 4096):
-        if any(data[page:page + 64]):
+        if any(data[page : page + 64]):
             data[page + chance.randrange(4096)] ^= 1 << chance.randrange(8)
     path.write_bytes(data)
 
@@ -180,7 +201,9 @@ class Load:
 
     def run(self, address):
         self.stopping.clear()
-        self.threads = [threading.Thread(target=self._client, args=(address, self.seed + i)) for i in range(self.clients)]
+        self.threads = [
+            threading.Thread(target=self._client, args=(address, self.seed + i)) for i in range(self.clients)
+        ]
         self.seed += self.clients
         for thread in self.threads:
             thread.start()
@@ -204,12 +227,12 @@ class Load:
                         received = connection.read_exactly(int(response["Content-Length"]))
                     except (Closed, OSError):
                         received = connection.buffer
-                        if response.status == 206 and not body[first:last + 1].startswith(received):
+                        if response.status == 206 and not body[first : last + 1].startswith(received):
                             self.wrong.append((target, first, last))
                         raise
                     if response.status == 206:
                         self.checked += 1
-                        if received != body[first:last + 1]:
+                        if received != body[first : last + 1]:
                             self.wrong.append((target, first, last))
         except (Closed, OSError):
             pass  # the node was killed
@@ -240,7 +263,7 @@ def test_twenty_five_kills_under_load_cost_no_wrong_byte_and_not_the_flushed_set
         for target, body in kept.items():
             for first in range(0, MIB, SLICE):
                 response = node.fetch(target, Range=f"bytes={first}-{first + 99}")
-                assert response.body == body[first:first + 100]
+                assert response.body == body[first : first + 100]
                 hits, total = hits + response.is_hit, total + 1
         assert hits >= 0.95 * total, f"{hits} of {total} slices of the flushed set are hits"
         fetch_all(node, kept | churn)

@@ -26,6 +26,7 @@ def at_once(count, action):
     def run(i):
         barrier.wait()
         return action(i)
+
     with concurrent.futures.ThreadPoolExecutor(count) as pool:
         return [future.result() for future in [pool.submit(run, i) for i in range(count)]]
 
@@ -49,7 +50,7 @@ def test_a_hundred_cold_ranges_of_one_unknown_track_are_one_contact(node, origin
     responses = at_once(100, lambda i: node.fetch("/t", Range=f"bytes={ranges[i][0]}-{ranges[i][1]}"))
     for (first, last), response in zip(ranges, responses):
         assert response.content_range == (first, last, LARGE)
-        assert response.body == track.body[first:last + 1]
+        assert response.body == track.body[first : last + 1]
     requests = origin.requests_for("/t")
     contact = min(request.at for request in requests)
     assert sum(request.at < contact + 0.3 for request in requests) == 1, "others asked before the header was known"
@@ -73,7 +74,7 @@ def test_a_bounded_range_over_five_cold_slices_is_one_request_for_five_slices(no
     track = origin.add("/t", LARGE)
     first = 40 * SLICE + 100_000
     response = node.fetch("/t", Range=f"bytes={first}-{first + MIB - 1}")
-    assert response.body == track.body[first:first + MIB]
+    assert response.body == track.body[first : first + MIB]
     (request,) = origin.requests_for("/t")
     assert request.range == (40 * SLICE, 45 * SLICE - 1)
     assert origin.body_bytes == 5 * SLICE
@@ -84,10 +85,10 @@ def test_a_client_that_stops_reading_stops_the_fill(node, origin):
     with node.connect(receive_buffer=256 * KIB) as connection:
         connection.request("/t", Range="bytes=0-")
         connection.read_head()
-        assert connection.read_exactly(3 * MIB) == track.body[:3 * MIB]
+        assert connection.read_exactly(3 * MIB) == track.body[: 3 * MIB]
         assert wait_until_steady(lambda: origin.body_bytes, for_seconds=1) <= 12 * MIB
         # And it goes on where it stopped.
-        assert connection.read_exactly(10 * MIB) == track.body[3 * MIB:13 * MIB]
+        assert connection.read_exactly(10 * MIB) == track.body[3 * MIB : 13 * MIB]
         assert wait_until_steady(lambda: origin.body_bytes, for_seconds=1) <= 22 * MIB
 
 
@@ -142,9 +143,9 @@ class Gate:
         end = min(last + 1, len(self.track.body))
         handler.head(206, end - first, self.track, [f"Content-Range: bytes {first}-{end - 1}/{len(self.track.body)}"])
         body = self.track.body[first:end]
-        handler.send(body[:self.before])
+        handler.send(body[: self.before])
         assert self.opened.wait(20)
-        handler.send(body[self.before:])
+        handler.send(body[self.before :])
         return True
 
 
@@ -185,6 +186,7 @@ def test_many_tracks_over_kept_connections_never_mix_or_lose_a_byte(node, origin
 
 # --- lengths ---
 
+
 def test_a_chunked_answer_to_a_range_is_as_good_as_any(node, origin):
     track = origin.add("/t", 700_001, chunked=True)
     response = node.fetch("/t", Range="bytes=300000-300099")
@@ -193,7 +195,9 @@ def test_a_chunked_answer_to_a_range_is_as_good_as_any(node, origin):
     assert node.fetch("/t").body == track.body
 
 
-@pytest.mark.parametrize("asked, first, end", [("bytes=10-19", 10, 20), ("bytes=-10", 699_991, 700_001), ("bytes=300000-", 300_000, 700_001)])
+@pytest.mark.parametrize(
+    "asked, first, end", [("bytes=10-19", 10, 20), ("bytes=-10", 699_991, 700_001), ("bytes=300000-", 300_000, 700_001)]
+)
 def test_a_length_learned_at_the_end_still_makes_a_206(node, origin, asked, first, end):
     track = origin.add("/t", 700_001, chunked=True, accept_ranges=False)
     response = node.fetch("/t", Range=asked)
@@ -215,7 +219,13 @@ def test_a_body_of_unknown_length_that_is_too_long_is_passed_through(node, origi
 
 
 def test_a_passed_through_body_of_unknown_length_that_breaks_off_has_no_clean_end(node, origin):
-    track = origin.add("/t", UNKNOWN_LENGTH_BYTES_MAX + MIB, chunked=True, accept_ranges=False, cut_after=UNKNOWN_LENGTH_BYTES_MAX + 500_000)
+    track = origin.add(
+        "/t",
+        UNKNOWN_LENGTH_BYTES_MAX + MIB,
+        chunked=True,
+        accept_ranges=False,
+        cut_after=UNKNOWN_LENGTH_BYTES_MAX + 500_000,
+    )
     with node.connect() as connection:
         connection.request("/t")
         assert connection.read_head()["Transfer-Encoding"] == "chunked"
@@ -229,6 +239,7 @@ def close_delimited(track):
         handler.send(f"HTTP/1.1 200 OK\r\nETag: {track.etag}\r\nContent-Type: audio/ogg\r\nConnection: close\r\n\r\n")
         handler.send(track.body)
         return False
+
     return script
 
 
@@ -257,14 +268,20 @@ def test_an_empty_representation_is_an_empty_200_and_has_no_ranges(node, origin,
     for _ in range(2):
         response = node.fetch("/t", **fields)
         assert response.body == b""
-        if range_field in (None, "bytes=-5"):  # a suffix of nothing is all of it, which no 206 can say (RFC 9110 §14.1.2)
+        if range_field in (
+            None,
+            "bytes=-5",
+        ):  # a suffix of nothing is all of it, which no 206 can say (RFC 9110 §14.1.2)
             assert (response.status, response["Content-Length"]) == (200, "0")
         else:
             assert (response.status, response.get("Content-Range")) == (416, "bytes */0")
     assert node.fetch("/t").status == 200
 
 
-@pytest.mark.parametrize("length", [1, 2, 4095, 4096, 65536, 65537, 131072, 131073, SLICE - 1, SLICE, SLICE + 1, 2 * SLICE, 3 * SLICE + 65536])
+@pytest.mark.parametrize(
+    "length",
+    [1, 2, 4095, 4096, 65536, 65537, 131072, 131073, SLICE - 1, SLICE, SLICE + 1, 2 * SLICE, 3 * SLICE + 65536],
+)
 def test_every_length_of_a_last_slice_is_right(node, origin, length):
     track = origin.add("/t", length)
     for _ in range(2):
@@ -280,6 +297,7 @@ def without_suffix_ranges(track, status):
             handler.head(status, 0, extra=[] if status == 416 else ["X: y"])
             return True
         return handler.serve_track(track, request)
+
     return script
 
 

@@ -46,7 +46,7 @@ def prepare(node, origin, target, state):
 
 def outcome_of(node, target, true_bytes, first=ASKED[0], last=ASKED[1]):
     """The word of the table for what a range request gets; asserts that no wrong byte came."""
-    wanted = true_bytes[first:last + 1]
+    wanted = true_bytes[first : last + 1]
     with node.connect() as connection:
         connection.request(target, Range=f"bytes={first}-{last}")
         try:
@@ -55,10 +55,16 @@ def outcome_of(node, target, true_bytes, first=ASKED[0], last=ASKED[1]):
             return f"closed without a head ({len(closed.partial)} bytes)"
         if response.status != 206:
             try:
-                response.body = b"" if response.status == 204 else connection.read_exactly(int(response["Content-Length"]))
+                response.body = (
+                    b"" if response.status == 204 else connection.read_exactly(int(response["Content-Length"]))
+                )
             except Closed:
                 return f"{response.status}, cut"
-            if response.status in (502, 503, 504) and "stored" not in response.cache_status and "fwd-status" not in response.cache_status:
+            if (
+                response.status in (502, 503, 504)
+                and "stored" not in response.cache_status
+                and "fwd-status" not in response.cache_status
+            ):
                 assert response["Retry-After"]
             return str(response.status)
         assert response.content_range == (first, last, len(true_bytes))
@@ -67,7 +73,7 @@ def outcome_of(node, target, true_bytes, first=ASKED[0], last=ASKED[1]):
             body = connection.read_exactly(len(wanted))
         except (Closed, ConnectionResetError):
             body = connection.buffer
-            assert body == wanted[:len(body)], "wrong bytes before the cut"
+            assert body == wanted[: len(body)], "wrong bytes before the cut"
             return "cut"
         assert body == wanted, "wrong bytes"
         return "stale" if response.cache_status.get("detail") == "stale" else "right"
@@ -91,7 +97,12 @@ def run_case(node, origin, name, state):
     track.fields = {"Cache-Control": "max-age=3600"}
     seen = []
     try:
-        wait_until(lambda: is_right_again(node, target, track.body, seen), seconds=10, every=0.1, what="the true bytes after the fault")
+        wait_until(
+            lambda: is_right_again(node, target, track.body, seen),
+            seconds=10,
+            every=0.1,
+            what="the true bytes after the fault",
+        )
     except AssertionError as late:
         raise AssertionError(f"{late}: {seen}") from None
     wait_until(lambda: node.fetch(target, Range="bytes=-1").is_hit, seconds=10, every=0.1, what="a hit after the fault")
@@ -123,6 +134,7 @@ def test_the_answer_is_that_of_the_table(outcomes, name, state):
 
 # --- one by one ---
 
+
 def node_before(*origins, site=TTL, limits=LIMITS):
     return Node(config_for([origin.url for origin in origins], origin=limits, site=site))
 
@@ -132,14 +144,19 @@ def test_refused_connections_are_502_or_stale_until_the_origin_is_back():
         tracks = {state: prepare(node, origin, f"/{state[0]}", state) for state in STATES}
         origin.close()
         assert {state: outcome_of(node, f"/{state[0]}", track.body) for state, track in tracks.items()} == {
-            "cold": "502", "partly cached": "502", "stale": "stale"}
+            "cold": "502",
+            "partly cached": "502",
+            "stale": "stale",
+        }
         with node.connect() as connection:
             connection.request("/c")
             assert connection.read_response()["Retry-After"]
         with Origin(port=origin.port) as back:
             back.tracks = origin.tracks
             for state, track in tracks.items():
-                wait_until(lambda: is_right_again(node, f"/{state[0]}", track.body), every=0.05, what=f"{state} is right again")
+                wait_until(
+                    lambda: is_right_again(node, f"/{state[0]}", track.body), every=0.05, what=f"{state} is right again"
+                )
 
 
 def test_cached_slices_are_served_while_the_origin_is_gone():
@@ -213,6 +230,7 @@ breaker = { failures = 3, open_for = "500ms" }"""
             i = next(left)
             assert node.fetch(f"/{i}").body == bodies[i]
             return len(first.requests) > asked + 1
+
         wait_until(asks_the_first_again, every=0.05, what="the first server is asked again")
 
 
@@ -318,16 +336,22 @@ def test_206_to_a_request_without_range_is_502(origin):
         handler.send(head_lines(request, track, status=206, content_range=f"bytes 0-99/{LENGTH}", length=100))
         handler.send(track.body[:100])
         return True
+
     with node_before(origin) as node:
         node.fetch("/t")
         origin.misbehave("/t", partial)
         assert node.fetch("/t").status == 502
 
 
-@pytest.mark.parametrize("site, fields", [(TTL, {"Cache-Control": "max-age=0, must-revalidate"}),
-                                          (TTL, {"Cache-Control": "no-cache"}),
-                                          (TTL, {"Cache-Control": "max-age=0, stale-if-error=0"}),
-                                          (TTL.replace('"1d"', '"0s"'), {"Cache-Control": "max-age=0"})])
+@pytest.mark.parametrize(
+    "site, fields",
+    [
+        (TTL, {"Cache-Control": "max-age=0, must-revalidate"}),
+        (TTL, {"Cache-Control": "no-cache"}),
+        (TTL, {"Cache-Control": "max-age=0, stale-if-error=0"}),
+        (TTL.replace('"1d"', '"0s"'), {"Cache-Control": "max-age=0"}),
+    ],
+)
 def test_nothing_stale_is_served_where_it_is_not_allowed(origin, site, fields):
     origin.add("/t", 1000, fields=fields)
     with node_before(origin, site=site) as node:
@@ -364,6 +388,7 @@ def test_a_hundred_clients_behind_a_failing_contact_ask_it_a_few_times_only(orig
                 barrier.wait()
                 connection.request("/t", Range="bytes=0-9")
                 return connection.read_response().status
+
         with concurrent.futures.ThreadPoolExecutor(100) as pool:
             statuses = {future.result() for future in [pool.submit(one) for _ in range(100)]}
         assert statuses == {500}

@@ -8,19 +8,19 @@ LENGTH = 700_001  # three slices, the last one short
 BODY = track_bytes("/t/1", LENGTH)
 
 RANGES = [  # asked, first, end
-    ("bytes=0-1", 0, 2),                         # Apple's probe
+    ("bytes=0-1", 0, 2),  # Apple's probe
     ("bytes=0-0", 0, 1),
     ("bytes=0-65535", 0, 65536),
-    ("bytes=0-", 0, LENGTH),                     # Chromium, ffmpeg, VLC
-    ("bytes=0-9999999", 0, LENGTH),              # past the end: clipped
-    ("bytes=262143-262144", 262143, 262145),     # across a slice border
-    ("bytes=262144-524287", 262144, 524288),     # exactly one slice
+    ("bytes=0-", 0, LENGTH),  # Chromium, ffmpeg, VLC
+    ("bytes=0-9999999", 0, LENGTH),  # past the end: clipped
+    ("bytes=262143-262144", 262143, 262145),  # across a slice border
+    ("bytes=262144-524287", 262144, 524288),  # exactly one slice
     ("bytes=524288-", 524288, LENGTH),
     (f"bytes={LENGTH - 1}-", LENGTH - 1, LENGTH),
     ("bytes=-1", LENGTH - 1, LENGTH),
-    ("bytes=-65307", LENGTH - 65307, LENGTH),    # the last Ogg page
-    ("bytes=-9999999", 0, LENGTH),               # longer than the track
-    ("BYTES=5-9", 5, 10),                        # the unit is case-insensitive
+    ("bytes=-65307", LENGTH - 65307, LENGTH),  # the last Ogg page
+    ("bytes=-9999999", 0, LENGTH),  # longer than the track
+    ("BYTES=5-9", 5, 10),  # the unit is case-insensitive
 ]
 
 
@@ -65,7 +65,9 @@ def test_past_the_end_is_416_and_keeps_the_connection(node, asked):
         assert connection.read_response().body == BODY[:4]
 
 
-@pytest.mark.parametrize("asked", ["bytes=", "bytes=a-b", "bytes=5-3", "bytes", "seconds=0-1", "bytes=0-1-2", "bytes 0-1", "bytes=--1"])
+@pytest.mark.parametrize(
+    "asked", ["bytes=", "bytes=a-b", "bytes=5-3", "bytes", "seconds=0-1", "bytes=0-1-2", "bytes 0-1", "bytes=--1"]
+)
 def test_an_invalid_range_or_another_unit_is_ignored(node, asked):
     response = node.fetch("/t/1", Range=asked)
     assert response.status == 200
@@ -104,14 +106,17 @@ def test_several_ranges_are_multipart_byteranges_with_a_known_length(node):
         assert parse_multipart(response) == [
             (f"bytes 0-9/{LENGTH}", "audio/ogg", BODY[:10]),
             (f"bytes 300000-300099/{LENGTH}", "audio/ogg", BODY[300000:300100]),
-            (f"bytes {LENGTH - 5}-{LENGTH - 1}/{LENGTH}", "audio/ogg", BODY[-5:])]
+            (f"bytes {LENGTH - 5}-{LENGTH - 1}/{LENGTH}", "audio/ogg", BODY[-5:]),
+        ]
 
 
 def test_overlapping_ranges_are_coalesced_and_never_more_than_the_representation(node):
     response = node.fetch("/t/1", Range="bytes=" + ",".join(f"{i}-" for i in range(10)))
     assert response.status == 206
     assert len(response.body) <= LENGTH + 200
-    assert node.fetch("/t/1", Range="bytes=" + ",".join("0-" for _ in range(200))).status == 200  # over the limit: ignored
+    assert (
+        node.fetch("/t/1", Range="bytes=" + ",".join("0-" for _ in range(200))).status == 200
+    )  # over the limit: ignored
 
 
 def test_head_has_the_fields_of_get_and_no_body(node):
@@ -127,12 +132,21 @@ def test_head_has_the_fields_of_get_and_no_body(node):
 
 
 CONDITIONS = [  # request fields, status without Range, status with bytes=0-3
-    ({"If_None_Match": '"v1"'}, 304, 304), ({"If_None_Match": '"other", W/"v1"'}, 304, 304), ({"If_None_Match": "*"}, 304, 304),
-    ({"If_None_Match": '"other"'}, 200, 206), ({"If_Match": '"v1"'}, 200, 206), ({"If_Match": '"other"'}, 412, 412),
-    ({"If_Match": "*"}, 200, 206), ({"If_Modified_Since": "Mon, 01 Jan 2024 00:00:00 GMT"}, 304, 304),
-    ({"If_Modified_Since": "Sun, 31 Dec 2023 00:00:00 GMT"}, 200, 206), ({"If_Unmodified_Since": "Sun, 31 Dec 2023 00:00:00 GMT"}, 412, 412),
-    ({"If_Unmodified_Since": "Mon, 01 Jan 2024 00:00:00 GMT"}, 200, 206), ({"If_Range": '"v1"'}, 200, 206), ({"If_Range": '"other"'}, 200, 200),
-    ({"If_Range": 'W/"v1"'}, 200, 200), ({"If_Range": "Mon, 01 Jan 2024 00:00:00 GMT"}, 200, 206),
+    ({"If_None_Match": '"v1"'}, 304, 304),
+    ({"If_None_Match": '"other", W/"v1"'}, 304, 304),
+    ({"If_None_Match": "*"}, 304, 304),
+    ({"If_None_Match": '"other"'}, 200, 206),
+    ({"If_Match": '"v1"'}, 200, 206),
+    ({"If_Match": '"other"'}, 412, 412),
+    ({"If_Match": "*"}, 200, 206),
+    ({"If_Modified_Since": "Mon, 01 Jan 2024 00:00:00 GMT"}, 304, 304),
+    ({"If_Modified_Since": "Sun, 31 Dec 2023 00:00:00 GMT"}, 200, 206),
+    ({"If_Unmodified_Since": "Sun, 31 Dec 2023 00:00:00 GMT"}, 412, 412),
+    ({"If_Unmodified_Since": "Mon, 01 Jan 2024 00:00:00 GMT"}, 200, 206),
+    ({"If_Range": '"v1"'}, 200, 206),
+    ({"If_Range": '"other"'}, 200, 200),
+    ({"If_Range": 'W/"v1"'}, 200, 200),
+    ({"If_Range": "Mon, 01 Jan 2024 00:00:00 GMT"}, 200, 206),
 ]
 
 
@@ -156,14 +170,22 @@ def test_the_key_ignores_cmcd_and_the_origin_never_sees_it(node, origin):
 
 
 def test_cors_is_there_on_answers_errors_and_preflight(node):
-    for response in (node.fetch("/t/1", Range="bytes=0-1", Origin="https://player.example"), node.fetch("/none", Origin="https://player.example"),
-                     node.fetch("/t/1", Range="bytes=9999999-", Origin="https://player.example")):
+    for response in (
+        node.fetch("/t/1", Range="bytes=0-1", Origin="https://player.example"),
+        node.fetch("/none", Origin="https://player.example"),
+        node.fetch("/t/1", Range="bytes=9999999-", Origin="https://player.example"),
+    ):
         assert response["Access-Control-Allow-Origin"] == "*"
         exposed = response["Access-Control-Expose-Headers"]
         for name in ("Content-Range", "Accept-Ranges", "Content-Length", "ETag", "Age", "Cache-Status"):
             assert name in exposed
-    preflight = node.fetch("/t/1", method="OPTIONS", Origin="https://player.example", Access_Control_Request_Method="GET",
-                           Access_Control_Request_Headers="range")
+    preflight = node.fetch(
+        "/t/1",
+        method="OPTIONS",
+        Origin="https://player.example",
+        Access_Control_Request_Method="GET",
+        Access_Control_Request_Headers="range",
+    )
     assert preflight.status == 204
     assert "Range" in preflight["Access-Control-Allow-Headers"]
     assert "GET" in preflight["Access-Control-Allow-Methods"]

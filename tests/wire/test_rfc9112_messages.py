@@ -76,7 +76,9 @@ REFUSED_400 = {
     "coding_after_vertical_tab": with_coding("Transfer-Encoding: \x0bchunked"),
     "coding_quoted": with_coding('Transfer-Encoding: "chunked"'),
     "coding_in_http_1_0": attack(CHUNKED, f"0\r\n\r\n{SMUGGLED}", line="GET {t} HTTP/1.0"),
-    "coding_in_http_1_0_kept_alive": attack(f"Connection: keep-alive\r\n{CHUNKED}", f"0\r\n\r\n{SMUGGLED}", line="GET {t} HTTP/1.0"),
+    "coding_in_http_1_0_kept_alive": attack(
+        f"Connection: keep-alive\r\n{CHUNKED}", f"0\r\n\r\n{SMUGGLED}", line="GET {t} HTTP/1.0"
+    ),
     # field lines
     "space_before_colon": with_coding("Transfer-Encoding : chunked"),
     "tab_before_colon": with_coding("Transfer-Encoding\t: chunked"),
@@ -147,14 +149,20 @@ DRAINED = {  # one request with a body nobody wants, then the next request
     "body_of_nothing": with_length(0, ""),
     "length_with_leading_zeros": with_length(f"000{len(SMUGGLED)}"),
     "two_chunks": with_chunks(f"1\r\nG\r\n{len(SMUGGLED) - 1:X}\r\n{SMUGGLED[1:]}\r\n0\r\n\r\n"),
-    "chunk_extension": with_chunks(f"{SIZE};a=b;c=\"d\"\r\n{SMUGGLED}\r\n0\r\n\r\n"),
+    "chunk_extension": with_chunks(f'{SIZE};a=b;c="d"\r\n{SMUGGLED}\r\n0\r\n\r\n'),
     "trailer": with_chunks(f"{SIZE}\r\n{SMUGGLED}\r\n0\r\nX-Trailer: GET /smuggled\r\nContent-Length: 99\r\n\r\n"),
     "chunk_size_with_leading_zeros": with_chunks(f"000{SIZE}\r\n{SMUGGLED}\r\n0\r\n\r\n"),
     "body_at_the_limit": with_length(BODY_DRAIN_BYTES_MAX, (SMUGGLED * BODY_DRAIN_BYTES_MAX)[:BODY_DRAIN_BYTES_MAX]),
     "head_with_body": attack(f"Content-Length: {len(SMUGGLED)}\r\n", SMUGGLED, line="HEAD {t} HTTP/1.1"),
-    "upgrade_that_is_ignored": attack("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n"),
-    "content_length_named_hop_by_hop": attack(f"Connection: Content-Length\r\nContent-Length: {len(SMUGGLED)}\r\n", SMUGGLED),
-    "fields_for_other_caches": attack("X-Original-URL: /smuggled\r\nX-Forwarded-Host: other.example\r\nX-HTTP-Method-Override: POST\r\n"),
+    "upgrade_that_is_ignored": attack(
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n"
+    ),
+    "content_length_named_hop_by_hop": attack(
+        f"Connection: Content-Length\r\nContent-Length: {len(SMUGGLED)}\r\n", SMUGGLED
+    ),
+    "fields_for_other_caches": attack(
+        "X-Original-URL: /smuggled\r\nX-Forwarded-Host: other.example\r\nX-HTTP-Method-Override: POST\r\n"
+    ),
     "one_empty_line_first": "\r\n" + attack(),
     "http_1_2": attack(line="GET {t} HTTP/1.2"),
 }
@@ -212,9 +220,14 @@ def assert_origin_saw_only(origin, target, allowed):
 
 
 @pytest.mark.parametrize("state", ["miss", "hit"])
-@pytest.mark.parametrize("status, request_text", [(400, text) for text in REFUSED_400.values()] + list(REFUSED_OTHERWISE.values()),
-                         ids=[*REFUSED_400, *REFUSED_OTHERWISE])
-def test_a_malformed_request_is_refused_and_nothing_behind_it_is_read(shared_node, shared_origin, target, status, request_text):
+@pytest.mark.parametrize(
+    "status, request_text",
+    [(400, text) for text in REFUSED_400.values()] + list(REFUSED_OTHERWISE.values()),
+    ids=[*REFUSED_400, *REFUSED_OTHERWISE],
+)
+def test_a_malformed_request_is_refused_and_nothing_behind_it_is_read(
+    shared_node, shared_origin, target, status, request_text
+):
     with send_with_victim(shared_node, request_text, target) as connection:
         response = connection.read_response()
         assert response.status == status
@@ -226,7 +239,9 @@ def test_a_malformed_request_is_refused_and_nothing_behind_it_is_read(shared_nod
 
 @pytest.mark.parametrize("state", ["miss", "hit"])
 @pytest.mark.parametrize("request_text", DRAINED.values(), ids=DRAINED)
-def test_a_body_nobody_wants_is_drained_and_the_next_request_is_answered_alone(shared_node, shared_origin, target, state, request_text):
+def test_a_body_nobody_wants_is_drained_and_the_next_request_is_answered_alone(
+    shared_node, shared_origin, target, state, request_text
+):
     with send_with_victim(shared_node, request_text, target) as connection:
         response = connection.read_response(head_request="HEAD " in request_text)
         assert response.status == 200
@@ -241,7 +256,9 @@ def test_a_body_nobody_wants_is_drained_and_the_next_request_is_answered_alone(s
 
 @pytest.mark.parametrize("state", ["miss", "hit"])
 @pytest.mark.parametrize("request_text", ANSWERED_THEN_CLOSED.values(), ids=ANSWERED_THEN_CLOSED)
-def test_where_the_next_request_cannot_be_found_the_connection_ends(shared_node, shared_origin, target, state, request_text):
+def test_where_the_next_request_cannot_be_found_the_connection_ends(
+    shared_node, shared_origin, target, state, request_text
+):
     with send_with_victim(shared_node, request_text, target) as connection:
         response = connection.read_response()
         assert response.status == 200
@@ -254,7 +271,9 @@ def test_where_the_next_request_cannot_be_found_the_connection_ends(shared_node,
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"])
 def test_bodies_of_methods_not_served_are_drained_too(shared_node, shared_origin, method):
     shared_origin.add("/victim", LENGTH)
-    with send_with_victim(shared_node, attack(f"Content-Length: {len(SMUGGLED)}\r\n", SMUGGLED, line=f"{method} /x HTTP/1.1"), "/x") as connection:
+    with send_with_victim(
+        shared_node, attack(f"Content-Length: {len(SMUGGLED)}\r\n", SMUGGLED, line=f"{method} /x HTTP/1.1"), "/x"
+    ) as connection:
         assert connection.read_response().status == (204 if method == "OPTIONS" else 405)
         assert connection.read_response().body == track_bytes("/victim", LENGTH)
     assert not shared_origin.requests_for("/smuggled")
@@ -262,6 +281,7 @@ def test_bodies_of_methods_not_served_are_drained_too(shared_node, shared_origin
 
 
 # --- limits: at the limit and one over it ---
+
 
 def fields_of_bytes(total):
     """Field lines of exactly `total` bytes with their line ends, Host among them, none over the line limit."""
@@ -300,7 +320,9 @@ def test_a_field_line_may_be_as_long_as_the_limit(shared_node, track, over, expe
 
 @pytest.mark.parametrize("over, expected", [(0, (200, False)), (1, (431, True))])
 def test_all_fields_together_may_be_as_long_as_the_limit(shared_node, track, over, expected):
-    assert status_and_end_of(shared_node, f"GET /t HTTP/1.1\r\n{fields_of_bytes(HEADER_BYTES_MAX + over)}\r\n") == expected
+    assert (
+        status_and_end_of(shared_node, f"GET /t HTTP/1.1\r\n{fields_of_bytes(HEADER_BYTES_MAX + over)}\r\n") == expected
+    )
 
 
 @pytest.mark.parametrize("over, expected", [(0, (200, False)), (1, (431, True))])
@@ -329,8 +351,14 @@ def test_a_request_line_over_its_limit_is_414_before_its_end_is_seen(shared_node
             assert connection.read_response().status == 200
 
 
-@pytest.mark.parametrize("endless, status", [("GET /" + "a" * 100_000, 414), ("GET /t HTTP/1.1\r\nX: " + "a" * 100_000, 431),
-                                             ("GET /t HTTP/1.1\r\n" + "X: a\r\n" * 20_000, 431)])
+@pytest.mark.parametrize(
+    "endless, status",
+    [
+        ("GET /" + "a" * 100_000, 414),
+        ("GET /t HTTP/1.1\r\nX: " + "a" * 100_000, 431),
+        ("GET /t HTTP/1.1\r\n" + "X: a\r\n" * 20_000, 431),
+    ],
+)
 def test_a_head_without_end_is_refused_while_it_is_sent(shared_node, endless, status):
     with shared_node.connect() as connection:
         try:
@@ -343,6 +371,7 @@ def test_a_head_without_end_is_refused_while_it_is_sent(shared_node, endless, st
 
 # --- connections ---
 
+
 def test_fifty_pipelined_requests_are_answered_in_order(shared_node, shared_origin):
     shared_origin.add("/p", 700_000)
     body = track_bytes("/p", 700_000)
@@ -352,7 +381,7 @@ def test_fifty_pipelined_requests_are_answered_in_order(shared_node, shared_orig
         for first, last in ranges:
             response = connection.read_response()
             assert response.content_range == (first, last, 700_000)
-            assert response.body == body[first:last + 1]
+            assert response.body == body[first : last + 1]
         assert connection.buffer == b""
 
 
@@ -361,7 +390,7 @@ def test_a_connection_serves_one_request_after_the_other(shared_node, track):
         for i in range(200):
             connection.request("/t", Range=f"bytes={i}-{i}")
             response = connection.read_response()
-            assert response.body == track_bytes("/t", LENGTH)[i:i + 1]
+            assert response.body == track_bytes("/t", LENGTH)[i : i + 1]
             assert response.get("Connection") is None
 
 
@@ -450,6 +479,7 @@ def test_a_dripped_head_is_cut_ten_seconds_after_its_first_byte(shared_node):
 
 # --- targets and hosts ---
 
+
 def test_absolute_form_is_the_same_target(shared_node, shared_origin):
     shared_origin.add("/abs?v=1", LENGTH)
     for target in ("http://localhost/abs?v=1", "HTTP://LOCALHOST/abs?v=1", "http://localhost:80/abs?v=1"):
@@ -487,12 +517,42 @@ def test_connect_is_not_served(shared_node, shared_origin):
 
 
 CANONICAL = {  # what is sent: what the origin is asked; the same text is the key
-    "/c/%61bc": "/c/abc", "/c/a%2Db%5f%7E": "/c/a-b_~", "/c/a%2fb": "/c/a%2Fb", "/c//x": "/c//x", "/c/a;v=1": "/c/a;v=1",
-    "/c/a%20b": "/c/a%20b", "/c/%c3%a9": "/c/%C3%A9", "/c/a|b": "/c/a%7Cb", "/c/%252e%252e/x": "/c/%252e%252e/x", "/c/...": "/c/...",
-    "/c/q?a=%62&b=1": "/c/q?a=b&b=1", "/c/~": "/c/~", "/c/a+b": "/c/a+b",
+    "/c/%61bc": "/c/abc",
+    "/c/a%2Db%5f%7E": "/c/a-b_~",
+    "/c/a%2fb": "/c/a%2Fb",
+    "/c//x": "/c//x",
+    "/c/a;v=1": "/c/a;v=1",
+    "/c/a%20b": "/c/a%20b",
+    "/c/%c3%a9": "/c/%C3%A9",
+    "/c/a|b": "/c/a%7Cb",
+    "/c/%252e%252e/x": "/c/%252e%252e/x",
+    "/c/...": "/c/...",
+    "/c/q?a=%62&b=1": "/c/q?a=b&b=1",
+    "/c/~": "/c/~",
+    "/c/a+b": "/c/a+b",
 }
-NEVER = ["/c/../x", "/c/%2e%2e/x", "/c/.%2E/x", "/c/./x", "/c/%2e/x", "/c/..", "/..;a/x", "/c/a\\b", "/c/a%5Cb", "/c/%00", "/c/a%00.ogg",
-         "/c/%0d%0aX:%20a", "/c/%zz", "/c/%", "/c/%4", "/c/%ff", "/c/%c0%af", "/c/%e0%80%af", "/c/%ed%a0%80", "/c/%7f"]
+NEVER = [
+    "/c/../x",
+    "/c/%2e%2e/x",
+    "/c/.%2E/x",
+    "/c/./x",
+    "/c/%2e/x",
+    "/c/..",
+    "/..;a/x",
+    "/c/a\\b",
+    "/c/a%5Cb",
+    "/c/%00",
+    "/c/a%00.ogg",
+    "/c/%0d%0aX:%20a",
+    "/c/%zz",
+    "/c/%",
+    "/c/%4",
+    "/c/%ff",
+    "/c/%c0%af",
+    "/c/%e0%80%af",
+    "/c/%ed%a0%80",
+    "/c/%7f",
+]
 
 
 @pytest.mark.parametrize("sent, asked", CANONICAL.items(), ids=list(CANONICAL))

@@ -45,8 +45,21 @@ MISTAKES = [  # the text, the line it must name, words that must be in the messa
     (GOOD + '[[cache.drive]]\nsize = "1GiB"\n', 9, ["path"]),
     (GOOD + '[[cache.drive]]\npath = "/tmp/a"\nsize = "1MiB"\n', 11, ["size"]),
     (GOOD + '[[cache.drive]]\npath = "/tmp/a"\n[[cache.drive]]\npath = "/tmp/a/"\n', 12, ["/tmp/a"]),
-    (GOOD.replace('servers = ["http://127.0.0.1:9"]', 'servers = ["http://127.0.0.1:9"]\ntimeout = { first_byte = "9s", total = "6s" }'), 5, ["first_byte", "total"]),
-    (GOOD.replace('servers = ["http://127.0.0.1:9"]', 'servers = ["http://127.0.0.1:9"]\nbreaker = { failures = 0 }'), 5, ["failures"]),
+    (
+        GOOD.replace(
+            'servers = ["http://127.0.0.1:9"]',
+            'servers = ["http://127.0.0.1:9"]\ntimeout = { first_byte = "9s", total = "6s" }',
+        ),
+        5,
+        ["first_byte", "total"],
+    ),
+    (
+        GOOD.replace(
+            'servers = ["http://127.0.0.1:9"]', 'servers = ["http://127.0.0.1:9"]\nbreaker = { failures = 0 }'
+        ),
+        5,
+        ["failures"],
+    ),
     (GOOD.replace("[node]", "[node"), 1, []),
     (GOOD + 'name = "twice"\n', 9, []),
     (GOOD.replace('servers = ["http://127.0.0.1:9"]', "servers = []"), 3, ["servers"]),
@@ -93,10 +106,20 @@ def test_a_missing_settings_file_is_one_line(tmp_path):
         assert "none.toml" in done.stderr and done.stderr.count("\n") <= 2
 
 
-@pytest.mark.parametrize("flags, words", [
-    (["--ram", "x"], ["--ram"]), (["--ram", "1MiB"], ["--ram", "needed"]), (["--io", "magic"], ["--io", "uring"]), (["--threads", "1000"], ["--threads"]),
-    (["--listen", "nowhere"], ["--listen"]), (["--origin", "ftp://x"], ["--origin"]), (["--cache", "/nowhere/x", "--cache-size", "1"], ["--cache-size", "at least"]), (["--nonsense"], ["--nonsense"]),
-    (["--admin", "0.0.0.0:1"], ["--admin"])])
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        (["--ram", "x"], ["--ram"]),
+        (["--ram", "1MiB"], ["--ram", "needed"]),
+        (["--io", "magic"], ["--io", "uring"]),
+        (["--threads", "1000"], ["--threads"]),
+        (["--listen", "nowhere"], ["--listen"]),
+        (["--origin", "ftp://x"], ["--origin"]),
+        (["--cache", "/nowhere/x", "--cache-size", "1"], ["--cache-size", "at least"]),
+        (["--nonsense"], ["--nonsense"]),
+        (["--admin", "0.0.0.0:1"], ["--admin"]),
+    ],
+)
 def test_a_wrong_flag_is_named(flags, words):
     done = run_segue("serve", *([] if "--origin" in flags else ["--origin", "http://127.0.0.1:9"]), *flags)
     assert done.returncode == 2
@@ -117,12 +140,37 @@ def test_ram_that_is_too_little_is_refused_with_the_figure_that_is_enough(origin
 def test_flags_alone_are_enough(tmp_path):
     (tmp_path / "music").mkdir()
     (tmp_path / "music/a.ogg").write_bytes(b"x" * 1000)
-    process = subprocess.Popen([BINARY, "serve", "--listen", f"unix:{tmp_path}/s", "--origin", f"dir:{tmp_path}/music", "--cache", f"{tmp_path}/cache",
-                                "--cache-size", "256MiB", "--sparse", "--ram", "512MiB", "--admin", f"unix:{tmp_path}/admin", "--threads", "1", "--io", "threads"],
-                               stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [
+            BINARY,
+            "serve",
+            "--listen",
+            f"unix:{tmp_path}/s",
+            "--origin",
+            f"dir:{tmp_path}/music",
+            "--cache",
+            f"{tmp_path}/cache",
+            "--cache-size",
+            "256MiB",
+            "--sparse",
+            "--ram",
+            "512MiB",
+            "--admin",
+            f"unix:{tmp_path}/admin",
+            "--threads",
+            "1",
+            "--io",
+            "threads",
+        ],
+        stderr=subprocess.PIPE,
+    )
     try:
         wait_until(lambda: (tmp_path / "s").exists(), what="the socket")
-        done = subprocess.run(["curl", "-sS", "--unix-socket", f"{tmp_path}/s", "http://any.example/a.ogg"], capture_output=True, check=True)
+        done = subprocess.run(
+            ["curl", "-sS", "--unix-socket", f"{tmp_path}/s", "http://any.example/a.ogg"],
+            capture_output=True,
+            check=True,
+        )
         assert done.stdout == b"x" * 1000
     finally:
         process.terminate()
@@ -152,6 +200,7 @@ def test_commands_that_only_print(tmp_path):
 
 
 # --- the cache folder ---
+
 
 def config_with_drive(origin, path, size="256MiB", more=""):
     return config_for(origin.url, more=f'[[cache.drive]]\npath = "{path}"\nsize = "{size}"\nsparse = true\n{more}')
@@ -188,7 +237,11 @@ def test_a_drive_is_made_in_an_empty_folder_and_used_again(origin, tmp_path):
         assert "drive_unusable" not in node.log
 
 
-@pytest.mark.parametrize("content", [b"my thesis" * 1000, b"SEGUE" + b"\0" * 5000, os.urandom(1 << 16), b"x"], ids=["text", "near_magic", "random", "one_byte"])
+@pytest.mark.parametrize(
+    "content",
+    [b"my thesis" * 1000, b"SEGUE" + b"\0" * 5000, os.urandom(1 << 16), b"x"],
+    ids=["text", "near_magic", "random", "one_byte"],
+)
 def test_a_foreign_file_is_left_as_it_is(origin, tmp_path, content):
     path = tmp_path / "segue.drive"
     path.write_bytes(content)
@@ -205,7 +258,7 @@ def formatted(tmp_path, size="256MiB"):
 
 def test_a_drive_of_another_version_is_offline_and_unchanged(origin, tmp_path):
     path = formatted(tmp_path)
-    data = bytearray(path.read_bytes()[:16 * MIB])
+    data = bytearray(path.read_bytes()[: 16 * MIB])
     # Every superblock says another version: the number stands behind the magic (cache/FORMAT.md).
     magic = bytes(data[:8])
     assert magic.strip(b"\0"), "the first superblock begins the file"
@@ -291,6 +344,7 @@ def test_a_drive_in_use_is_not_opened_twice(origin, tmp_path):
 
 
 # --- cache format, cache wipe ---
+
 
 def test_format_refuses_what_carries_something(tmp_path):
     path = tmp_path / "thesis"

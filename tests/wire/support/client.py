@@ -40,7 +40,10 @@ class Response:
     def cache_status(self):
         """Cache-Status of this node as a dictionary: {"hit": True} or {"fwd": "uri-miss", ...}."""
         parts = [part.strip() for part in self["Cache-Status"].split(";")[1:]]
-        return {name: (value.strip('"') if equals else True) for name, equals, value in (part.partition("=") for part in parts)}
+        return {
+            name: (value.strip('"') if equals else True)
+            for name, equals, value in (part.partition("=") for part in parts)
+        }
 
     @property
     def is_hit(self):
@@ -58,7 +61,9 @@ class Connection:
     """One connection. `address` is (host, port) or the path of a unix socket."""
 
     def __init__(self, address, receive_buffer=None):
-        family = socket.AF_UNIX if isinstance(address, str) else (socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+        family = (
+            socket.AF_UNIX if isinstance(address, str) else (socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+        )
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)

@@ -48,21 +48,25 @@ def chunk(data):
 
 def with_fields(*fields):
     """A right answer with further field lines."""
+
     def serve(handler, request, track):
         handler.send(head_lines(request, track, fields=fields))
         handler.send(right_body(request, track))
         return False
+
     return serve
 
 
 def raw_head(text):
     """Sends `text` as the head, and a right body behind it."""
+
     def serve(handler, request, track):
         first, end = asked_range(request, track)
         fields = f"ETag: {track.etag}\r\nContent-Range: bytes {first}-{end - 1}/{len(track.body)}"
         handler.send(text.replace("{length}", str(end - first)).replace("{fields}", fields))
         handler.send(right_body(request, track))
         return False
+
     return serve
 
 
@@ -73,6 +77,7 @@ def silent_until_closed(handler):
 
 
 # --- before the head ---
+
 
 @fault
 def silent(handler, request, track):
@@ -109,6 +114,7 @@ def stalled_in_head(handler, request, track):
 
 
 # --- the body ---
+
 
 @fault
 def short_body(handler, request, track):
@@ -161,6 +167,7 @@ def trailers(handler, request, track):
 
 # --- another range than asked ---
 
+
 @fault
 def range_starts_earlier(handler, request, track):
     first, end = asked_range(request, track)
@@ -172,7 +179,11 @@ def range_starts_earlier(handler, request, track):
 @fault
 def range_ends_earlier(handler, request, track):
     first, end = asked_range(request, track)
-    handler.send(head_lines(request, track, content_range=f"bytes {first}-{end - 101}/{len(track.body)}", length=end - first - 100))
+    handler.send(
+        head_lines(
+            request, track, content_range=f"bytes {first}-{end - 101}/{len(track.body)}", length=end - first - 100
+        )
+    )
     handler.send(right_body(request, track)[:-100])
     return False
 
@@ -180,7 +191,11 @@ def range_ends_earlier(handler, request, track):
 @fault
 def range_ends_later(handler, request, track):
     first, end = asked_range(request, track)
-    handler.send(head_lines(request, track, content_range=f"bytes {first}-{end + 99}/{len(track.body) + 1000}", length=end - first + 100))
+    handler.send(
+        head_lines(
+            request, track, content_range=f"bytes {first}-{end + 99}/{len(track.body) + 1000}", length=end - first + 100
+        )
+    )
     handler.send(right_body(request, track) + b"x" * 100)
     return False
 
@@ -238,20 +253,25 @@ def other_total(handler, request, track):
 @fault
 def multipart(handler, request, track):
     body = b"--b\r\nContent-Range: bytes 0-4/700001\r\n\r\nhello\r\n--b--\r\n"
-    handler.send(f"HTTP/1.1 206 Partial\r\nETag: {track.etag}\r\nContent-Type: multipart/byteranges; boundary=b\r\n"
-                 f"Content-Length: {len(body)}\r\n\r\n")
+    handler.send(
+        f"HTTP/1.1 206 Partial\r\nETag: {track.etag}\r\nContent-Type: multipart/byteranges; boundary=b\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
     handler.send(body)
     return False
 
 
 @fault
 def range_ignored(handler, request, track):
-    handler.send(f"HTTP/1.1 200 OK\r\nETag: {track.etag}\r\nContent-Type: {track.content_type}\r\nContent-Length: {len(track.body)}\r\n\r\n")
+    handler.send(
+        f"HTTP/1.1 200 OK\r\nETag: {track.etag}\r\nContent-Type: {track.content_type}\r\nContent-Length: {len(track.body)}\r\n\r\n"
+    )
     handler.send(track.body)
     return True
 
 
 # --- another version, or none ---
+
 
 @fault
 def other_etag(handler, request, track):
@@ -267,7 +287,11 @@ def other_etag_and_shorter(handler, request, track):
     first, _ = asked_range(request, track)
     total = len(track.body) - 100_000
     end = min(asked_range(request, track)[1], total)
-    handler.send(head_lines(request, track, content_range=f"bytes {first}-{end - 1}/{total}", length=end - first).replace(track.etag, '"v2"'))
+    handler.send(
+        head_lines(request, track, content_range=f"bytes {first}-{end - 1}/{total}", length=end - first).replace(
+            track.etag, '"v2"'
+        )
+    )
     handler.send(bytes(255 - byte for byte in track.body[first:end]))
     return False
 
@@ -278,6 +302,7 @@ def with_status(status, fields=()):
         handler.send("\r\n".join([f"HTTP/1.1 {status} Scripted", f"Content-Length: {len(body)}", *fields]) + "\r\n\r\n")
         handler.send(body)
         return True
+
     return serve
 
 
@@ -340,7 +365,13 @@ FAULTS["length_list"] = raw_head("HTTP/1.1 206 OK\r\n{fields}\r\nContent-Length:
 FAULTS["unknown_coding"] = raw_head("HTTP/1.1 206 OK\r\n{fields}\r\nTransfer-Encoding: gzip, chunked\r\n\r\n")
 FAULTS["content_encoding"] = with_fields("Content-Encoding: gzip")
 FAULTS["content_encoding_identity"] = with_fields("Content-Encoding: identity")
-FAULTS["interim_responses"] = raw_head("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
-                                       "HTTP/1.1 206 OK\r\n{fields}\r\nContent-Type: audio/ogg\r\nContent-Length: {length}\r\n\r\n")
-FAULTS["endless_interim_responses"] = raw_head("HTTP/1.1 103 Early Hints\r\n\r\n" * 200 + "HTTP/1.1 206 OK\r\n{fields}\r\nContent-Length: {length}\r\n\r\n")
-FAULTS["switching_protocols"] = raw_head("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n")
+FAULTS["interim_responses"] = raw_head(
+    "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+    "HTTP/1.1 206 OK\r\n{fields}\r\nContent-Type: audio/ogg\r\nContent-Length: {length}\r\n\r\n"
+)
+FAULTS["endless_interim_responses"] = raw_head(
+    "HTTP/1.1 103 Early Hints\r\n\r\n" * 200 + "HTTP/1.1 206 OK\r\n{fields}\r\nContent-Length: {length}\r\n\r\n"
+)
+FAULTS["switching_protocols"] = raw_head(
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"
+)

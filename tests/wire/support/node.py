@@ -38,9 +38,17 @@ class Node:
         self.config_path.write_text(text)
         self.log_lines = []
         command = [str(BINARY), "serve", "--config", str(self.config_path), *flags]
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                        env={**os.environ, **(environment or {})})
-        self.readers = [threading.Thread(target=self._read_log, args=(stream,), daemon=True) for stream in (self.process.stderr, self.process.stdout)]
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **(environment or {})},
+        )
+        self.readers = [
+            threading.Thread(target=self._read_log, args=(stream,), daemon=True)
+            for stream in (self.process.stderr, self.process.stdout)
+        ]
         for reader in self.readers:
             reader.start()
         self.addresses = self._wait_until_listening(len(listen))
@@ -120,13 +128,19 @@ class Node:
                 connection.request(target, method)
             else:
                 data = json.dumps(body).encode()
-                connection.send(client.request_bytes(target, method, Content_Length=len(data), Content_Type="application/json") + data)
+                connection.send(
+                    client.request_bytes(target, method, Content_Length=len(data), Content_Type="application/json")
+                    + data
+                )
             return connection.read_response()
 
     def metrics(self):
         """Prometheus text as {"name{label=...}": value}."""
         lines = self.admin("/metrics").body.decode().splitlines()
-        return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))}
+        return {
+            name: float(value)
+            for name, value in (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
+        }
 
     def metric(self, name):
         """The sum over all label sets of one metric."""
@@ -137,4 +151,6 @@ class Node:
 
 def run_segue(*arguments, check=False, **keywords):
     """One `segue` command that ends by itself."""
-    return subprocess.run([str(BINARY), *arguments], capture_output=True, text=True, timeout=60, check=check, **keywords)
+    return subprocess.run(
+        [str(BINARY), *arguments], capture_output=True, text=True, timeout=60, check=check, **keywords
+    )

@@ -37,20 +37,21 @@ class Request:
 @dataclass
 class Track:
     """A well-behaved representation; tests change its attributes to misbehave."""
+
     body: bytes
     etag: str = '"v1"'
     last_modified: str = "Mon, 01 Jan 2024 00:00:00 GMT"
     content_type: str = "audio/ogg"
     fields: dict = field(default_factory=dict)  # further response fields
     status: int = 200
-    delay: float = 0.0             # before the head
-    accept_ranges: bool = True     # False: answers 200 to a range
-    cut_after: int = -1            # closes after so many body bytes
-    cut_times: int = -1            # how often (-1: always)
-    stall_after: int = -1          # goes silent after so many body bytes, until the connection ends
+    delay: float = 0.0  # before the head
+    accept_ranges: bool = True  # False: answers 200 to a range
+    cut_after: int = -1  # closes after so many body bytes
+    cut_times: int = -1  # how often (-1: always)
+    stall_after: int = -1  # goes silent after so many body bytes, until the connection ends
     chunked: bool = False
-    rate: int = 0                  # bytes per second, 0: unlimited
-    script: object = None          # callable(handler, request) that does everything itself
+    rate: int = 0  # bytes per second, 0: unlimited
+    script: object = None  # callable(handler, request) that does everything itself
 
 
 class Handler:
@@ -124,10 +125,17 @@ class Handler:
 
     def send_body(self, track, body):
         cut = track.cut_after if track.cut_times != 0 else -1
-        limit = min(value for value in (len(body), cut if cut >= 0 else len(body), track.stall_after if track.stall_after >= 0 else len(body)))
+        limit = min(
+            value
+            for value in (
+                len(body),
+                cut if cut >= 0 else len(body),
+                track.stall_after if track.stall_after >= 0 else len(body),
+            )
+        )
         piece = 16384 if not track.rate else max(1, track.rate // 50)
         for at in range(0, limit, piece):
-            data = body[at:min(at + piece, limit)]
+            data = body[at : min(at + piece, limit)]
             self.send(b"%x\r\n%s\r\n" % (len(data), data) if track.chunked else data)
             with self.origin.lock:
                 self.origin.body_bytes += len(data)
@@ -237,6 +245,7 @@ class Origin:
                 return handler.serve_track(track, request)
             left[0] -= 1
             return fault(handler, request, track)
+
         track.script = script
 
     def behave(self, target):
