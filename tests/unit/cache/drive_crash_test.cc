@@ -30,6 +30,7 @@ Task<void> live(DriveRig& rig, Promised& promised) {
     RecordNumber record = kNoRecord;
   };
   std::vector<Track> tracks;
+  tracks.reserve(4);
   for (uint64_t i = 0; i < 4; ++i) tracks.push_back({.number = i, .generation = 10 + i});
 
   if (!co_await drive.lease_sequences(disk, Sequence{100})) co_return;

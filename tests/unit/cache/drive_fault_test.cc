@@ -322,6 +322,8 @@ TEST(DriveFault, EmptyDriveHasNoSuperblock) {
 }
 
 TEST(DriveFault, RandomTroubleNeverYieldsWrongBytes) {
+  uint32_t done = 0;
+  uint32_t right = 0;
   for (uint64_t seed = 1; seed <= 15; ++seed) {
     DriveRig rig(kSmallDrive, seed);
     rig.options.errors_to_offline = 1'000'000;
@@ -331,10 +333,12 @@ TEST(DriveFault, RandomTroubleNeverYieldsWrongBytes) {
     testing::Random random(seed);
     for (uint32_t step = 0; step < 150; ++step) {
       const uint64_t number = random.below(12);
-      if (random.one_in(3))
-        (void)rig.put(number, 5, 0, 1 + static_cast<uint32_t>(random.below(kSliceBytes)));
-      (void)rig.get_is_right(DriveRig::slice_of(number, 5));
-      if (random.one_in(10)) (void)rig.flush();
+      if (random.one_in(3)) {
+        const auto length = 1 + static_cast<uint32_t>(random.below(kSliceBytes));
+        done += rig.put(number, 5, 0, length).has_value() ? 1U : 0U;
+      }
+      right += rig.get_is_right(DriveRig::slice_of(number, 5)) ? 1U : 0U;
+      if (random.one_in(10)) done += rig.flush().has_value() ? 1U : 0U;
       if (random.one_in(40)) {
         rig.crash();
         rig.platter.options().error_one_in = 0;
@@ -346,6 +350,8 @@ TEST(DriveFault, RandomTroubleNeverYieldsWrongBytes) {
     }
     ASSERT_FALSE(::testing::Test::HasFailure()) << "seed " << seed;
   }
+  EXPECT_GT(done, 100);  // the trouble left something to be wrong about
+  EXPECT_GT(right, 100);
 }
 
 }  // namespace

@@ -60,7 +60,7 @@ TEST(Format, SuperblockHasItsFieldsWhereTheDocumentSays) {
 }
 
 TEST(Format, OtherStructsHaveTheirFieldsWhereTheDocumentSays) {
-  const AlignedBytes page(2 * format::kPageBytes);
+  const AlignedBytes page(size_t{2} * format::kPageBytes);
   const auto bytes = page.span().first(format::kPageBytes);
   const auto sealed = [&bytes] {
     return number_at<uint64_t>(bytes, 0) == checksum(bytes.subspan(8));

@@ -326,6 +326,7 @@ TEST(Turnstile, LetsOneInAtATimeInTheOrderTheyCameFromAnyLoop) {
   std::vector<uint32_t> order;
   uint32_t inside = 0;
   std::vector<std::unique_ptr<TaskGroup>> groups;
+  groups.reserve(3);
   for (uint32_t loop = 0; loop < 3; ++loop) {
     groups.push_back(std::make_unique<TaskGroup>(world.loop(loop), 100));
   }

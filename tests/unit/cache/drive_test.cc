@@ -287,7 +287,7 @@ TEST(Drive, FullDriveAdmitsOnTheSecondUseOnly) {
 
 TEST(Drive, WriteBudgetAdmitsWithSurplusAndRefusesWhenSpent) {
   DriveRig rig;
-  rig.options.write_bytes_per_second = 2 * (256 + 4) * KiB / 60;  // a bucket of two slots
+  rig.options.write_bytes_per_second = 260 * KiB * 2 / 60;  // a bucket of two slots
   rig.format_and_mount({.k64 = 0, .k128 = 0, .k256 = 100});
   const auto record = rig.put_record(1, 5);
   ASSERT_TRUE(rig.put_slice(DriveRig::slice_of(1, 5, 0), *record, 250 * KiB).has_value());

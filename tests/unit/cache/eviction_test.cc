@@ -8,6 +8,7 @@
 #include <deque>
 #include <list>
 #include <map>
+#include <numeric>
 #include <set>
 #include <vector>
 
@@ -153,8 +154,8 @@ TEST(S3Fifo, EvictsExactlyWhatThePapersAlgorithmEvicts) {
   S3FifoModel model(kEntries);
   Holder holder(kEntries);
   std::map<uint64_t, uint32_t> where;  // item -> entry
-  std::vector<uint32_t> free;
-  for (uint32_t entry = 0; entry < kEntries; ++entry) free.push_back(entry);
+  std::vector<uint32_t> free(kEntries);
+  std::iota(free.begin(), free.end(), 0U);
   testing::Random random(9);
   uint32_t hits = 0;
   for (uint32_t step = 0; step < 200'000; ++step) {
@@ -266,7 +267,7 @@ TEST(GhostList, TellsTheSameUseFromAnother) {
 }
 
 TEST(GhostList, RemembersMostOfItsCapacityAndForgetsTheOld) {
-  constexpr uint32_t kCapacity = 8000;
+  constexpr uint64_t kCapacity = 8000;
   GhostList ghosts(kCapacity);
   for (uint64_t i = 0; i < 10 * kCapacity; ++i) ghosts.add(mix(i + 1), UseId{i});
   uint32_t recent = 0;
