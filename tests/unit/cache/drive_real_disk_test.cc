@@ -41,7 +41,7 @@ TEST_P(DriveOnRealDisk, SlicesRecordsAndPurgesSurviveARestart) {
   const RecordFacts facts{.key = hash_key(text, kSeed),
                           .key_text = text,
                           .generation = Sequence{7},
-                          .complete_length = 3 * kSliceBytes,
+                          .complete_length = uint64_t{3} * kSliceBytes,
                           .tag_hashes = {},
                           .facts = std::vector<std::byte>(64, std::byte{9})};
   const AlignedBytes payload(kSliceBytes);
