@@ -263,7 +263,8 @@ def by_language(origin):
         first = request.range[0] if request.range else 0
         end = min(request.range[1] + 1, len(body)) if request.range else len(body)
         handler.send(
-            f'HTTP/1.1 206 OK\r\nETag: "{language}"\r\nVary: Accept-Language, Accept-Encoding\r\nCache-Control: max-age=60\r\n'
+            f'HTTP/1.1 206 OK\r\nETag: "{language}"\r\nVary: Accept-Language, Accept-Encoding\r\n'
+            "Cache-Control: max-age=60\r\n"
             f"Content-Range: bytes {first}-{end - 1}/{len(body)}\r\nContent-Length: {end - first}\r\n\r\n"
         )
         handler.send(body[first:end])

@@ -73,11 +73,7 @@ def music(tmp_path_factory):
 def url(music, tmp_path_factory):
     drive = tmp_path_factory.mktemp("cache")
     more = f'[[cache.drive]]\npath = "{drive}"\nsize = "256MiB"\nsparse = true\n'
-    with Node(
-        config_for(f"dir:{music}", more="" if "NODRIVE" in os.environ else more, site="").replace(
-            'hosts = ["localhost"]', 'hosts = ["*"]'
-        )
-    ) as node:
+    with Node(config_for(f"dir:{music}", more=more, site="").replace('hosts = ["localhost"]', 'hosts = ["*"]')) as node:
         yield f"http://127.0.0.1:{node.address[1]}"
 
 

@@ -195,7 +195,7 @@ def wait_until_steady(value, for_seconds=0.5, seconds=20, what="value"):
 
 
 def wait_until(condition, seconds=10, what="condition", every=0.01):
-    """Polls a fact that another process makes true. For states without an event to wait on; fails loudly, never sleeps blindly."""
+    """Polls a fact that another process makes true. For states without an event to wait on; fails loudly."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not come true in {seconds} s"

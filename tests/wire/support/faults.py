@@ -25,7 +25,7 @@ def asked_range(request, track):
 
 
 def head_lines(request, track, content_range=None, status=None, length=None, fields=(), version="HTTP/1.1"):
-    """The text of a right head for what was asked, with what is given in place of the right thing. `length` False: none."""
+    """A right head for what was asked, with what is given in place of the right thing. `length` False: none."""
     first, end = asked_range(request, track)
     status = status or (206 if request.range is not None else 200)
     lines = [f"{version} {status} Scripted", f"ETag: {track.etag}", f"Content-Type: {track.content_type}"]
@@ -264,7 +264,8 @@ def multipart(handler, request, track):
 @fault
 def range_ignored(handler, request, track):
     handler.send(
-        f"HTTP/1.1 200 OK\r\nETag: {track.etag}\r\nContent-Type: {track.content_type}\r\nContent-Length: {len(track.body)}\r\n\r\n"
+        f"HTTP/1.1 200 OK\r\nETag: {track.etag}\r\nContent-Type: {track.content_type}\r\n"
+        f"Content-Length: {len(track.body)}\r\n\r\n"
     )
     handler.send(track.body)
     return True

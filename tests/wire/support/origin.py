@@ -167,7 +167,9 @@ class Handler:
 
 
 class Origin:
-    """Listens on loopback at a port of the kernel's choice; `with Origin() as origin: origin.tracks["/t/1"] = Track(...)`.
+    """Listens on loopback at a port of the kernel's choice.
+
+    `with Origin() as origin: origin.tracks["/t/1"] = Track(...)`.
     `port` is given only to come back where another Origin was."""
 
     def __init__(self, port=0):
