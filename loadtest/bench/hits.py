@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """loadtest/bench/hits.py - server CPU per RAM-hit range request: Segue against the floor (loadtest/floor) in one run.
 
-Interleaved rounds of wrk with the same request sequence; the figure is user+system time of the server's process over the requests
-answered, the median of the rounds, and the ratio Segue/floor. Absolute times on a shared machine are noise: judge the ratio.
+Interleaved rounds of wrk with the same request sequence; the figure is user+system time of the server's process over
+the requests answered, the median of the rounds, and the ratio Segue/floor. Absolute times on a shared machine are noise:
+judge the ratio.
 Server on core 0, wrk on core 1.
 """
 import argparse
@@ -176,7 +177,8 @@ def main():
             servers.append(floor)
             results = {}
             print(
-                f"{'range':>8} {'floor us':>9} {'segue us':>9} {'ratio':>6} {'target':>6}   (server CPU per request, median of {options.rounds})",
+                f"{'range':>8} {'floor us':>9} {'segue us':>9} {'ratio':>6} {'target':>6}"
+                f"   (server CPU per request, median of {options.rounds})",
                 flush=True,
             )
             for size in options.sizes:
@@ -188,7 +190,8 @@ def main():
                 ratio = statistics.median(s / f for s, f in zip(figures["segue"], figures["floor"]))
                 results[size] = {**middle, "ratio": ratio}
                 print(
-                    f"{size:>8} {middle['floor']:>9.1f} {middle['segue']:>9.1f} {ratio:>6.2f} {TARGETS.get(size, 0):>6.2f}",
+                    f"{size:>8} {middle['floor']:>9.1f} {middle['segue']:>9.1f} {ratio:>6.2f}"
+                    f" {TARGETS.get(size, 0):>6.2f}",
                     flush=True,
                 )
             if options.json:

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""loadtest/bench/ranges.py - random ranges of every form over many representations, every byte compared; the cache holds a tenth of them.
+"""loadtest/bench/ranges.py - random ranges of every form over many representations, every byte compared.
 
-Prints what was served from where, and ends with 1 on the first wrong byte, or if one of the two tiers never evicted anything: then it was no test.
+The cache holds a tenth of them. Prints what was served from where, and ends with 1 on the first wrong byte, or if one
+of the two tiers never evicted anything: then it was no test.
 """
 import argparse
 import pathlib
@@ -28,7 +29,10 @@ def free_ports(count):
 
 
 class Client:
-    """One keep-alive connection of one listener: each has an address of its own, because many ranges of one listener are one use."""
+    """One keep-alive connection of one listener.
+
+    Each has an address of its own, because many ranges of one listener are one use.
+    """
 
     def __init__(self, port, listener):
         self.socket = socket.create_connection(("127.0.0.1", port), source_address=(f"127.0.0.{2 + listener}", 0))
@@ -146,7 +150,8 @@ def main():
             value for key, value in numbers.items() if key.startswith("segue_drive_evictions_total")
         )
         print(
-            f"{options.requests} ranges over {options.representations} representations ({total >> 20} MiB; drive {cache >> 20} MiB): every byte right"
+            f"{options.requests} ranges over {options.representations} representations "
+            f"({total >> 20} MiB; drive {cache >> 20} MiB): every byte right"
         )
         print(
             f"{sent >> 20} MiB in {seconds:.0f} s; by tier: "

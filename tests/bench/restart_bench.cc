@@ -1,5 +1,5 @@
-// tests/bench/restart_bench.cc - how long a drive with millions of live slots takes to be ready after
-// a restart, and what its index costs. restart.sh builds and runs it.
+// tests/bench/restart_bench.cc - how long a drive with millions of live slots takes to be ready
+// after a restart, and what its index costs. restart.sh builds and runs it.
 //
 //   restart FILE [SLOTS] [lru|s3fifo]
 //

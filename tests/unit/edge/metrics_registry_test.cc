@@ -20,7 +20,8 @@ namespace {
 /// Reads the whole text; series (name with labels) -> value. Fails on what promtool would refuse.
 std::map<std::string, double> read_text(const std::string& text) {
   static const std::regex sample(
-      R"(([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[a-z_]+="(?:[^"\\]|\\.)*"(?:,[a-z_]+="(?:[^"\\]|\\.)*")*\})? (\S+))");
+      R"(([a-zA-Z_:][a-zA-Z0-9_:]*))"
+      R"((\{[a-z_]+="(?:[^"\\]|\\.)*"(?:,[a-z_]+="(?:[^"\\]|\\.)*")*\})? (\S+))");
   std::map<std::string, double> series;
   std::map<std::string, std::string> types;
   std::istringstream in(text);

@@ -105,9 +105,11 @@ class Node:
         self.process.wait(30)
 
     def fetch(self, target, **keywords):
-        """One request on a connection of its own. After a miss it also waits (in the main thread only, and not for long)
-        until the fill is over: the client has its bytes a moment before the slice counts as here, and tests that ask for
-        a hit next would lose that race now and then."""
+        """One request on a connection of its own.
+
+        After a miss it also waits (in the main thread only, and not for long) until the fill is over: the client has
+        its bytes a moment before the slice counts as here, and tests that ask for a hit next would lose that race.
+        """
         response = client.fetch(self.address, target, **keywords)
         missed = response.status < 400 and response.all("Cache-Status") and not response.is_hit
         if missed and threading.current_thread() is threading.main_thread():
