@@ -100,6 +100,7 @@ def test_age_and_date_tell_how_old_the_answer_is(node, origin):
     assert abs(ttl_of(again) + int(again["Age"]) - 3600) <= 1
 
 
+@pytest.mark.slow
 def test_an_answer_expires_when_its_time_is_over(node, origin):
     origin.add("/t", LENGTH, fields={"Cache-Control": "max-age=2"})
     node.fetch("/t")
@@ -174,6 +175,7 @@ def test_stale_while_revalidate_serves_at_once_and_asks_behind(node, origin):
     assert len(origin.requests_for("/t")) >= 1
 
 
+@pytest.mark.slow
 def test_stale_if_error_ends_with_its_time(node, origin):
     origin.add("/t", LENGTH, fields={"Cache-Control": "max-age=0, stale-if-error=3"})
     node.fetch("/t")

@@ -173,6 +173,7 @@ def test_two_drives_share_the_tracks_and_one_may_be_lost(origin, tmp_path):
         fetch_all(node, bodies)
 
 
+@pytest.mark.slow
 def test_an_acknowledged_purge_survives_a_crash(origin, tmp_path):
     olds = {target: origin.add(target, 600_000).body for target in ("/url/1", "/prefix/1", "/prefix/2", "/kept/1")}
     node = Node(config(origin, [tmp_path]), folder=tmp_path)

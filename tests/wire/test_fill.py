@@ -80,6 +80,7 @@ def test_a_bounded_range_over_five_cold_slices_is_one_request_for_five_slices(no
     assert origin.body_bytes == 5 * SLICE
 
 
+@pytest.mark.slow
 def test_a_client_that_stops_reading_stops_the_fill(node, origin):
     track = origin.add("/t", LARGE)
     with node.connect(receive_buffer=256 * KIB) as connection:
@@ -92,6 +93,7 @@ def test_a_client_that_stops_reading_stops_the_fill(node, origin):
         assert wait_until_steady(lambda: origin.body_bytes, for_seconds=1) <= 22 * MIB
 
 
+@pytest.mark.slow
 def test_an_open_ended_read_asks_for_growing_runs(node, origin):
     track = origin.add("/t", LARGE)
     assert node.fetch("/t", Range="bytes=0-").body == track.body
@@ -339,6 +341,7 @@ def test_pipelined_cold_requests_are_answered_in_order(node, origin):
             assert connection.read_response().body == track_bytes(f"/t/{i}", 300_000)
 
 
+@pytest.mark.slow
 def test_more_tracks_than_ram_holds_are_right_again_after_eviction(origin):
     with Node(config_for(origin.url, node="").replace("256MiB", "128MiB")) as node:
         bodies = [origin.add(f"/t/{i}", 2 * MIB).body for i in range(100)]

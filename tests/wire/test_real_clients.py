@@ -14,6 +14,7 @@ import pytest
 from support.node import ROOT, Node
 from support.settings import config_for
 
+pytestmark = pytest.mark.slow
 SECONDS = 20
 # name of the file, how ffmpeg makes it
 FILES = {
@@ -186,7 +187,6 @@ def playwright():
     return folder
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tone.ogg", "tone.mp3"])
 def test_chromium_plays_seeks_and_reaches_the_end(url, playwright, tmp_path, name):
     script = pathlib.Path(__file__).parent / "support/play_in_chromium.mjs"

@@ -256,6 +256,7 @@ def formatted(tmp_path, size="256MiB"):
     return path
 
 
+@pytest.mark.slow
 def test_a_drive_of_another_version_is_offline_and_unchanged(origin, tmp_path):
     path = formatted(tmp_path)
     data = bytearray(path.read_bytes()[: 16 * MIB])
@@ -290,6 +291,7 @@ def test_one_damaged_superblock_does_not_cost_the_drive(origin, tmp_path):
         assert "drive_unusable" not in node.log
 
 
+@pytest.mark.slow
 def test_a_format_that_broke_off_is_not_taken_for_a_drive(origin, tmp_path):
     # serve writes a new drive under another name first; what is left of one that was killed is no obstacle.
     path = formatted(tmp_path)
