@@ -139,6 +139,9 @@ class Drive {
   /// One pass of upkeep: flushes dirty table pages, and once a minute the access order. Call every
   /// few seconds from one loop. On an error the pages that could not be written stay dirty.
   [[nodiscard]] Task<Result<Done>> flush_table(Disk& disk);
+  /// Whether flush_table() should not wait for its turn: much was written since the last one. Any
+  /// loop.
+  [[nodiscard]] bool wants_flush() const noexcept;
   /// Forgets all slices, durably, and nothing else (the purge journal stays): a drive that missed a
   /// membership epoch comes back empty. Start-up, after mount() and before
   /// for_each_representation().

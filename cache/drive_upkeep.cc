@@ -143,6 +143,10 @@ Task<Result<Done>> Drive::flush_table(Disk& disk) {
   co_return co_await impl.write_access_order(disk);
 }
 
+bool Drive::wants_flush() const noexcept {
+  return std::ranges::any_of(impl_->shards, [](const auto& shard) { return shard->wants_flush(); });
+}
+
 Task<Result<Done>> Drive::forget_everything(Disk& disk) {
   Impl& impl = *impl_;
   std::vector<RecordNumber> unnamed;

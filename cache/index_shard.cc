@@ -10,7 +10,8 @@ namespace {
 // What waits for the table's flush: a 128th of the slots (over a 1 TB drive 8 GB of writes), but
 // enough for small drives.
 constexpr uint32_t kSlotsPerChange = 128;
-constexpr uint32_t kChangesMin = 256;
+// Between two passes of upkeep, a second apart: 128 MiB of whole slices for a shard of 4 GiB.
+constexpr uint32_t kChangesMin = 512;
 
 }  // namespace
 
@@ -77,6 +78,11 @@ void IndexShard::push_free(Area& area, uint32_t local) noexcept {
 bool IndexShard::has_room_for_change() const noexcept {
   // Every write in flight has its place set aside.
   return changes_.size() + writing_ < changes_max_;
+}
+
+bool IndexShard::wants_flush() const noexcept {
+  const std::lock_guard lock(mutex_);
+  return (changes_.size() + writing_) * 4 > changes_max_;
 }
 
 void IndexShard::drop_stale_changes() noexcept {

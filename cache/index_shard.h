@@ -95,6 +95,8 @@ class IndexShard {
     uint64_t changed = 0;  // by place in the page
     uint64_t live = 0;     // of these
   };
+  /// The room for changes fills up: once it is full nothing is admitted until they are flushed.
+  [[nodiscard]] bool wants_flush() const noexcept;
   struct Changes {
     std::vector<DirtyPage> pages;
     std::vector<Change> entries;  // sorted by slot, then nth: of one slot the last counts

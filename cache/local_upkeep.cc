@@ -20,7 +20,9 @@ Task<void> LocalStore::upkeep() {
   co_await impl.lease_sequences();
   co_await impl.forget_misplaced();
   co_await impl.sweep_records();
-  if (!impl.shared.drives.empty() && impl.loop.now() - impl.tables_flushed_at >= kTableFlushEvery) {
+  const bool is_due = impl.loop.now() - impl.tables_flushed_at >= kTableFlushEvery;
+  if (is_due || std::ranges::any_of(impl.shared.drives,
+                                    [](const auto& drive) { return drive->wants_flush(); })) {
     impl.tables_flushed_at = impl.loop.now();
     (void)co_await impl.flush_tables();
   }

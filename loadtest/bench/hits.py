@@ -2,8 +2,8 @@
 """loadtest/bench/hits.py - server CPU per RAM-hit range request: Segue against the floor (loadtest/floor) in one run.
 
 Interleaved rounds of wrk with the same request sequence; the figure is user+system time of the server's process over
-the requests answered, the median of the rounds, and the ratio Segue/floor. Absolute times on a shared machine are noise:
-judge the ratio.
+the requests answered, the median of the rounds, and the ratio Segue/floor. Absolute times on a shared machine are
+noise: judge the ratio.
 Server on core 0, wrk on core 1.
 """
 import argparse

@@ -219,19 +219,21 @@ TEST(IndexShard, RefusesAWriteWhenTooManyChangesWaitForTheFlush) {
   shard.finish_restore();
   uint32_t taken = 0;
   Result<IndexShard::Taken> last;
-  for (uint64_t i = 0; i < 1000; ++i) {
+  EXPECT_FALSE(shard.wants_flush());
+  for (uint64_t i = 0; i < 2000; ++i) {
     last = shard.take(fingerprint_of(slice(i)), SizeClass::K64, RecordNumber{0}, 100);
     if (!last) break;
     EXPECT_TRUE(
         shard.written(last->local, {.key = slice(i), .record = RecordNumber{0}, .length = 100}, 1));
     ++taken;
   }
-  EXPECT_EQ(taken, 256);
+  EXPECT_EQ(taken, 512);
+  EXPECT_TRUE(shard.wants_flush());
   ASSERT_FALSE(last.has_value());
   EXPECT_TRUE(last.error().retryable);
   const auto changes = shard.take_changes();
-  EXPECT_EQ(changes.entries.size(), 256);
-  EXPECT_EQ(changes.pages.size(), 5);  // of 63
+  EXPECT_EQ(changes.entries.size(), 512);
+  EXPECT_EQ(changes.pages.size(), 9);  // of 63
   EXPECT_TRUE(
       shard.take(fingerprint_of(slice(5000)), SizeClass::K64, RecordNumber{0}, 100).has_value());
 }
