@@ -32,7 +32,8 @@ Buffer* RamTier::try_evict_in(Shard& shard, SizeClass size_class) noexcept {
       const Generation& generation = *buffer->generation;
       const bool needed = !buffer->on_drive && buffer->uses < generation.readers();
       const bool keep = keeper_ != nullptr && kept < kKeptPerEvictionMax && !buffer->on_drive &&
-                        !generation.detached() && keeper_->wants_to_keep(*buffer, needed);
+                        !generation.detached() && may_write() &&
+                        keeper_->wants_to_keep(*buffer, needed);
       if (!keep) {
         evict_locked(shard, *buffer, needed);
       } else {

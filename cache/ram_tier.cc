@@ -280,7 +280,7 @@ RamTier::Landed RamTier::commit(Buffer& buffer) noexcept {
       untied.waiters = buffer.waiters.take();
       payload_bytes_.fetch_add(buffer.length, std::memory_order_relaxed);
       wanted = keeper_ != nullptr && !buffer.on_drive && !buffer.generation->detached() &&
-               keeper_->wants_to_keep(buffer, false);
+               may_write() && keeper_->wants_to_keep(buffer, false);
       if (wanted) pool_.advance(buffer, BufferEvent::StartWrite);
     } else {
       unlink(shard, buffer);

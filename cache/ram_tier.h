@@ -141,6 +141,10 @@ class RamTier final : public WaitQueue {
   [[nodiscard]] Buffer* try_evict_in(Shard& shard, SizeClass size_class) noexcept;
   [[nodiscard]] Buffer* try_obtain_smaller(SizeClass size_class) noexcept;
   [[nodiscard]] bool available(Priority priority) noexcept;
+  /// A drive that hangs holds what is being written to it: the other half goes on serving.
+  [[nodiscard]] bool may_write() const noexcept {
+    return pool_.in_state(BufferState::Writing) < pool_.total(SizeClass::K256) / 2;
+  }
   /// Enters a buffer that is Resident already into its shard's order; the buffer that had to make
   /// room, if any (Reserved). False in `entered`: every other one is held.
   [[nodiscard]] Buffer* enter_order(Shard& shard, Buffer& buffer, bool& entered) noexcept;

@@ -4,9 +4,10 @@
 
 namespace segue::testing {
 
-SimClient::SimClient(SimLoop& loop, edge::Delivery& delivery, ClientBehaviour behaviour,
-                     ResponseWatch& watch)
-    : loop_(loop),
+SimClient::SimClient(SimWorld& world, SimLoop& loop, edge::Delivery& delivery,
+                     ClientBehaviour behaviour, ResponseWatch& watch)
+    : world_(world),
+      loop_(loop),
       delivery_(delivery),
       behaviour_(std::move(behaviour)),
       watch_(watch),
@@ -55,6 +56,8 @@ void SimClient::take_head(const edge::ResponseHead& head) {
 
 Result<size_t> SimClient::try_send(const edge::ResponseHead* head, std::span<const iovec> body) {
   if (gone_) return fail(Side::Client, Kind::Closed, "simulated client left");
+  // The kernel copies while the other threads go on: what is pinned must stay what it is.
+  if (behaviour_.others_steps > 0) world_.run_others(behaviour_.others_steps);
   if (head != nullptr) take_head(*head);
   size_t taken = 0;
   for (const iovec& part : body) {

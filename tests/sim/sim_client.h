@@ -23,8 +23,9 @@ struct ClientBehaviour {
   std::vector<std::pair<std::string, std::string>> fields{};  // of the request, besides
   uint32_t window_bytes = 1 << 20;                            // taken at once
   std::chrono::microseconds refill_every{200};                // then again after so long
-  uint64_t leaves_after_bytes = UINT64_MAX;                   // RST once so many body bytes came
-  uint64_t stops_after_bytes = UINT64_MAX;  // reads no more from here on, but stays
+  uint32_t others_steps = 0;                 // that other loops go while this one sends
+  uint64_t leaves_after_bytes = UINT64_MAX;  // RST once so many body bytes came
+  uint64_t stops_after_bytes = UINT64_MAX;   // reads no more from here on, but stays
 };
 
 /// What came back, in the words of the protocol.
@@ -56,7 +57,7 @@ class ResponseWatch {
 /// Lives on one loop. Create and start it inside a turn of that loop.
 class SimClient final : public edge::Stream {
  public:
-  SimClient(SimLoop& loop, edge::Delivery& delivery, ClientBehaviour behaviour,
+  SimClient(SimWorld& world, SimLoop& loop, edge::Delivery& delivery, ClientBehaviour behaviour,
             ResponseWatch& watch);
   ~SimClient() override;
 
@@ -85,6 +86,7 @@ class SimClient final : public edge::Stream {
   static void refill(Timer& timer);
   void take_head(const edge::ResponseHead& head);
 
+  SimWorld& world_;
   SimLoop& loop_;
   edge::Delivery& delivery_;
   const ClientBehaviour behaviour_;

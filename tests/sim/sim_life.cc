@@ -26,7 +26,8 @@ Life::Life(uint64_t seed)
 SimNodeOptions Life::options_for(Random& random, bool calm) {
   SimNodeOptions options;
   options.loops = static_cast<uint32_t>(random.between(1, 3));
-  options.ram_bytes = random.between(6, 16) * MiB;
+  // Eight large buffers, the least there may be, or enough for most.
+  options.ram_bytes = random.one_in(2) ? 8 * kSliceBytes * 100 / 80 : random.between(3, 16) * MiB;
   options.policy = random.one_in(2) ? cache::EvictionPolicy::Lru : cache::EvictionPolicy::S3Fifo;
   options.forward_fields = {"accept-language"};
   options.ttl.default_lifetime = seconds{random.one_in(4) ? 3600 : random.between(1, 100)};
@@ -36,7 +37,7 @@ SimNodeOptions Life::options_for(Random& random, bool calm) {
   if (random.one_in(8)) options.ttl.override_lifetime = seconds{random.below(20)};
   const uint64_t drives = random.below(3);
   for (uint64_t i = 0; i < drives; ++i) {
-    FaultOptions drive{.size_bytes = random.between(16, 48) * MiB};
+    FaultOptions drive{.size_bytes = random.between(8, 32) * MiB};
     if (random.one_in(4)) drive.latency_max = milliseconds{random.between(1, 50)};
     if (!calm) {
       if (random.one_in(3)) drive.error_one_in = random.between(20, 400);
@@ -177,9 +178,9 @@ void Life::add_condition(ClientBehaviour& behaviour) {
   }
 }
 
-void Life::start_client() {
+void Life::start_client_of(const std::string& target) {
   ClientBehaviour behaviour;
-  behaviour.target = random_target();
+  behaviour.target = target;
   const uint64_t length = node_.origin().track(behaviour.target).length;
   behaviour.range = random_range(length);
   // Not slower than a few seconds for any body: whoever reads is to be answered within 60 s.
@@ -187,6 +188,7 @@ void Life::start_client() {
   behaviour.refill_every = std::chrono::microseconds{random_.between(10, 20'000)};
   if (random_.one_in(4)) behaviour.leaves_after_bytes = random_.below(MiB);
   if (random_.one_in(8)) behaviour.stops_after_bytes = random_.below(MiB);
+  if (random_.one_in(3)) behaviour.others_steps = static_cast<uint32_t>(random_.between(1, 200));
   if (random_.one_in(12)) behaviour.method = "HEAD";
   if (random_.one_in(8)) add_condition(behaviour);
   if (random_.one_in(2))
@@ -260,6 +262,11 @@ void Life::purge() {
   what.target = random_target();
   what.soft = random_.one_in(4);
   what.cut = random_.one_in(4);
+  if (random_.one_in(2)) {
+    // In the middle of a contact, if the key is not known.
+    start_client_of(what.target);
+    node_.world().run_for(milliseconds{random_.below(100)});
+  }
   if (random_.one_in(2)) node_.origin().change(what.target, random_length());
   node_.purge(what, random_loop());
 }

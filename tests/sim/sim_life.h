@@ -30,7 +30,8 @@ class Life {
   void add_track(const std::string& target);
   void shape_track(FakeTrack& track);
   void act();
-  void start_client();
+  void start_client() { start_client_of(random_target()); }
+  void start_client_of(const std::string& target);
   void add_condition(ClientBehaviour& behaviour);
   void harm_origin();
   void harm_drive();

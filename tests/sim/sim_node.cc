@@ -229,8 +229,8 @@ SimClient& SimNode::request(uint32_t loop, ClientBehaviour behaviour) {
   entry->loop = loop;
   tell(fmt::format("{} {} {}", behaviour.method, behaviour.target, behaviour.range));
   const Loop::Turn turn(world_.loop(loop));
-  entry->client = std::make_unique<SimClient>(world_.loop(loop), *workers_.at(loop)->delivery,
-                                              std::move(behaviour), entry->check);
+  entry->client = std::make_unique<SimClient>(
+      world_, world_.loop(loop), *workers_.at(loop)->delivery, std::move(behaviour), entry->check);
   clients_.push_back(std::move(entry));
   SimClient& client = *clients_.back()->client;
   client.start();
@@ -346,7 +346,20 @@ bool SimNode::run_until_answered() {
              entry->client->behaviour().stops_after_bytes != UINT64_MAX;
     });
   };
-  return world_.run_until(answered, seconds{60});
+  if (world_.run_until(answered, seconds{60})) return true;
+  const cache::Store::Usage usage = store_->usage();
+  tell(fmt::format("reserved {} filling {} resident {} writing {} draining {} waiters {}",
+                   usage.reserved, usage.filling, usage.resident, usage.writing, usage.draining,
+                   usage.buffer_waiters));
+  for (const auto& entry : clients_) {
+    const SimClient& client = *entry->client;
+    if (client.finished()) continue;
+    tell(fmt::format("waits on loop {} since {}: {} {}, status {}, {} bytes of {}", entry->loop,
+                     client.started().time_since_epoch().count(), client.behaviour().target,
+                     client.behaviour().range, client.result().status, client.result().body_bytes,
+                     client.result().content_length.value_or(0)));
+  }
+  return false;
 }
 
 void SimNode::lose_drive(size_t drive) {
@@ -367,6 +380,7 @@ void SimNode::expect_all_complete() {
 }
 
 void SimNode::expect_nothing_held() {
+  for (const auto& platter : platters_) EXPECT_EQ(platter->collisions(), 0U);
   store_->check_invariants(/*idle=*/true);
   const cache::Store::Usage usage = store_->usage();
   EXPECT_EQ(usage.contacts, 0U);

@@ -118,7 +118,9 @@ class FakeStream final : public origin::FetchStream {
         fault_ = track.faults.front();
         track.faults.pop_front();
       }
-      if (track.latency.count() > 0) co_await sleep_for(track.latency);
+      // It answers with what it has when the request is there, and the head travels back.
+      const std::chrono::nanoseconds way_back = track.latency / 2;
+      if (track.latency.count() > 0) co_await sleep_for(track.latency - way_back);
       if (fault_.refuse) co_return fail_retryable(Side::Origin, Kind::Refused, "fake origin");
       if (fault_.wrong_range) co_return fail(Side::Origin, Kind::Mismatch, "fake origin");
       if (fault_.silent) {
@@ -127,6 +129,7 @@ class FakeStream final : public origin::FetchStream {
         co_return fail(Side::Origin, Kind::Timeout, "fake origin");
       }
       answer(track);
+      if (way_back.count() > 0) co_await sleep_for(way_back);
     }
     head_.response_time = loop_.wall_now();
     head_.first_byte_latency = loop_.now() - asked;

@@ -36,12 +36,24 @@ struct Platter::Operation {
   bool crashed = false;
   bool is_write = false;
   uint64_t offset = 0;
+  uint64_t asked_offset = 0;  // before misdirection
   uint64_t bytes = 0;
   std::array<std::span<const std::byte>, 2> pieces;  // of a write
   Signal released;
 };
 
 Platter::~Platter() { SEGUE_ASSERT(in_flight_.empty()); }
+
+void Platter::note_collisions(const Operation& operation) noexcept {
+  if (operation.bytes <= kDiskAlignBytes) return;
+  for (const Operation* other : in_flight_) {
+    if (other == &operation || other->crashed || other->disk.epoch_ != epoch_) continue;
+    if (!other->is_write && !operation.is_write) continue;
+    if (other->asked_offset < operation.asked_offset + operation.bytes &&
+        operation.asked_offset < other->asked_offset + other->bytes)
+      ++collisions_;
+  }
+}
 
 void Platter::decide(Operation& operation) noexcept {
   ++operations_;
@@ -139,6 +151,8 @@ Task<Result<Done>> FaultDisk::pass_time(Platter::Operation& operation) {
   SEGUE_ASSERT(Loop::current() == &loop_);
   if (!operation.accepted) co_return fail_retryable(Side::Self, Kind::Overloaded, "drive");
   const FaultOptions& options = platter_.options_;
+  operation.asked_offset = operation.offset;
+  platter_.note_collisions(operation);
   if (operation.bytes > options.size_bytes ||
       operation.offset > options.size_bytes - operation.bytes) {
     operation.fails = true;

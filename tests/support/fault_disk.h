@@ -68,6 +68,10 @@ class Platter {
   [[nodiscard]] uint32_t in_flight() const noexcept {
     return static_cast<uint32_t>(in_flight_.size());
   }
+  /// Reads and writes that were in flight at once on the same bytes: somebody reused a place that
+  /// is still read, or writes one from two sides. Single pages do not count: a record that is read
+  /// while it is written over shows by its checksum.
+  [[nodiscard]] uint64_t collisions() const noexcept { return collisions_; }
   [[nodiscard]] uint64_t operations() const noexcept { return operations_; }
   [[nodiscard]] uint64_t writes() const noexcept { return writes_; }
   /// Pages whose newest bytes a crash could still lose.
@@ -87,6 +91,7 @@ class Platter {
   };
 
   void decide(Operation& operation) noexcept;
+  void note_collisions(const Operation& operation) noexcept;
   void write_page(uint64_t offset, std::span<const std::byte> bytes);
   void write_pages(const Operation& operation, bool torn);
   /// What completed up to `sequence` is durable.
@@ -101,6 +106,7 @@ class Platter {
   uint64_t epoch_ = 0;  // crashes so far
   uint64_t operations_ = 0;
   uint64_t writes_ = 0;
+  uint64_t collisions_ = 0;
   uint64_t fail_at_ = 0;
   uint64_t hang_at_ = 0;
   uint64_t misdirect_at_ = 0;

@@ -12,6 +12,7 @@ void SimWorld::find_choices() {
   choices_.clear();
   const MonoTime now = clock_.mono();
   for (const auto& loop : loops_) {
+    if (std::ranges::find(in_turn_, loop.get()) != in_turn_.end()) continue;
     if (loop->has_ready()) choices_.push_back({loop.get(), Act::RunReady});
     if (loop->has_posts()) choices_.push_back({loop.get(), Act::RunPosts});
     if (loop->next_deadline() <= now) choices_.push_back({loop.get(), Act::RunTimers});
@@ -20,6 +21,7 @@ void SimWorld::find_choices() {
 
 void SimWorld::carry_out(const Choice& choice) {
   const Loop::Turn turn(*choice.loop);
+  in_turn_.push_back(choice.loop);
   switch (choice.act) {
     case Act::RunReady:
       (void)choice.loop->run_one();
@@ -31,6 +33,7 @@ void SimWorld::carry_out(const Choice& choice) {
       choice.loop->run_due_timers();
       break;
   }
+  in_turn_.pop_back();
 }
 
 MonoTime SimWorld::next_deadline() const noexcept {
@@ -54,6 +57,21 @@ bool SimWorld::step(MonoTime until) {
   ++steps_;
   if (hook_ != nullptr) hook_->after_step();
   return true;
+}
+
+void SimWorld::run_others(uint64_t steps) {
+  // A turn that the test itself opened is not known yet.
+  in_turn_.push_back(Loop::current());
+  for (; steps > 0; --steps) {
+    find_choices();
+    if (choices_.empty()) break;
+    const Choice choice = choices_[random_.below(choices_.size())];
+    carry_out(choice);
+    clock_.advance(std::chrono::nanoseconds{random_.below(2000)});
+    ++steps_;
+    if (hook_ != nullptr) hook_->after_step();
+  }
+  in_turn_.pop_back();
 }
 
 bool SimWorld::run_until_idle(std::chrono::nanoseconds limit) {

@@ -51,6 +51,9 @@ class SimWorld {
   /// if no loop has any, moves the clock to the next deadline, but not beyond `until`. False if
   /// there was nothing left to do before `until`.
   bool step(MonoTime until = kNever);
+  /// Up to `steps` steps of the loops that are in no turn now, in the middle of a turn: what other
+  /// threads do while this one is in a system call. The caller holds no lock.
+  void run_others(uint64_t steps);
   /// Steps until nothing is ready, posted or armed. With periodic timers that never happens, so it
   /// ends after `limit` of virtual time at the latest. True if everything is at rest.
   bool run_until_idle(std::chrono::nanoseconds limit = std::chrono::minutes{10});
@@ -75,7 +78,7 @@ class SimWorld {
     Act act;
   };
   void find_choices();
-  static void carry_out(const Choice& choice);
+  void carry_out(const Choice& choice);
   [[nodiscard]] MonoTime next_deadline() const noexcept;
 
   const uint64_t seed_;
@@ -83,6 +86,7 @@ class SimWorld {
   VirtualClock clock_;
   std::vector<std::unique_ptr<SimLoop>> loops_;
   std::vector<Choice> choices_;
+  std::vector<const Loop*> in_turn_;
   StepHook* hook_ = nullptr;
   uint64_t steps_ = 0;
 };
