@@ -126,7 +126,13 @@ Task<Result<FillPermit>> Fills::Impl::next_permit(FillRun& run, SliceIndex slice
     co_return std::move(run.permits[run.permits_used++]);
   const Generation& generation = *run.selected.generation;
   if (store.where(generation, slice) != Where::Absent) co_return FillPermit{};
-  if (run.reservation.count() == 0) {
+  if (run.reservation.count() == 0 && run.permits_used < run.permits.size()) {
+    // With buffers claimed for what is still to come it must not wait for another: two such fills
+    // would wait for each other. What comes by now is not what was asked for; it is let go.
+    auto reserved = store.try_reserve(1, cache::Priority::Demand);
+    if (!reserved) co_return FillPermit{};
+    run.reservation = std::move(*reserved);
+  } else if (run.reservation.count() == 0) {
     co_await settle(run);  // nothing is held while it waits for a buffer
     auto reserved = co_await reserve(run.signal, 1, loop.now() + kContactMax);
     if (!reserved) co_return fail(reserved.error());

@@ -26,8 +26,10 @@ Life::Life(uint64_t seed)
 SimNodeOptions Life::options_for(Random& random, bool calm) {
   SimNodeOptions options;
   options.loops = static_cast<uint32_t>(random.between(1, 3));
-  // Eight large buffers, the least there may be, or enough for most.
-  options.ram_bytes = random.one_in(2) ? 8 * kSliceBytes * 100 / 80 : random.between(3, 16) * MiB;
+  // Eight large buffers, the least there may be, or enough for most. With the least a crowd that
+  // reads from slow drives runs into its time limits, so calm lives have more.
+  options.ram_bytes = !calm && random.one_in(2) ? 8 * kSliceBytes * 100 / 80
+                                                : random.between(calm ? 6 : 3, 16) * MiB;
   options.policy = random.one_in(2) ? cache::EvictionPolicy::Lru : cache::EvictionPolicy::S3Fifo;
   options.forward_fields = {"accept-language"};
   options.ttl.default_lifetime = seconds{random.one_in(4) ? 3600 : random.between(1, 100)};

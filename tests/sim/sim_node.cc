@@ -330,7 +330,23 @@ std::string SimNode::describe(const std::string& target) {
   return text;
 }
 
+void SimNode::tell_state() {
+  const cache::Store::Usage usage = store_->usage();
+  uint32_t fills = 0;
+  for (const auto& worker : workers_) fills += worker->fills->running();
+  tell(fmt::format(
+      "reserved {} filling {} resident {} writing {} draining {} pinned {} waiters {} contacts {} "
+      "fills {} fetches {} clients {}",
+      usage.reserved, usage.filling, usage.resident, usage.writing, usage.draining, usage.pinned,
+      usage.buffer_waiters, usage.contacts, fills, origin_.in_flight(),
+      std::ranges::count_if(clients_, [](const auto& one) { return !one->client->finished(); })));
+}
+
 void SimNode::after_step() {
+  if (tells_ && world_.clock().mono() >= told_at_ + seconds{1}) {
+    told_at_ = world_.clock().mono();
+    tell_state();
+  }
   // Every step would take every lock: a sample of them sees the same states, and each run's seed
   // samples others.
   if (store_ && world_.steps() % 64 == 0) store_->check_invariants();
@@ -347,10 +363,6 @@ bool SimNode::run_until_answered() {
     });
   };
   if (world_.run_until(answered, seconds{60})) return true;
-  const cache::Store::Usage usage = store_->usage();
-  tell(fmt::format("reserved {} filling {} resident {} writing {} draining {} waiters {}",
-                   usage.reserved, usage.filling, usage.resident, usage.writing, usage.draining,
-                   usage.buffer_waiters));
   for (const auto& entry : clients_) {
     const SimClient& client = *entry->client;
     if (client.finished()) continue;

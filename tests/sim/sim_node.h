@@ -120,6 +120,7 @@ class SimNode final : public StepHook {
   void expect_nothing_held();
   /// Prints what happens, if SIM_LOG is in the environment.
   void tell(const std::string& what);
+  void tell_state();
   Task<void> upkeep_for_ever();
   Task<void> drain(Worker& worker, bool& done);
   void forget_finished_clients();
@@ -140,6 +141,7 @@ class SimNode final : public StepHook {
   bool no_double_fills_ = false;
   uint32_t purges_acknowledged_ = 0;
   bool stopping_ = false;
+  MonoTime told_at_{};
   const bool tells_ = std::getenv("SIM_LOG") != nullptr;  // NOLINT(concurrency-mt-unsafe)
 };
 
