@@ -165,7 +165,7 @@ class SignalThread {
   void stop() {
     if (!thread_.joinable()) return;
     ended_ = true;
-    pthread_kill(thread_.native_handle(), SIGTERM);  // ends sigwait()
+    pthread_kill(thread_.native_handle(), SIGHUP);  // ends sigwait()
     thread_.join();
   }
   SignalThread(const SignalThread&) = delete;

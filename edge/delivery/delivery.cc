@@ -57,13 +57,14 @@ PassPlan plan_pass(const Exchange& exchange) noexcept {
   if (!http::if_range_matches(exchange.request.fields,
                               http::Validator::of_response(head.fields.view())))
     return plan;
-  const http::Resolved resolved = http::resolve(exchange.ranges, *head.content_length);
+  const uint64_t complete_length = *head.content_length;
+  const http::Resolved resolved = http::resolve(exchange.ranges, complete_length);
   if (resolved.kind != http::Resolved::Kind::Ranges || resolved.count != 1) return plan;
   plan.status = 206;
   plan.body = resolved.parts[0];
   plan.length = plan.body.length();
   plan.content_range = plan.body;
-  plan.complete_length = *head.content_length;
+  plan.complete_length = complete_length;
   return plan;
 }
 

@@ -91,10 +91,9 @@ int status_of(const Error& error) noexcept {
   switch (error.side) {
     case Side::Client:
       return 400;
-    case Side::Origin:
-      return error.kind == Kind::Timeout ? 504 : 502;
     case Side::Disk:  // the origin is asked instead, so this is the origin's failure by then
     case Side::Self:
+    case Side::Origin:
       return error.kind == Kind::Timeout ? 504 : 502;
   }
   return 500;

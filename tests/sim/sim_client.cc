@@ -17,7 +17,8 @@ SimClient::SimClient(SimWorld& world, SimLoop& loop, edge::Delivery& delivery,
   refill_timer_.client = this;
   request_text_ = behaviour_.method + " " + behaviour_.target + " HTTP/1.1\r\nHost: sim\r\n";
   if (!behaviour_.range.empty()) request_text_ += "Range: " + behaviour_.range + "\r\n";
-  for (const auto& [name, value] : behaviour_.fields) request_text_ += name + ": " + value + "\r\n";
+  for (const auto& [name, value] : behaviour_.fields)
+    request_text_.append(name).append(": ").append(value).append("\r\n");
   request_text_ += "\r\n";
 }
 

@@ -30,7 +30,7 @@ Outcome parse_in_pieces(RequestParser& parser, std::string_view text,
   for (size_t length = 0; length < text.size();) {
     length = std::min(text.size(), length + step);
     auto moved = std::make_unique<char[]>(length);
-    std::copy_n(text.data(), length, moved.get());
+    std::ranges::copy(text.substr(0, length), moved.get());
     buffer = std::move(moved);
     const Status status = parser.parse({buffer.get(), length});
     if (status != Status::NeedMore) {
@@ -204,7 +204,7 @@ TEST(RequestParser, EachDefectHasItsReason) {
       {get + host + "\n", BareLf},
       {get + "Host: a\rX: b\r\n\r\n", BareCr},
       {"GET /\r HTTP/1.1\r\n", BareCr},
-      {std::string("GET /a\0b HTTP/1.1\r\n", 20), Nul},
+      {std::string("GET /a\0b HTTP/1.1\r\n", 19), Nul},
       {get + std::string("X: a\0b\r\n", 8), Nul},
       {get + std::string("X\0: ab\r\n", 8), Nul},
       {"GET\t/\tHTTP/1.1\r\n", MalformedRequestLine},
