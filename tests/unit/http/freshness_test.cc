@@ -108,8 +108,8 @@ TEST(Lifetime, SourcesHaveTheirOrder) {
   check({all.begin() + 1, all.end()}, rules, 2, SMaxage);
   check({{"Cache-Control", "max-age=3"}, all[2], all[3]}, rules, 3, MaxAge);
   check({all.begin() + 2, all.end()}, rules, 4, Expires);
-  check({all[2], all[4]}, rules, 5, Heuristic);
-  check({all[2]}, rules, 6, SiteDefault);
+  check({all[2], all[4]}, rules, 6, SiteDefault);
+  check({all[2], all[4]}, {}, 5, Heuristic);
   check({}, {}, 0, None);
   // CDN-Cache-Control without a lifetime still hides Expires and max-age (RFC 9213 §2.1).
   check({{"CDN-Cache-Control", "public"}, all[1], all[2], all[3]}, rules, 6, SiteDefault);
