@@ -66,6 +66,10 @@ void RamTier::check_invariants(bool idle) const {
                         buffer.state == BufferState::Resident ||
                         buffer.state == BufferState::Writing;
     SEGUE_ASSERT(in_map == static_cast<bool>(buffer.generation));
+    if (buffer.state == BufferState::Reserved) {
+      // Nobody can have found it since it was taken.
+      SEGUE_ASSERT(buffer.pins.load(std::memory_order_relaxed) == 0);
+    }
     if (in_map && buffer.state != BufferState::Filling) payload_bytes += buffer.length;
     if (buffer.size_class == SizeClass::K256 && buffer.state != BufferState::Free &&
         buffer.state != BufferState::Resident && buffer.state != BufferState::Writing) {

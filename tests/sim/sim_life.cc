@@ -310,7 +310,7 @@ void Life::expect_answers() {
     // missing; that heals the key.
     ClientResult answer = node_.get(target, "", random_loop());
     if (answer.end == edge::Stream::End::Cut) answer = node_.get(target, "", random_loop());
-    asked_bytes_[target] += 2 * kSliceBytes + node_.origin().track(target).length;
+    asked_bytes_[target] += uint64_t{2} * kSliceBytes + node_.origin().track(target).length;
     EXPECT_EQ(answer.end, edge::Stream::End::Complete)
         << node_.describe(target) << answer.cache_status;
     EXPECT_EQ(answer.status, 200) << node_.describe(target) << answer.cache_status;

@@ -135,6 +135,7 @@ void SimNode::build() {
     SimLoop& loop = world_.loop(i);
     const Loop::Turn turn(loop);
     std::vector<Disk*> disks;
+    disks.reserve(worker.disks.size());
     for (auto& disk : worker.disks) disks.push_back(disk.get());
     worker.local = std::make_unique<cache::LocalStore>(*store_, loop, std::move(disks));
     worker.fetcher = std::make_unique<FakeFetcher>(origin_, loop);

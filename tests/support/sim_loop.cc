@@ -38,7 +38,10 @@ void SimWorld::carry_out(const Choice& choice) {
 
 MonoTime SimWorld::next_deadline() const noexcept {
   MonoTime earliest = kNever;
-  for (const auto& loop : loops_) earliest = std::min(earliest, loop->next_deadline());
+  for (const auto& loop : loops_) {
+    if (std::ranges::find(in_turn_, loop.get()) != in_turn_.end()) continue;
+    earliest = std::min(earliest, loop->next_deadline());
+  }
   return earliest;
 }
 
@@ -60,11 +63,18 @@ bool SimWorld::step(MonoTime until) {
 }
 
 void SimWorld::run_others(uint64_t steps) {
+  constexpr std::chrono::milliseconds kOffTheProcessorMax{20};
+  const MonoTime until = clock_.mono() + kOffTheProcessorMax;
   // A turn that the test itself opened is not known yet.
   in_turn_.push_back(Loop::current());
   for (; steps > 0; --steps) {
     find_choices();
-    if (choices_.empty()) break;
+    if (choices_.empty()) {
+      const MonoTime deadline = next_deadline();
+      if (deadline > until) break;
+      clock_.advance_to(deadline);
+      continue;
+    }
     const Choice choice = choices_[random_.below(choices_.size())];
     carry_out(choice);
     clock_.advance(std::chrono::nanoseconds{random_.below(2000)});

@@ -52,7 +52,7 @@ class SimWorld {
   /// there was nothing left to do before `until`.
   bool step(MonoTime until = kNever);
   /// Up to `steps` steps of the loops that are in no turn now, in the middle of a turn: what other
-  /// threads do while this one is in a system call. The caller holds no lock.
+  /// threads do while this one is in a system call, for at most 20 ms. The caller holds no lock.
   void run_others(uint64_t steps);
   /// Steps until nothing is ready, posted or armed. With periodic timers that never happens, so it
   /// ends after `limit` of virtual time at the latest. True if everything is at rest.
