@@ -14,9 +14,11 @@ namespace segue::testing {
 Counts counts;
 }  // namespace segue::testing
 
-namespace {
-
 using segue::testing::counts;
+
+// A sanitizer's runtime brings its own operator new; the system calls are counted all the same.
+#if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
+namespace {
 
 void* counted_allocation(size_t bytes, size_t alignment) {
   if (counts.on) ++counts.allocations;
@@ -35,6 +37,7 @@ void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
 void operator delete(void* memory, size_t, std::align_val_t) noexcept { std::free(memory); }
+#endif
 
 extern "C" {
 ssize_t read(int fd, void* into, size_t bytes) {
