@@ -110,6 +110,16 @@ Task<void> LocalStore::Impl::retire() {
   if (bound == sweep_began) retired_added = sweep_added;
 }
 
+namespace {
+
+/// Whether the drive has said that there is no such record, and not just failed to read it.
+bool is_no_record(const Error& error) noexcept {
+  return error.kind == Kind::NotFound || error.kind == Kind::Malformed ||
+         error.kind == Kind::ChecksumMismatch;
+}
+
+}  // namespace
+
 /// False: the record could not be read now.
 Task<bool> LocalStore::Impl::check_record(KeyHash key) {
   const Turnstile::Turn turn = co_await shared.record_turn(key).enter();
@@ -121,8 +131,7 @@ Task<bool> LocalStore::Impl::check_record(KeyHash key) {
   if (disk == nullptr || drive.offline()) co_return false;
   if (!record->stale) {
     const auto facts = co_await drive.read_record(*disk, record->number, key);
-    if (!facts && facts.error().kind == Kind::IoError) co_return false;
-    if (!facts) co_return true;  // the next load forgets it
+    if (!facts) co_return is_no_record(facts.error());  // the next load forgets it
     shared.representations.judge_record(key, facts->generation, facts->key_text, facts->tag_hashes);
     record = shared.representations.record_of(key);
     if (!record || !record->stale) co_return true;
@@ -140,7 +149,7 @@ Task<bool> LocalStore::Impl::forget_record(KeyHash key, uint8_t number, RecordNu
   const auto facts = co_await drive.read_record(*disk, record, key);
   if (!facts) {
     // No readable record: its slots are nothing after a restart either.
-    co_return facts.error().kind != Kind::IoError&& facts.error().kind != Kind::Overloaded;
+    co_return is_no_record(facts.error());
   }
   const uint32_t slices = facts->complete_length > kCompleteLengthMax
                               ? kSlicesForgottenMax

@@ -54,7 +54,9 @@ void RecordIndex::finish(RecordNumber record, bool written) noexcept {
   Entry& entry = entries_[record.value];
   SEGUE_ASSERT(entry.writing != 0);
   entry.writing = 0;
-  if (!written) entry.tag = 0;
+  // What a failed write left is not known: it may be the record as it was, and its slots may be
+  // back after a restart. So a record with slots stays its key's, to be read or written again.
+  if (!written && entry.slots == 0) entry.tag = 0;
   if (entry.slots == 0) set_free(record.value, true);
 }
 

@@ -17,7 +17,10 @@ std::string range_of(uint64_t first, uint64_t end) {
 }  // namespace
 
 Life::Life(uint64_t seed)
-    : random_(seed), calm_(is_calm(seed)), node_(seed, options_for(random_, calm_)) {
+    : random_(seed),
+      calm_(is_calm(seed)),
+      node_(seed, options_for(random_, calm_)),
+      ram_bytes_(node_.ram_bytes()) {
   const uint64_t tracks = random_.between(2, 8);
   for (uint64_t i = 0; i < tracks; ++i) add_track("/t/" + std::to_string(i));
   if (calm_) node_.forbid_double_fills();
@@ -278,6 +281,7 @@ void Life::jump_clock() {
   const milliseconds by{random_.one_in(2) ? far : -far};
   node_.world().clock().jump_wall(by);
   wall_is_off_ += by;
+  wall_was_off_max_ = std::max(wall_was_off_max_, wall_is_off_);
 }
 
 // --- the end ---
@@ -292,8 +296,9 @@ void Life::finish() {
   EXPECT_TRUE(node_.run_until_answered()) << "somebody waits for ever";
   if (calm_) node_.expect_all_complete();
   node_.settle();
-  // Error answers that are kept for a while (max-age=30 at most) are over, once the clock is right.
-  if (wall_is_off_ < milliseconds{0}) node_.world().clock().jump_wall(-wall_is_off_);
+  // Error answers that are kept for a while (max-age=30 at most) are over, once the clock is no
+  // longer before the time at which they came.
+  node_.world().clock().jump_wall(wall_was_off_max_ - wall_is_off_);
   node_.world().run_for(seconds{40});
   if (!calm_ && random_.one_in(2)) {
     node_.purge({.scope = cache::PurgeScope::Everything, .target = {}}, random_loop());
@@ -310,6 +315,12 @@ void Life::expect_answers() {
     // missing; that heals the key.
     ClientResult answer = node_.get(target, "", random_loop());
     if (answer.end == edge::Stream::End::Cut) answer = node_.get(target, "", random_loop());
+    // Without a strong validator a slice that had to leave cannot be added again: what is large for
+    // this RAM may be cut (its slices come from one response only, RFC 9110 §15.3.7.3).
+    const FakeTrack& track = node_.origin().track(target);
+    const bool is_strong = track.etag.starts_with('"') || !track.last_modified.empty();
+    if (!is_strong && track.length > ram_bytes_ / 2 && answer.end == edge::Stream::End::Cut)
+      continue;
     asked_bytes_[target] += uint64_t{2} * kSliceBytes + node_.origin().track(target).length;
     EXPECT_EQ(answer.end, edge::Stream::End::Complete)
         << node_.describe(target) << answer.cache_status;

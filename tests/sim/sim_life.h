@@ -55,8 +55,10 @@ class Life {
   Random random_;
   const bool calm_;
   SimNode node_;
+  const uint64_t ram_bytes_;
   std::vector<std::string> targets_;
   std::chrono::milliseconds wall_is_off_{0};
+  std::chrono::milliseconds wall_was_off_max_{0};
   std::map<std::string, uint64_t> asked_bytes_;  // by target, rounded out to slices, and one each
 };
 

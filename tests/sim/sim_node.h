@@ -89,6 +89,7 @@ class SimNode final : public StepHook {
   void note_damage(size_t drive) { damaged_.at(drive) = true; }
   /// Every operation of the drive fails from now on, until set_lost(false) or a restart.
   void lose_drive(size_t drive);
+  [[nodiscard]] uint64_t ram_bytes() const noexcept { return options_.ram_bytes; }
   [[nodiscard]] size_t drives() const noexcept { return platters_.size(); }
   /// Asserts that all who read got all they asked for (and what they asked for can be had).
   void expect_all_complete();
