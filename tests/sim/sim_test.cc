@@ -100,6 +100,21 @@ uint64_t number_from(const char* variable, uint64_t otherwise) {
   return text == nullptr ? otherwise : std::stoull(text);
 }
 
+TEST(NodeSim, APurgeIsNotAcknowledgedWhileEveryDriveIsOffline) {
+  SimNodeOptions options;
+  options.drives.push_back({.size_bytes = 16 * MiB});
+  SimNode node(6, options);
+  node.add_track("/t/1", 1 * MiB);
+  node.lose_drive(0);
+  // Longer than it takes a drive that only fails to be given up.
+  for (uint32_t i = 0; i < 40; ++i) {
+    node.purge({.scope = cache::PurgeScope::Key, .target = "/t/1"}, i % 2);
+    node.world().run_for(seconds{1});
+  }
+  EXPECT_TRUE(node.store().drives()[0]->offline());
+  EXPECT_EQ(node.purges_acknowledged(), 0U);
+}
+
 /// An assertion of the product ends the process at once: then this says in which seed.
 struct RunningSeed {
   static inline uint64_t seed = 0;

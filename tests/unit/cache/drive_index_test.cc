@@ -112,6 +112,20 @@ TEST(RecordIndex, FailedWriteLeavesTheRecordToNobody) {
   EXPECT_TRUE(records.claim(kNoRecord, {3, 4}).has_value());
 }
 
+TEST(RecordIndex, AFailedRewriteLeavesARecordWithSlotsToItsKey) {
+  RecordIndex records(4);
+  const KeyHash key{1, 2};
+  const auto record = records.claim(kNoRecord, key);
+  ASSERT_TRUE(record);
+  records.finish(*record, true);
+  ASSERT_TRUE(records.try_name(*record, key));
+  // What the failed write left may be the old record: only a read can tell.
+  ASSERT_EQ(records.claim(*record, key), record);
+  EXPECT_FALSE(records.readable(*record, key));
+  records.finish(*record, false);
+  EXPECT_TRUE(records.readable(*record, key));
+}
+
 TEST(WriteBudget, FillsAtItsRateAndHoldsOneMinute) {
   const MonoTime start{std::chrono::seconds{5}};
   WriteBudget budget(1000, start);
