@@ -51,7 +51,8 @@ def environment(**more):
     env = dict(os.environ)
     env.setdefault("ASAN_OPTIONS", "detect_stack_use_after_return=1:strict_string_checks=1")
     env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1")
-    env.setdefault("TSAN_OPTIONS", "halt_on_error=1:second_deadlock_stack=1")
+    suppressions = pathlib.Path("tests/support/tsan.supp").resolve()
+    env.setdefault("TSAN_OPTIONS", f"halt_on_error=1:second_deadlock_stack=1:suppressions={suppressions}")
     for tool in ("ASAN", "TSAN", "UBSAN"):
         env.setdefault(f"{tool}_SYMBOLIZER_PATH", "/usr/bin/llvm-symbolizer-19")
     env.update(more)
