@@ -67,7 +67,7 @@ def run_wrk(port, range_bytes, options, seed):
         RANGE_BYTES=str(range_bytes),
         SEED=str(seed),
     )
-    out = subprocess.run(
+    done = subprocess.run(
         [
             "taskset",
             "-c",
@@ -83,8 +83,11 @@ def run_wrk(port, range_bytes, options, seed):
         env=environment,
         capture_output=True,
         text=True,
-        check=True,
-    ).stdout
+        check=False,
+    )
+    out = done.stdout
+    if done.returncode != 0:
+        sys.exit(f"hits: wrk ended with {done.returncode}: {out}{done.stderr}")
     requests = int(re.search(r"(\d+) requests in", out).group(1))
     if re.search(r"Non-2xx|Socket errors", out):
         sys.exit(f"hits: errors in the run, figures would be wrong:\n{out}")

@@ -21,6 +21,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -198,6 +199,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: floor PORT TRACKS TRACK_BYTES HEAD_BYTES\n");
     return 2;
   }
+  std::signal(SIGPIPE, SIG_IGN);  // a client that leaves in the middle of a body
   Floor floor;
   floor.tracks = number_at(argv[2]);
   floor.track_bytes = number_at(argv[3]);
