@@ -1,0 +1,68 @@
+"""A small blocking HTTP/1.1 client that tells when the first byte came."""
+import re
+import socket
+import time
+
+LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
+
+
+class Answer:
+    """One response; `first_byte` and `done` are seconds since the request was sent."""
+
+    def __init__(self, head, body, first_byte, done):
+        self.head, self.body, self.first_byte, self.done = head, body, first_byte, done
+
+    @property
+    def status(self):
+        return int(self.head[9:12])
+
+
+class Client:
+    """One keep-alive connection."""
+
+    def __init__(self, port, source="127.0.0.1"):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60, source_address=(source, 0))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def get(self, target, range_value=None, fields=""):
+        if range_value:
+            fields += f"Range: bytes={range_value}\r\n"
+        started = time.perf_counter()
+        self.socket.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n".encode())
+        data, first_byte, end, length = b"", None, -1, None
+        while length is None or len(data) < end + 4 + length:
+            chunk = self.socket.recv(1 << 20)
+            if not chunk:
+                raise ConnectionError(f"closed in the middle of an answer to {target}")
+            data += chunk
+            if end < 0 and (end := data.find(b"\r\n\r\n")) >= 0:
+                found = LENGTH.search(data[: end + 2])
+                length = int(found.group(1)) if found else 0
+            # The first byte of the body: a head alone starts no music.
+            if first_byte is None and end >= 0 and (len(data) > end + 4 or length == 0):
+                first_byte = time.perf_counter() - started
+        return Answer(data[:end], data[end + 4 :], first_byte, time.perf_counter() - started)
+
+    def close(self):
+        self.socket.close()
+
+
+def get(port, target, range_value=None, fields=""):
+    client = Client(port)
+    try:
+        return client.get(target, range_value, fields)
+    finally:
+        client.close()
+
+
+def counts(port):
+    """What loadtest/origin was asked so far: requests, bytes, ranges."""
+    return {name: int(value) for name, value in re.findall(r"(\w+) (\d+)", get(port, "/counts").body.decode())}
+
+
+def metrics(port):
+    """{series: value} of a node's admin listener."""
+    lines = get(port, "/metrics", fields="Connection: keep-alive\r\n").body.decode().splitlines()
+    return {
+        line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if line and not line.startswith("#")
+    }

@@ -1,0 +1,46 @@
+"""Runs wrk with one of loadtest/wrk's scripts against a server, and reads what it says."""
+import os
+import re
+import subprocess
+import sys
+
+from lib.processes import LOAD_CORE, ROOT
+
+UNITS = {"us": 1, "ms": 1e3, "s": 1e6, "m": 60e6}
+
+
+def run(port, script, seconds, connections, environment, core=LOAD_CORE, threads=1, errors_allowed=False):
+    """{requests, rps, p50_us, p99_us}; stops the program on errors, whose figures would be wrong."""
+    command = ["taskset", "-c", str(core), "wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--latency"]
+    command += ["-s", ROOT / f"loadtest/wrk/{script}.lua", f"http://127.0.0.1:{port}"]
+    done = subprocess.run(
+        [str(word) for word in command],
+        env={**os.environ, **{name: str(value) for name, value in environment.items()}},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        sys.exit(f"wrk ended with {done.returncode}: {done.stdout}{done.stderr}")
+    if not errors_allowed and re.search(r"Non-2xx|Socket errors", done.stdout):
+        sys.exit(f"errors in a run of wrk:\n{done.stdout}")
+    requests, elapsed = re.search(r"(\d+) requests in ([\d.]+)s", done.stdout).groups()
+    latency = {
+        name: float(value) * UNITS[unit]
+        for name, value, unit in re.findall(r"(50|99)% +([\d.]+)(us|ms|s|m)\b", done.stdout)
+    }
+    return {
+        "requests": int(requests),
+        "rps": int(requests) / float(elapsed),
+        "p50_us": latency["50"],
+        "p99_us": latency["99"],
+        "text": done.stdout,
+    }
+
+
+def measure(server, script, seconds, connections, environment, **more):
+    """The same, with the server's CPU per request in microseconds."""
+    before = server.cpu_seconds()
+    figures = run(server.port, script, seconds, connections, environment, **more)
+    figures["cpu_us"] = (server.cpu_seconds() - before) / max(figures["requests"], 1) * 1e6
+    return figures
