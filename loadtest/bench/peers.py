@@ -148,7 +148,8 @@ def plot_script(options, result):
     return data + (
         "END\nset title 'Server CPU per range request from memory, over the floor (1 = epoll + read + writev)'\n"
         "set style data histogram\nset style histogram clustered gap 1\nset style fill solid 0.8 border -1\n"
-        "set yrange [0:*]\nset grid ytics\nset key top left\nset arrow from graph 0,first 1 to graph 1,first 1 nohead dt 2\n"
+        "set yrange [0:*]\nset grid ytics\nset key top left\n"
+        "set arrow from graph 0,first 1 to graph 1,first 1 nohead dt 2\n"
         f"plot for [i=2:{len(options.sizes) + 1}] $figures using i:xtic(1) title columnheader(i)\n"
     )
 

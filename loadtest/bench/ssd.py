@@ -91,9 +91,11 @@ def measure(server, drive, options):
         floor = one["ram"]["cpu_us"] + reads * (one["least"]["read_us"] + one["least"]["hash_us"])
         one["cpu_ratio"] = one["segue"]["cpu_us"] / floor
         print(
-            f"round {number + 1}: drive {one['segue']['drive_bytes_per_s'] / 1e6:.0f} MB/s, fio {one['fio'] / 1e6:.0f} MB/s; "
+            f"round {number + 1}: drive {one['segue']['drive_bytes_per_s'] / 1e6:.0f} MB/s, "
+            f"fio {one['fio'] / 1e6:.0f} MB/s; "
             f"{reads:.0%} of requests read the drive, {one['segue']['miss_share']:.1%} missed; CPU "
-            f"{one['segue']['cpu_us']:.0f} us against {one['ram']['cpu_us']:.0f} RAM hit + {one['least']['read_us']:.0f} read "
+            f"{one['segue']['cpu_us']:.0f} us against {one['ram']['cpu_us']:.0f} RAM hit "
+            f"+ {one['least']['read_us']:.0f} read "
             f"+ {one['least']['hash_us']:.0f} XXH3",
             flush=True,
         )

@@ -32,7 +32,8 @@ def machine():
 def machine_line(facts):
     busy = "; PRELIMINARY: others were using the machine" if facts["preliminary"] else ""
     return (
-        f"{facts['date']}, {facts['cores']} cores of {facts['cpu']}, {facts['memory_gib']} GiB, Linux {facts['kernel']}, "
+        f"{facts['date']}, {facts['cores']} cores of {facts['cpu']}, {facts['memory_gib']} GiB, "
+        f"Linux {facts['kernel']}, "
         f"load before the run {facts['load_before']}{busy}"
     )
 
@@ -56,7 +57,7 @@ def write_json(path, facts, figures):
 
 
 def plot(script, path):
-    """Draws `script` (gnuplot commands without terminal and output) into an SVG file; False where there is no gnuplot."""
+    """Draws `script` (gnuplot commands without terminal and output) into an SVG file; False without gnuplot."""
     if not shutil.which("gnuplot"):
         print("plot skipped: no gnuplot (package gnuplot-nox)")
         return False
