@@ -96,14 +96,15 @@ void add_local_verbs(CLI::App& app, Words& words) {
   CLI::App* check = app.add_subcommand("check", "Read a settings file; print mistakes or the plan");
   check->add_option("FILE", words.command.flags.config, "The settings file")->required();
   app.add_subcommand("limits", "Every bound of this build, and the memory it can cost");
+  app.add_subcommand("settings", "Every setting with its values and default, as Markdown");
   app.add_subcommand("version", "Print the version");
 }
 
 Verb verb_of(const CLI::App& app) {
   constexpr std::pair<const char*, Verb> kVerbs[] = {
-      {"serve", Verb::Serve},  {"check", Verb::Check}, {"explain", Verb::Explain},
-      {"purge", Verb::Purge},  {"drain", Verb::Drain}, {"stats", Verb::Stats},
-      {"limits", Verb::Limits}};
+      {"serve", Verb::Serve},   {"check", Verb::Check},      {"explain", Verb::Explain},
+      {"purge", Verb::Purge},   {"drain", Verb::Drain},      {"stats", Verb::Stats},
+      {"limits", Verb::Limits}, {"settings", Verb::Settings}};
   for (const auto& [name, verb] : kVerbs) {
     if (app.got_subcommand(name)) return verb;
   }

@@ -23,6 +23,7 @@ enum class Verb : uint8_t {
   Stats,
   Version,
   Limits,
+  Settings,
 };
 
 struct PurgeArguments {

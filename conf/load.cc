@@ -9,7 +9,6 @@
 #include <expected>
 #include <system_error>
 
-#include "conf/parse_toml.h"
 #include "conf/validate.h"
 #include "conf/values.h"
 
@@ -129,6 +128,7 @@ Loaded load_text(std::string_view text, const std::string& file, const Flags& fl
   const Machine machine = look(loaded.settings);
   complete_and_validate(loaded.settings, machine, mistakes);
   loaded.plan = make_plan(loaded.settings, machine);
+  loaded.written = written_in(text);
   loaded.mistakes = mistakes.take();
   return loaded;
 }

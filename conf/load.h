@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "conf/mistake.h"
+#include "conf/parse_toml.h"
 #include "conf/plan.h"
 #include "conf/settings.h"
 
@@ -28,6 +29,7 @@ struct Flags {
 struct Loaded {
   Settings settings;              // to be used only if there is no mistake
   Plan plan;                      // likewise
+  Written written;                // what stands in the file, for a later reload to compare
   std::vector<Mistake> mistakes;  // in the order of the file
   [[nodiscard]] bool is_right() const { return mistakes.empty(); }
 };

@@ -26,11 +26,14 @@ struct TomlGaveUp {};
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <sstream>
 
 #include "conf/values.h"
 
 namespace segue::conf {
 namespace {
+
+constexpr uint32_t kLogSampleMax = 1'000'000;
 
 std::string_view name_of(toml::node_type type) {
   switch (type) {
@@ -217,6 +220,8 @@ void read_node(Reader& reader, NodeSettings& node) {
   reader.value("ram", node.ram_bytes, kSize);
   reader.number("threads", node.threads, 0, UINT32_MAX);  // its bound is checked by validate()
   reader.value("io", node.io, kIo);
+  reader.value("drain", node.drain, kDuration);
+  reader.value("retire", node.retire, kDuration);
 }
 
 void read_listen(Reader& reader, Mistakes& mistakes, std::vector<Address>& listen) {
@@ -337,6 +342,7 @@ void read_all(Reader& reader, Mistakes& mistakes, Settings& settings) {
   reader.tables("site", [&](Reader& site) { read_site(site, mistakes, settings.sites); });
   reader.table("log", [&](Reader& log) {
     log.value("access", settings.log.access, kPath);
+    log.number("sample", settings.log.sample, 1, kLogSampleMax);
     log.value("level", settings.log.level, kLevel);
   });
   reader.report_unknown();
@@ -380,7 +386,38 @@ std::optional<toml::table> parse_document(std::string_view text, Mistakes& mista
   return std::nullopt;
 }
 
+void flatten(const toml::node& node, const std::string& path, Written& out) {
+  if (const auto* table = node.as_table()) {
+    for (const auto& [key, inner] : *table) {
+      flatten(inner, path.empty() ? std::string(key.str()) : fmt::format("{}.{}", path, key.str()),
+              out);
+    }
+    return;
+  }
+  const auto* array = node.as_array();
+  if (array != nullptr && array->is_array_of_tables()) {
+    size_t index = 0;
+    for (const toml::node& element : *array)
+      flatten(element, fmt::format("{}[{}]", path, index++), out);
+    return;
+  }
+  if (const auto* string = node.as_string()) {
+    out.emplace(path, string->get());
+    return;
+  }
+  std::ostringstream text;
+  node.visit([&](const auto& value) { text << value; });
+  out.emplace(path, text.str());
+}
+
 }  // namespace
+
+Written written_in(std::string_view text) {
+  Mistakes unused("");
+  Written out;
+  if (const auto document = parse_document(text, unused)) flatten(*document, "", out);
+  return out;
+}
 
 Settings parse_toml(std::string_view text, Mistakes& mistakes) {
   Settings settings;

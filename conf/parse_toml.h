@@ -1,6 +1,8 @@
 // conf/parse_toml.h - reads segue.toml into Settings. The only place that knows TOML (toml++ is
 // slow to compile).
 #pragma once
+#include <map>
+#include <string>
 #include <string_view>
 
 #include "conf/mistake.h"
@@ -12,5 +14,10 @@ namespace segue::conf {
 /// keeps the default; a syntax error hides what follows it. Unknown keys are mistakes. What single
 /// values cannot show (an unknown origin, two equal hosts) is left to validate().
 [[nodiscard]] Settings parse_toml(std::string_view text, Mistakes& mistakes);
+
+/// The values that stand in a file as text: "site[0].ttl.default" -> "24h". What a reload compares.
+using Written = std::map<std::string, std::string, std::less<>>;
+/// Nothing where `text` is no TOML.
+[[nodiscard]] Written written_in(std::string_view text);
 
 }  // namespace segue::conf

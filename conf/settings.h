@@ -48,6 +48,8 @@ struct NodeSettings {
   uint64_t ram_bytes = GiB;  // of the whole process; conf/plan.h divides it
   uint32_t threads = 0;      // loops; 0: one per core
   IoBackend io = IoBackend::Auto;
+  milliseconds drain{5000};      // what running responses get at a stop or restart
+  milliseconds retire{600'000};  // what players get after `segue drain`
 };
 
 struct DriveSettings {
@@ -107,13 +109,15 @@ struct SiteSettings {
 
 struct LogSettings {
   std::string access = "off";  // path, "-" (standard output) or "off"
+  uint32_t sample = 1;         // one of so many good responses is written; all others are
   LogLevel level = LogLevel::Info;
 };
 
 struct Settings {
   NodeSettings node;
   std::vector<Address> listen;
-  std::optional<Address> admin;  // none: no admin listener
+  bool listen_is_default = false;  // nothing said where
+  std::optional<Address> admin;    // none: no admin listener
   CacheSettings cache;
   std::vector<OriginSettings> origins;
   std::vector<SiteSettings> sites;

@@ -1,22 +1,22 @@
 // edge/main.cc - the segue program: reads settings, turns them into each module's options, runs a
 // verb. The one file that knows conf.
-#include <pthread.h>
-#include <signal.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <atomic>
 #include <cstdio>
-#include <thread>
+#include <expected>
+#include <string>
 
 #include "base/log.h"
+#include "conf/changes.h"
 #include "conf/command_line.h"
 #include "conf/limits_table.h"
 #include "conf/load.h"
 #include "conf/plan.h"
+#include "conf/settings_table.h"
 #include "edge/cli/admin_client.h"
 #include "edge/node/format_drive.h"
 #include "edge/node/node.h"
+#include "edge/node/service_manager.h"
+#include "edge/node/signal_thread.h"
 
 namespace segue {
 namespace {
@@ -142,68 +142,96 @@ std::expected<edge::NodeOptions, std::string> node_options(const conf::Settings&
     options.origins.push_back(origin_of(origin, options.name));
   for (uint32_t i = 0; i < settings.sites.size(); ++i)
     options.sites.push_back(site_of(settings.sites[i], settings, i));
+  options.drain_limit = settings.node.drain;
+  options.retire_limit = settings.node.retire;
+  options.access_log_sample = settings.log.sample;
   if (settings.log.access != "off") options.access_log = settings.log.access;
   options.connections_per_loop_max = static_cast<uint32_t>(std::min<uint64_t>(
       kConnectionsPerLoopMax, std::max<uint64_t>(plan.connections / plan.threads, 1)));
   return options;
 }
 
-/// SIGTERM and SIGINT stop the node, SIGHUP reopens its logs. Blocked in every thread and waited
-/// for in one, so that no handler runs in the middle of anything.
-class SignalThread {
+/// Reads the settings again when told to; nothing changes unless all of them are right.
+class SettingsReloader final : public edge::SignalThread::Reloader {
  public:
-  SignalThread() {
-    sigemptyset(&signals_);
-    for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals_, signal);
-    pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
-  }
-  void start(edge::Node& node) {
-    thread_ = std::thread([this, &node] { run(node); });
-  }
-  ~SignalThread() { stop(); }
-  /// Before the node goes: a signal that came last may still be telling it to stop.
-  void stop() {
-    if (!thread_.joinable()) return;
-    ended_ = true;
-    pthread_kill(thread_.native_handle(), SIGHUP);  // ends sigwait()
-    thread_.join();
-  }
-  SignalThread(const SignalThread&) = delete;
-  SignalThread& operator=(const SignalThread&) = delete;
+  SettingsReloader(const conf::Flags& flags, conf::Loaded running,
+                   const edge::ServiceManager& manager)
+      : flags_(flags), running_(std::move(running)), manager_(manager) {}
 
- private:
-  void run(edge::Node& node) {
-    for (;;) {
-      int signal = 0;
-      if (sigwait(&signals_, &signal) != 0 || ended_) return;
-      if (signal == SIGHUP) {
-        log_info("reopen", "signal=SIGHUP");
-        node.reopen_logs();
-      } else {
-        log_info("stopping", "signal={}", signal == SIGTERM ? "SIGTERM" : "SIGINT");
-        node.request_stop();
-      }
+  void reload(edge::Node& node) override {
+    if (auto done = try_reload(node); !done) {
+      log_error("reload_refused", "{}; the old settings stay in force", done.error());
+      manager_.notify("STATUS=reload refused, the old settings stay in force: " + done.error());
     }
   }
-  sigset_t signals_{};
-  std::atomic<bool> ended_{false};
-  std::thread thread_;
+
+ private:
+  std::expected<void, std::string> try_reload(edge::Node& node) {
+    conf::Loaded fresh = conf::load(flags_);
+    if (!fresh.is_right()) {
+      for (const conf::Mistake& mistake : fresh.mistakes)
+        log_error("settings_mistake", "{}", mistake.line());
+      node.note_refused_reload();
+      return std::unexpected(fresh.mistakes.front().line());
+    }
+    auto changes = conf::changes_between(running_, fresh);
+    auto options =
+        changes ? node_options(changes->settings, running_.plan)
+                : std::expected<edge::NodeOptions, std::string>(std::unexpected(changes.error()));
+    if (!options) {
+      node.note_refused_reload();
+      return std::unexpected(options.error());
+    }
+    if (auto taken = node.reload(*options); !taken) return taken;
+    set_log_level(changes->settings.log.level);
+    const std::string restart = conf::join(changes->needs_restart);
+    log_info("reloaded", "changed={}", conf::join(changes->applied));
+    if (!restart.empty())
+      log_warning("reload_needs_restart", "settings={}: in force after a restart", restart);
+    manager_.notify(restart.empty() ? "STATUS=serving"
+                                    : "STATUS=serving; after a restart also: " + restart);
+    keep(std::move(*changes), std::move(fresh.written));
+    return {};
+  }
+
+  /// What runs now: settings that wait for a restart differ again at the next reload.
+  void keep(conf::Changes changes, conf::Written written) {
+    running_.settings = std::move(changes.settings);
+    for (const std::string& key : changes.needs_restart) {
+      const auto before = running_.written.find(key);
+      written.erase(key);
+      if (before != running_.written.end()) written.emplace(key, before->second);
+    }
+    running_.written = std::move(written);
+  }
+
+  const conf::Flags& flags_;
+  conf::Loaded running_;
+  const edge::ServiceManager& manager_;
 };
 
 int serve(const conf::Flags& flags) {
-  const conf::Loaded loaded = conf::load(flags);
+  conf::Loaded loaded = conf::load(flags);
   if (!loaded.is_right()) {
     for (const conf::Mistake& mistake : loaded.mistakes)
       std::fprintf(stderr, "segue: %s\n", mistake.line().c_str());
     return 2;
   }
   set_log_level(loaded.settings.log.level);
-  auto options = node_options(loaded.settings, loaded.plan);
+  const auto manager = edge::ServiceManager::from_environment();
+  auto options =
+      manager ? node_options(loaded.settings, loaded.plan)
+              : std::expected<edge::NodeOptions, std::string>(std::unexpected(manager.error()));
   if (!options) {
     std::fprintf(stderr, "segue: %s\n", options.error().c_str());
     return 2;
   }
-  SignalThread signals;  // before any other thread, which inherit the blocked signals
+  options->handed_over = manager->listeners();
+  if (!options->handed_over.empty() && loaded.settings.listen_is_default) {
+    options->listen.clear();
+    options->listen_texts.clear();
+  }
+  edge::SignalThread signals;
   auto node = edge::Node::create(std::move(*options));
   if (!node) {
     std::fprintf(stderr, "segue: %s\n", node.error().c_str());
@@ -211,8 +239,10 @@ int serve(const conf::Flags& flags) {
   }
   for (const std::string& address : (*node)->addresses())
     log_info("listening", "address={}", address);
-  signals.start(**node);
+  SettingsReloader reloader(flags, std::move(loaded), *manager);
+  signals.start(**node, reloader, *manager);
   log_info("ready", "version={}", SEGUE_VERSION);
+  manager->notify("READY=1\nSTATUS=serving");
   (*node)->run();
   signals.stop();
   log_info("stopped", "version={}", SEGUE_VERSION);
@@ -268,6 +298,8 @@ int run(int argc, char** argv) {
       return std::puts("segue " SEGUE_VERSION), 0;
     case conf::Verb::Limits:
       return std::fputs(conf::print_limits().c_str(), stdout), 0;
+    case conf::Verb::Settings:
+      return std::fputs(conf::settings_markdown().c_str(), stdout), 0;
     case conf::Verb::Drain:
       return edge::ask_and_print(place_of(command->admin), edge::drain_call());
     case conf::Verb::Stats:

@@ -70,23 +70,45 @@ PassPlan plan_pass(const Exchange& exchange) noexcept {
 
 }  // namespace
 
+/// The rules of one reload on one loop, kept until the last request that began with them is over.
+/// Counted here and not by a Ref in each exchange: all loops would write one cache line twice a
+/// request.
+struct SiteSnapshot {
+  SiteSnapshot(Ref<const SiteTable> of, std::string_view node_name) : table(std::move(of)) {
+    for (const Ref<const Site>& site : table->sites()) fields.emplace_back(*site, node_name);
+  }
+  const Ref<const SiteTable> table;
+  std::vector<SiteFields> fields;  // by Site::index
+  uint32_t requests = 0;
+};
+
 struct Delivery::Impl {
   Impl(Loop& on_loop, cache::LocalStore& store, Fills& from_fills, Ref<const SiteTable> table,
        AccessLog* access_log, Options settings)
       : loop(on_loop),
         local(store),
         fills(from_fills),
-        sites(std::move(table)),
         log(access_log),
         options(std::move(settings)),
         ids(options.id_seed),
         tasks(on_loop, options.tasks_max) {
-    for (const Ref<const Site>& site : sites->sites())
-      site_fields.emplace_back(*site, options.node_name);
+    set_sites(std::move(table));
+  }
+
+  void set_sites(Ref<const SiteTable> table) {
+    snapshots.push_back(std::make_unique<SiteSnapshot>(std::move(table), options.node_name));
+    std::erase_if(snapshots, [this](const auto& each) {
+      return each != snapshots.back() && each->requests == 0;
+    });
+  }
+  void leave_snapshot(SiteSnapshot& snapshot) noexcept {
+    if (--snapshot.requests > 0 || &snapshot == snapshots.back().get()) return;
+    std::erase_if(snapshots, [&](const auto& each) { return each.get() == &snapshot; });
   }
 
   const SiteFields* fields_of(const Exchange& exchange) const noexcept {
-    return exchange.asked.site == nullptr ? nullptr : &site_fields[exchange.asked.site->index];
+    return exchange.asked.site == nullptr ? nullptr
+                                          : &exchange.sites->fields[exchange.asked.site->index];
   }
 
   void begin(Exchange& exchange) noexcept;
@@ -107,11 +129,10 @@ struct Delivery::Impl {
   Loop& loop;
   cache::LocalStore& local;
   Fills& fills;
-  const Ref<const SiteTable> sites;
   AccessLog* const log;
   const Options options;
-  std::vector<SiteFields> site_fields;  // by Site::index
   // loop-owned
+  std::vector<std::unique_ptr<SiteSnapshot>> snapshots;  // the last one is in force
   IdSource ids;
   TaskGroup tasks;
   DeliveryCounters counters;
@@ -124,10 +145,13 @@ Delivery::Delivery(Loop& loop, cache::LocalStore& local, Fills& fills, Ref<const
 }
 Delivery::~Delivery() = default;
 const DeliveryCounters& Delivery::counters() const noexcept { return impl_->counters; }
+void Delivery::set_sites(Ref<const SiteTable> sites) { impl_->set_sites(std::move(sites)); }
 Task<void> Delivery::drain() { co_await impl_->tasks.drain(); }
 
 void Delivery::Impl::begin(Exchange& exchange) noexcept {
   exchange.started = loop.now();
+  exchange.sites = snapshots.back().get();
+  ++exchange.sites->requests;
   exchange.first_byte_deadline = exchange.started + options.first_byte_max;
   const http::Request& request = exchange.request;
   write_traceparent(request.fields.find_only("traceparent").value_or(std::string_view()), ids,
@@ -167,7 +191,8 @@ void Delivery::refuse(Exchange& exchange, int status, std::string_view reason) {
 /// True if it was.
 bool Delivery::Impl::answer_plainly(Exchange& exchange) {
   const http::Request& request = exchange.request;
-  if (auto refusal = resolve_target(exchange, *sites, local.store(), loop.wall_now())) {
+  if (auto refusal =
+          resolve_target(exchange, *exchange.sites->table, local.store(), loop.wall_now())) {
     answer_own(exchange, refusal->status, refusal->reason, AccessEnd::Complete);
     return true;
   }
@@ -449,6 +474,7 @@ void Delivery::Impl::finish(Exchange& exchange, AccessEnd end) noexcept {
   if (log != nullptr) log->submit(loop.index(), record);
   exchange.reader.reset();
   exchange.selection = {};
+  leave_snapshot(*exchange.sites);
   switch (end) {
     case AccessEnd::Complete:
     case AccessEnd::Refused:

@@ -46,6 +46,10 @@ class Delivery {
   /// closes the connection.
   void refuse(Exchange& exchange, int status, std::string_view reason);
 
+  /// From here on requests go by `sites` (a reload); those under way end on the rules they began
+  /// with. On the loop; allocates.
+  void set_sites(Ref<const SiteTable> sites);
+
   /// Waits until no task of this loop runs (their clients having been cut or finished).
   [[nodiscard]] Task<void> drain();
   [[nodiscard]] const DeliveryCounters& counters() const noexcept;

@@ -48,6 +48,8 @@ struct Client {
   bool tls = false;
 };
 
+struct SiteSnapshot;  // delivery.cc
+
 /// Where the bytes of a response came from.
 enum class Tier : uint8_t { Ram, Drive, Origin, Pass };
 inline constexpr uint32_t kTiers = 4;
@@ -70,6 +72,7 @@ struct Exchange {
   std::chrono::nanoseconds first_64k{-1};  // negative: not reached
   WallTime started_wall{};
   Arena arena;
+  SiteSnapshot* sites = nullptr;  // the site rules this request began with
   Asked asked;
   Selection selection;
   ResponseHead head;

@@ -68,12 +68,18 @@ class RecordRing {
 struct LoopLog {
   explicit LoopLog(uint32_t records_max) : ring(records_max) {}
   RecordRing ring;
+  uint32_t since_sampled = 0;  // good responses since the last one that was written
   AccessLog::LoopCounters counters;
 };
 
 [[nodiscard]] int open_log(const std::string& path) noexcept {
   if (path == "-") return fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
   return open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+}
+
+/// What sampling may leave out: an operator looks for the others one by one.
+[[nodiscard]] bool is_good(const AccessRecord& record) noexcept {
+  return record.end == AccessEnd::Complete && record.status >= 200 && record.status < 400;
 }
 
 [[nodiscard]] bool is_regular(int fd) noexcept {
@@ -151,6 +157,7 @@ struct AccessLog::Impl {
   std::atomic<bool> asleep{false};
   std::atomic<bool> stopping{false};
   std::atomic<bool> reopen_asked{false};
+  std::atomic<uint32_t> sample{1};
   std::thread writer;
 };
 
@@ -260,6 +267,7 @@ Result<std::unique_ptr<AccessLog>> AccessLog::create(Options options) {
   SEGUE_ASSERT(options.records_per_loop > 0);
   auto impl = std::make_unique<Impl>();
   impl->path = std::move(options.path);
+  impl->sample = options.sample;
   impl->fd = open_log(impl->path);
   if (impl->fd < 0) return fail(Side::Self, Kind::IoError, "opening the access log", errno);
   impl->regular = is_regular(impl->fd);
@@ -287,6 +295,12 @@ AccessLog::~AccessLog() {
 void AccessLog::submit(uint32_t loop_index, const AccessRecord& record) noexcept {
   SEGUE_DEBUG_ASSERT(loop_index < impl_->loops.size());
   LoopLog& loop = *impl_->loops[loop_index];
+  const uint32_t sample = impl_->sample.load(std::memory_order_relaxed);
+  if (sample > 1 && is_good(record) && ++loop.since_sampled < sample) {
+    loop.counters.sampled_out.add();
+    return;
+  }
+  if (is_good(record)) loop.since_sampled = 0;
   if (!loop.ring.try_push(record)) {
     loop.counters.dropped.add();
     return;
@@ -297,6 +311,10 @@ void AccessLog::submit(uint32_t loop_index, const AccessRecord& record) noexcept
   const bool was_asleep = impl_->asleep.load(std::memory_order_seq_cst) &&
                           impl_->asleep.exchange(false, std::memory_order_seq_cst);
   if (was_asleep || loop.ring.just_half_full()) impl_->wake();
+}
+
+void AccessLog::set_sample(uint32_t one_of) noexcept {
+  impl_->sample.store(one_of, std::memory_order_relaxed);
 }
 
 void AccessLog::reopen() noexcept {

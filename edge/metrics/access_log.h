@@ -24,6 +24,7 @@ class AccessLog {
  public:
   struct Options {
     std::string path = "-";  // a file, appended to; "-" is stdout
+    uint32_t sample = 1;     // see set_sample()
     uint32_t loops = 1;
     uint32_t records_per_loop = kAccessLogRecordsPerLoopMax;
     /// Tests only: no writer thread; write_pending() does its work.
@@ -36,6 +37,9 @@ class AccessLog {
   /// No loop submits any more.
   ~AccessLog();
 
+  /// One of so many good responses is written; those that failed, were refused, cut or left always
+  /// are. Any thread.
+  void set_sample(uint32_t one_of) noexcept;
   /// Called on loop `loop_index` only. Copies the record; never waits, never allocates.
   void submit(uint32_t loop_index, const AccessRecord& record) noexcept;
   /// Opens the path anew before the next line (after a rotation). Any thread; does not wait. Where
@@ -46,6 +50,7 @@ class AccessLog {
 
   struct LoopCounters {
     Counter submitted, dropped;
+    Counter sampled_out;  // good responses that sampling left out
   };
   [[nodiscard]] const LoopCounters& counters(uint32_t loop_index) const noexcept;
   /// Of the writer: lines written, lines lost because the file did not take them, failed reopens.

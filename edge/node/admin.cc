@@ -3,6 +3,7 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <optional>
 
@@ -199,9 +200,18 @@ AdminListener::~AdminListener() {
   handler_.reset();
 }
 
-std::expected<void, std::string> AdminListener::listen() {
+std::expected<void, std::string> AdminListener::listen(std::vector<int>& handed_over) {
   if (!server_) return {};
   const Loop::Turn turn(worker_.loop());
+  const auto given =
+      std::ranges::find_if(handed_over, [this](int fd) { return options_.admin->is_of(fd); });
+  if (given != handed_over.end()) {
+    log_info("admin_listening", "address={} handed_over=true", listening_at(*given));
+    server_->listen(*given);
+    handed_over.erase(given);
+    return {};
+  }
+  own_socket_ = true;
   auto listener = open_listener(*options_.admin);
   if (!listener)
     return std::unexpected(fmt::format("admin listener: {}: {}", listener.error().where,
@@ -214,6 +224,7 @@ std::expected<void, std::string> AdminListener::listen() {
 Task<void> AdminListener::drain() {
   actions_.stop();
   if (!server_) co_return;
+  if (own_socket_) options_.admin->remove_socket_file();
   co_await server_->drain(std::chrono::seconds{1});
   co_await handler_->drain();
 }

@@ -42,15 +42,19 @@ class AdminListener {
  public:
   AdminListener(const NodeOptions& options, SharedParts& shared, Worker& worker);
   ~AdminListener();
-  /// The error is a sentence for the operator.
-  [[nodiscard]] std::expected<void, std::string> listen();
+  /// `handed_over`: sockets of a service manager; one that is ours is taken out. The error is a
+  /// sentence for the operator.
+  [[nodiscard]] std::expected<void, std::string> listen(std::vector<int>& handed_over);
   /// Asked to retire: /ready says no, and the node ends once nobody is connected.
   [[nodiscard]] bool draining() const noexcept { return actions_.draining(); }
+  /// /ready says no from here on; the listener goes on until drain(). On loop 0.
+  void start_stopping() noexcept { actions_.stop(); }
   [[nodiscard]] Task<void> drain();
 
  private:
   const NodeOptions& options_;
   Worker& worker_;
+  bool own_socket_ = false;
   NodeActions actions_;
   std::unique_ptr<AdminHandler> handler_;
   std::unique_ptr<Server> server_;

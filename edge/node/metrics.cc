@@ -240,6 +240,16 @@ void add_drive(Registry& registry, const cache::Drive& drive, size_t index) {
                        &ask_drive<&Counters::journal_flushes>, &drive);
 }
 
+void add_access_log(Registry& registry, const AccessLog::WriterCounters& c) {
+  registry.add_counter("segue_access_log_written_total", "Lines written to the access log.", {},
+                       c.written);
+  registry.add_counter("segue_access_log_lost_total",
+                       "Lines that the access log's file did not take.", {}, c.lost);
+  registry.add_counter("segue_access_log_reopen_failures_total",
+                       "Times the access log could not be opened anew; the old file is kept.", {},
+                       c.reopen_failures);
+}
+
 }  // namespace
 
 void register_node_metrics(SharedParts& shared,
@@ -260,8 +270,12 @@ void register_node_metrics(SharedParts& shared,
                            log.submitted);
       registry.add_counter("segue_access_log_dropped_total",
                            "Records dropped because the writer was behind.", {}, log.dropped);
+      registry.add_counter("segue_access_log_sampled_out_total",
+                           "Good responses that sampling (log.sample) left out.", {},
+                           log.sampled_out);
     }
   }
+  if (shared.access_log) add_access_log(registry, shared.access_log->writer_counters());
   add_store(registry, *shared.store);
   for (size_t i = 0; i < shared.store->drives().size(); ++i)
     add_drive(registry, *shared.store->drives()[i], i);

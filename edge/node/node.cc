@@ -1,6 +1,7 @@
 #include "edge/node/node.h"
 
 #include <fmt/format.h>
+#include <pthread.h>
 
 #include <algorithm>
 #include <atomic>
@@ -10,7 +11,10 @@
 #include "base/log.h"
 #include "edge/node/admin.h"
 #include "edge/node/drives.h"
+#include "edge/node/handed_over.h"
+#include "edge/node/loop_health.h"
 #include "edge/node/metrics.h"
+#include "edge/node/reload.h"
 #include "edge/node/shared_parts.h"
 #include "edge/node/worker.h"
 #include "origin/make_fetcher.h"
@@ -18,12 +22,13 @@
 namespace segue::edge {
 namespace {
 constexpr std::chrono::seconds kUpkeepEvery{1};
-constexpr uint32_t kWorkerTasksMax = 2;  // the stop
+constexpr uint32_t kWorkerTasksMax = 2;  // the stop, and on loop 0 the end
 }  // namespace
 
-/// A stop crosses the loops as messages: each worker drains on its own loop and tells loop 0; when
-/// all have, every loop ends. Until then they all run, because a drained loop may still be sent a
-/// wake-up by one that is not.
+/// A stop crosses the loops as messages: first loop 0 says no at /ready and stops accepting for the
+/// others, then each worker drains on its own loop and tells loop 0; when all have, the admin
+/// listener goes and every loop ends. Until then they all run, because a drained loop may still be
+/// sent a wake-up by one that is not.
 struct Node::Impl {
   struct StopMessage : PostNode {
     StopMessage() : PostNode(&StopMessage::arrive) {}
@@ -47,28 +52,36 @@ struct Node::Impl {
   std::expected<void, std::string> build();
   std::expected<void, std::string> build_loops();
   std::expected<void, std::string> build_shared(std::vector<std::unique_ptr<cache::Drive>> drives);
+  [[nodiscard]] std::expected<void, std::string> listen();
   void start_drain(uint32_t index);
   void worker_drained();
   Task<void> drain_worker(uint32_t index);
+  Task<void> end();
   void first_upkeep();
   Task<void> keep_up_once();
   Task<void> keep_up();
   void stop() noexcept;
   [[nodiscard]] bool is_idle() const noexcept;
+  [[nodiscard]] bool retired_long_enough() noexcept;
 
-  const NodeOptions options;
-  SharedParts shared;  // outlives the workers: they are declared below it
+  NodeOptions options;  // constant after build()
+  SharedParts shared;   // outlives the workers: they are declared below it
   std::vector<std::unique_ptr<Worker>> workers;
   std::vector<std::unique_ptr<TaskGroup>> groups;  // by worker
   std::unique_ptr<TaskGroup> upkeep;               // of loop 0
   std::unique_ptr<AdminListener> admin;
+  std::unique_ptr<HandedOver> handed_over;  // null: no service manager opened sockets
+  std::unique_ptr<LoopHealth> health;
+  std::unique_ptr<Reload> reload;
   std::vector<std::string> addresses;
   std::vector<StopMessage> stop_messages;
   std::vector<DrainedMessage> drained_messages;
   Signal upkeep_wake;  // of loop 0
   // atomic, any thread
   std::atomic<bool> stopping{false};
-  uint32_t drained = 0;  // of loop 0
+  // of loop 0
+  uint32_t drained = 0;
+  std::optional<MonoTime> retiring_since;
 };
 
 std::expected<std::unique_ptr<Node>, std::string> Node::create(NodeOptions options) {
@@ -115,7 +128,9 @@ std::expected<void, std::string> Node::Impl::build_shared(
   for (const origin::OriginOptions& origin_options : options.origins)
     shared.health.push_back(origin::make_health(origin_options));
   if (!options.access_log.empty()) {
-    auto log = AccessLog::create({.path = options.access_log, .loops = options.threads});
+    auto log = AccessLog::create({.path = options.access_log,
+                                  .sample = options.access_log_sample,
+                                  .loops = options.threads});
     if (!log)
       return std::unexpected(
           fmt::format("access log {}: {}", options.access_log, strerror(log.error().os_errno)));
@@ -135,18 +150,42 @@ std::expected<void, std::string> Node::Impl::build() {
   }
   upkeep = std::make_unique<TaskGroup>(workers.front()->loop(), 1);
   first_upkeep();
-  for (auto& worker : workers) {
-    if (auto listening = worker->listen(addresses); !listening) return listening;
-  }
   register_node_metrics(shared, workers);
-  admin = std::make_unique<AdminListener>(options, shared, *workers.front());
-  if (auto listening = admin->listen(); !listening) return listening;
+  shared.drain_limit = options.drain_limit;
+  shared.retire_limit = options.retire_limit;
+  reload = std::make_unique<Reload>(shared, workers);
+  reload->register_metrics(shared.registry);
+  if (auto listening = listen(); !listening) return listening;
+  std::vector<Loop*> loops;
+  for (auto& worker : workers) loops.push_back(&worker->loop());
+  health = std::make_unique<LoopHealth>(loops);
+  health->register_metrics(shared.registry);
   stop_messages = std::vector<StopMessage>(workers.size());
   drained_messages = std::vector<DrainedMessage>(workers.size());
   for (uint32_t i = 0; i < workers.size(); ++i) {
     stop_messages[i].impl = drained_messages[i].impl = this;
     stop_messages[i].index = i;
   }
+  return {};
+}
+
+std::expected<void, std::string> Node::Impl::listen() {
+  admin = std::make_unique<AdminListener>(options, shared, *workers.front());
+  std::vector<int> given = options.handed_over;
+  if (auto listening = admin->listen(given); !listening) return listening;
+  if (auto claimed = claim_listeners(options, given); !claimed) return claimed;
+  if (!given.empty()) {
+    std::vector<HandedOver::Target> targets;
+    for (auto& worker : workers) targets.push_back({&worker->loop(), &worker->server()});
+    const Loop::Turn turn(workers.front()->loop());
+    handed_over = std::make_unique<HandedOver>(std::move(targets));
+    handed_over->register_metrics(shared.registry);
+    for (const int fd : given) handed_over->listen(fd);
+  }
+  for (auto& worker : workers) {
+    if (auto listening = worker->listen(addresses); !listening) return listening;
+  }
+  for (const int fd : given) addresses.push_back(listening_at(fd));
   return {};
 }
 
@@ -173,6 +212,8 @@ void Node::run() {
   std::vector<std::jthread> threads;
   for (size_t i = 1; i < impl_->workers.size(); ++i) {
     threads.emplace_back([worker = impl_->workers[i].get()] { worker->loop().run(); });
+    // Loop 0 is the main thread, which keeps the process's name.
+    pthread_setname_np(threads.back().native_handle(), fmt::format("loop-{}", i).c_str());
   }
   {
     Loop::Turn turn(impl_->workers.front()->loop());
@@ -186,8 +227,15 @@ void Node::request_stop() noexcept { impl_->stop(); }
 
 void Node::Impl::stop() noexcept {
   if (stopping.exchange(true)) return;
-  for (uint32_t i = 0; i < workers.size(); ++i) workers[i]->loop().post(stop_messages[i]);
+  workers.front()->loop().post(stop_messages.front());
 }
+
+std::expected<void, std::string> Node::reload(const NodeOptions& fresh) {
+  return impl_->reload->apply(fresh);
+}
+void Node::note_refused_reload() noexcept { impl_->reload->note_refused(); }
+bool Node::check_loops() noexcept { return impl_->health->check(); }
+std::string Node::stuck_loops() const { return impl_->health->stuck(); }
 
 void Node::reopen_logs() noexcept {
   if (impl_->shared.access_log) impl_->shared.access_log->reopen();
@@ -202,28 +250,44 @@ bool Node::Impl::is_idle() const noexcept {
 Task<void> Node::Impl::keep_up() {
   while (!stopping.load(std::memory_order_relaxed)) {
     co_await workers.front()->local().upkeep();
-    if (admin->draining() && is_idle()) stop();
+    if (admin->draining() && (is_idle() || retired_long_enough())) stop();
     co_await upkeep_wake.wait(workers.front()->loop().now() + kUpkeepEvery);
   }
 }
 
+/// Players that stay must not keep a machine from being taken away.
+bool Node::Impl::retired_long_enough() noexcept {
+  const MonoTime now = workers.front()->loop().now();
+  if (!retiring_since) retiring_since = now;
+  return now - *retiring_since >= shared.retire_limit.load(std::memory_order_relaxed);
+}
+
 void Node::Impl::start_drain(uint32_t index) {
-  if (index == 0) upkeep_wake.raise();
+  if (index == 0) {
+    admin->start_stopping();
+    upkeep_wake.raise();
+    // The others are told behind the connections that are on their way to them.
+    if (handed_over) handed_over->stop_accepting();
+    for (uint32_t i = 1; i < workers.size(); ++i) workers[i]->loop().post(stop_messages[i]);
+  }
   const bool spawned = groups[index]->try_spawn(drain_worker(index));
   SEGUE_ASSERT(spawned);
 }
 
 Task<void> Node::Impl::drain_worker(uint32_t index) {
-  if (index == 0) {
-    co_await admin->drain();
-    co_await upkeep->drain();
-  }
-  co_await workers[index]->drain(options.drain_limit);
+  if (index == 0) co_await upkeep->drain();
+  co_await workers[index]->drain(shared.drain_limit.load(std::memory_order_relaxed));
   workers.front()->loop().post(drained_messages[index]);
 }
 
 void Node::Impl::worker_drained() {
   if (++drained < workers.size()) return;
+  const bool spawned = groups.front()->try_spawn(end());
+  SEGUE_ASSERT(spawned);
+}
+
+Task<void> Node::Impl::end() {
+  co_await admin->drain();
   for (auto& worker : workers) worker->loop().stop();
 }
 

@@ -37,9 +37,13 @@ struct NodeOptions {
   std::vector<DriveOptions> drives;
   std::vector<origin::OriginOptions> origins;
   std::vector<Ref<const Site>> sites;
-  std::string access_log;  // empty: off; "-": standard output
+  std::string access_log;          // empty: off; "-": standard output
+  uint32_t access_log_sample = 1;  // one of so many good responses is written
   uint32_t connections_per_loop_max = kConnectionsPerLoopMax;
-  std::chrono::milliseconds drain_limit{5000};  // running bodies get this long at a stop
+  std::chrono::milliseconds drain_limit{5000};      // running bodies get this long at a stop
+  std::chrono::milliseconds retire_limit{600'000};  // a drain ends after this even if players stay
+  /// Listening sockets that a service manager opened; each must be one of `listen` or `admin`.
+  std::vector<int> handed_over;
 };
 
 class Node {
@@ -56,6 +60,14 @@ class Node {
   /// Stops accepting, lets running responses finish within drain_limit, flushes the drives. Any
   /// thread, also from a signal handler's thread.
   void request_stop() noexcept;
+  /// Takes what can change in a running node; see edge/node/reload.h. One thread at a time.
+  [[nodiscard]] std::expected<void, std::string> reload(const NodeOptions& fresh);
+  /// Counts a reload that got no further than its settings file. The same thread as reload().
+  void note_refused_reload() noexcept;
+  /// Whether every loop took the message of the last call; see edge/node/loop_health.h. One thread
+  /// at a time.
+  [[nodiscard]] bool check_loops() noexcept;
+  [[nodiscard]] std::string stuck_loops() const;
   /// Opens the access log anew (SIGHUP after a rotation). Any thread.
   void reopen_logs() noexcept;
   /// Where it listens, with the ports the kernel picked.

@@ -1,5 +1,7 @@
 // edge/node/shared_parts.h - what the loops of one node share.
 #pragma once
+#include <atomic>
+#include <chrono>
 #include <memory>
 #include <vector>
 
@@ -21,9 +23,12 @@ struct SharedParts {
   Registry registry;
   std::vector<cache::DriveLock> drive_locks;  // held as long as the drives are used
   std::unique_ptr<cache::Store> store;
-  Ref<const SiteTable> sites;
+  Ref<const SiteTable> sites;  // of loop 0 once the node runs; each worker has its own
   std::vector<std::shared_ptr<origin::Health>> health;  // by origin
   std::unique_ptr<AccessLog> access_log;                // null: off
+  // What a reload changes for all loops at once; atomic, any thread.
+  std::atomic<std::chrono::milliseconds> drain_limit{std::chrono::milliseconds{0}};
+  std::atomic<std::chrono::milliseconds> retire_limit{std::chrono::milliseconds{0}};
 };
 
 }  // namespace segue::edge

@@ -81,7 +81,13 @@ std::expected<void, std::string> Worker::listen(std::vector<std::string>& addres
   return {};
 }
 
+/// While the listener is still ours: later the file may belong to a process that came after us.
+void Worker::remove_socket_files() const {
+  for (const ListenAddress& address : options_.listen) address.remove_socket_file();
+}
+
 Task<void> Worker::drain(std::chrono::nanoseconds running_max) {
+  if (loop_->index() == 0) remove_socket_files();
   co_await server_->drain(running_max);
   co_await delivery_->drain();
   co_await fills_->drain();

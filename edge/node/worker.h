@@ -47,9 +47,13 @@ class Worker {
   /// Opens this loop's own listening sockets. Reports each address once, on loop 0.
   [[nodiscard]] std::expected<void, std::string> listen(std::vector<std::string>& addresses);
 
+  /// From here on requests go by `sites`. On the worker's loop.
+  void set_sites(Ref<const SiteTable> sites) { delivery_->set_sites(std::move(sites)); }
+
   [[nodiscard]] EventLoop& loop() noexcept { return *loop_; }
   [[nodiscard]] cache::LocalStore& local() noexcept { return *local_; }
   [[nodiscard]] std::vector<std::unique_ptr<Disk>>& disks() noexcept { return disks_; }
+  [[nodiscard]] Server& server() noexcept { return *server_; }
   [[nodiscard]] const Server& server() const noexcept { return *server_; }
   [[nodiscard]] const Delivery& delivery() const noexcept { return *delivery_; }
   [[nodiscard]] const Fills& fills() const noexcept { return *fills_; }
@@ -61,6 +65,8 @@ class Worker {
   [[nodiscard]] Task<void> drain(std::chrono::nanoseconds running_max);
 
  private:
+  void remove_socket_files() const;
+
   const NodeOptions& options_;
   std::unique_ptr<EventLoop> loop_;
   std::vector<std::unique_ptr<Disk>> disks_;

@@ -38,7 +38,8 @@ Connection::Connection(ConnectionContext& context, int fd, const Peer& peer, OnC
   node_.connection = this;
   timer_.connection = this;
   context_.counters.active.add();
-  set_deadline(context_.loop.now() + context_.limits.keep_alive);
+  set_deadline(context_.loop.now() +
+               (context_.draining ? context_.limits.drain_fresh : context_.limits.keep_alive));
   watch_for_reading();
 }
 
@@ -394,7 +395,12 @@ void Connection::handle_peer_closed() {
 void Connection::start_drain() noexcept {
   // A response under way, or to a request that is here already, closes by context_.draining.
   if (state_ != ConnectionState::Idle || unparsed_ || readable_) return;
-  start_linger();
+  const bool is_fresh = request_started_ == MonoTime{};
+  if (is_fresh) {
+    set_deadline(context_.loop.now() + context_.limits.drain_fresh);
+  } else {
+    start_linger();
+  }
 }
 
 void Connection::cut() noexcept {

@@ -26,6 +26,9 @@ struct ConnectionLimits {
   std::chrono::nanoseconds client_stall = kClientStallTimeout;
   std::chrono::nanoseconds half_close_grace = kHalfCloseGrace;
   std::chrono::nanoseconds linger = kLingerTimeout;
+  /// At a drain: what a connection that has not sent its first request yet gets to send it. Its
+  /// client must not repeat the request by itself (RFC 9112 §9.3.1 is about reused connections).
+  std::chrono::nanoseconds drain_fresh = std::chrono::seconds{1};
   uint32_t body_drain_bytes_max = kRequestBodyDrainBytesMax;
   uint32_t linger_bytes_max = kLingerBytesMax;
 };

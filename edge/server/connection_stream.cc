@@ -103,7 +103,7 @@ void Connection::handle_deadline() {
   deadline_ = kNever;
   switch (state_) {
     case ConnectionState::Idle:
-      context_.counters.timeout_keep_alive.add();
+      if (!context_.draining) context_.counters.timeout_keep_alive.add();
       die(false);
       break;
     case ConnectionState::ReadingHead:

@@ -50,14 +50,17 @@ constexpr int kBacklog = 4096;  // the kernel clips it to net.core.somaxconn
   return setsockopt(fd, level, name, &value, sizeof value) == 0;
 }
 
+/// What accepted sockets inherit. The body follows its head in one writev, so there is nothing for
+/// Nagle to join; and unsent bytes in the kernel are bytes that a seek throws away.
+[[nodiscard]] bool set_sending_options(int fd) noexcept {
+  return set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) &&
+         set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, static_cast<int>(kNotSentLowatBytes));
+}
+
 [[nodiscard]] bool set_tcp_options(int fd, int family) noexcept {
   if (family == AF_INET6 && !set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)) return false;
-  // The body follows its head in one writev, so there is nothing for Nagle to join; and unsent
-  // bytes in the kernel are bytes that a seek throws away.
   return set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) &&
-         set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) &&
-         set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) &&
-         set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, static_cast<int>(kNotSentLowatBytes));
+         set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) && set_sending_options(fd);
 }
 
 /// Removes the socket file of a process that is gone. One that takes connections stays.
@@ -140,6 +143,32 @@ Result<int> open_listener(const ListenAddress& address) {
   if (bind(fd, name, address.bytes) != 0) return refuse("bind");
   if (listen(fd, kBacklog) != 0) return refuse("listen");
   return fd;
+}
+
+bool ListenAddress::is_of(int listener) const noexcept {
+  sockaddr_storage other{};
+  socklen_t other_bytes = sizeof other;
+  if (getsockname(listener, reinterpret_cast<sockaddr*>(&other), &other_bytes) != 0) return false;
+  if (other.ss_family != socket_address.ss_family) return false;
+  if (is_unix() || other.ss_family == AF_INET6 || other.ss_family == AF_INET) {
+    // By their text: an IPv6 address carries a flow label and a scope that say nothing here.
+    const std::string at = listening_at(listener);
+    const auto parsed = parse(at);
+    if (!parsed) return false;
+    if (is_unix()) return parsed->unix_path == unix_path;
+    return parsed->bytes == bytes &&
+           std::memcmp(&parsed->socket_address, &socket_address, bytes) == 0;
+  }
+  return false;
+}
+
+void ListenAddress::remove_socket_file() const noexcept {
+  if (is_unix()) unlink(unix_path.c_str());
+}
+
+void adopt_listener(int fd) noexcept {
+  // Refused on a unix socket, where there is nothing to gain.
+  (void)set_sending_options(fd);
 }
 
 std::string listening_at(int fd) {

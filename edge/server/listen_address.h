@@ -22,6 +22,10 @@ struct ListenAddress {
   /// Errors: {Self, Malformed} with `where` saying what is wrong.
   [[nodiscard]] static Result<ListenAddress> parse(std::string_view text);
   [[nodiscard]] bool is_unix() const noexcept { return !unix_path.empty(); }
+  /// Whether `listener` listens here.
+  [[nodiscard]] bool is_of(int listener) const noexcept;
+  /// Of a unix socket: takes its file away. Before the listener is closed.
+  void remove_socket_file() const noexcept;
 };
 
 /// Whether nobody listens there yet: SO_REUSEPORT would share the port with another process of the
@@ -34,6 +38,9 @@ struct ListenAddress {
 /// A unix socket whose owner is gone is replaced; one that answers is not. Start-up only. Errors:
 /// {Self, Refused | IoError, os_errno}.
 [[nodiscard]] Result<int> open_listener(const ListenAddress& address);
+
+/// Gives a listening socket that somebody else opened what open_listener() gives its own.
+void adopt_listener(int fd) noexcept;
 
 /// Where `fd` listens: "127.0.0.1:41234", "[::1]:80", "unix:/path". For port 0 the one chosen.
 [[nodiscard]] std::string listening_at(int fd);

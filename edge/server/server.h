@@ -29,8 +29,10 @@ class Server {
 
   /// Closes the listeners; connections go on.
   void stop_accepting() noexcept;
-  /// stop_accepting(), then: idle connections are closed, responses under way close theirs. What
-  /// still runs after `running_max` is cut. Waits until no connection is left. Called once.
+  /// stop_accepting(), then: idle connections are closed (those that were just opened get
+  /// ConnectionLimits::drain_fresh to send their one request), responses under way close theirs.
+  /// What still runs after `running_max` is cut. Waits until no connection is left. Called once;
+  /// what is adopted meanwhile is served.
   [[nodiscard]] Task<void> drain(std::chrono::nanoseconds running_max);
 
   /// What is held now; any thread. Between requests a connection holds none of the last four.

@@ -168,7 +168,7 @@ TEST(ParseToml, QueryWordsAreKeepAndDrop) {
 TEST(ParseToml, AnUnknownKeyIsAMistakeWithTheNearestKnownOne) {
   EXPECT_EQ(only_mistake("[node]\nname = \"a\"\nrma = \"1GiB\"\n"),
             "segue.toml:3: node.rma: unknown key (did you mean \"ram\"?); allowed: name, ram, "
-            "threads, io");
+            "threads, io, drain, retire");
   EXPECT_EQ(only_mistake("[caches]\n"),
             "segue.toml:1: caches: unknown key (did you mean \"cache\"?); allowed: node, listen, "
             "admin, cache, origin, site, log");
@@ -176,7 +176,7 @@ TEST(ParseToml, AnUnknownKeyIsAMistakeWithTheNearestKnownOne) {
 
 TEST(ParseToml, AnUnknownKeyFarFromAllGetsNoGuess) {
   EXPECT_EQ(only_mistake("[log]\nzzzzzz = 1\n"),
-            "segue.toml:2: log.zzzzzz: unknown key; allowed: access, level");
+            "segue.toml:2: log.zzzzzz: unknown key; allowed: access, sample, level");
 }
 
 TEST(ParseToml, AWrongValueNamesWhatIsAllowed) {

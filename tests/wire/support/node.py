@@ -25,10 +25,21 @@ class StartFailed(Exception):
         self.log = log
 
 
-class Node:
-    """`config` is the text of a segue.toml without listen and admin, which are added; or give `flags` instead."""
+def handing_over(descriptors):
+    """A command to put in front: it moves the descriptors to 3, 4, ... and says whom they are for."""
+    # By way of high numbers: a descriptor may stand where another one is to go.
+    moves = [f"exec {100 + i}<&{fd}" for i, fd in enumerate(descriptors)]
+    moves += [f"exec {3 + i}<&{100 + i} {100 + i}<&-" for i in range(len(descriptors))]
+    script = "; ".join([*moves, f"export LISTEN_PID=$$ LISTEN_FDS={len(descriptors)}", 'exec "$@"'])
+    return ["bash", "-c", script, "_"]
 
-    def __init__(self, config="", flags=(), folder=None, listen=("127.0.0.1:0",), environment=None):
+
+class Node:
+    """`config` is the text of a segue.toml without listen and admin, which are added; or give `flags` instead.
+
+    `descriptors` are handed over as a service manager does (sd_listen_fds(3)): as 3, 4, ... with LISTEN_PID."""
+
+    def __init__(self, config="", flags=(), folder=None, listen=("127.0.0.1:0",), environment=None, descriptors=()):
         self.own_folder = None if folder else tempfile.TemporaryDirectory(prefix="segue-wire-")
         self.folder = pathlib.Path(folder or self.own_folder.name)
         self.admin_socket = str(self.folder / "admin.sock")
@@ -38,12 +49,15 @@ class Node:
         self.config_path.write_text(text)
         self.log_lines = []
         command = [str(BINARY), "serve", "--config", str(self.config_path), *flags]
+        if descriptors:
+            command = [*handing_over(descriptors), *command]
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, **(environment or {})},
+            pass_fds=descriptors,
         )
         self.readers = [
             threading.Thread(target=self._read_log, args=(stream,), daemon=True)

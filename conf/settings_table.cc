@@ -1,0 +1,134 @@
+#include "conf/settings_table.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace segue::conf {
+namespace {
+
+constexpr std::string_view kAddresses = "`IP:PORT`, `[IP6]:PORT` or `unix:/PATH`; one, or a list";
+constexpr std::string_view kSizes = "size";
+constexpr std::string_view kDurations = "duration";
+
+constexpr SettingRow kRows[] = {
+    {"node.name", "1 to 64 letters, digits, `-`, `_`, `.`; a letter first", "", Takes::Restart,
+     "name in Cache-Status, Via and CDN-Loop; without it the host's name"},
+    {"node.ram", kSizes, "1GiB", Takes::Restart,
+     "memory of the whole process; `segue check` prints how it is divided"},
+    {"node.threads", "0 to 64", "0", Takes::Restart, "event loops; 0: one per core"},
+    {"node.io", "`auto`, `uring`, `threads`", "auto", Takes::Restart, "how drives are read"},
+    {"node.drain", kDurations, "5s", Takes::Reload,
+     "what running responses get to finish at a stop or restart"},
+    {"node.retire", kDurations, "10m", Takes::Reload,
+     "what players get after `segue drain`; then the node stops even if some are left"},
+    {"listen[].addr", kAddresses, "127.0.0.1:8080", Takes::Restart, "where clients connect"},
+    {"listen[].tls", "`false`", "false", Takes::Restart, "TLS on these addresses"},
+    {"admin.listen", "a loopback address or `unix:/PATH`", "", Takes::Restart,
+     "metrics, purge, drain, the page; without it there is no admin listener"},
+    {"cache.policy", "`lru`, `s3fifo`", "lru", Takes::Restart, "what is evicted first"},
+    {"cache.size", kSizes, "10GiB", Takes::Restart,
+     "of a drive in a folder or file that names no size of its own"},
+    {"cache.drive[].path", "a folder, a file or a block device", "", Takes::Restart,
+     "one drive of the SSD tier; in a folder, segue.drive is made"},
+    {"cache.drive[].size", kSizes, "", Takes::Restart,
+     "of a folder or file; without it cache.size"},
+    {"cache.drive[].sparse", "`true`, `false`", "false", Takes::Restart,
+     "do not preallocate the file"},
+    {"cache.drive[].writes_per_day", kSizes, "0", Takes::Restart, "write budget; 0: none"},
+    {"origin.NAME.servers", "`http://`, `https://` or `dir:PATH`; one, or up to 16", "",
+     Takes::Restart, "where audio comes from, in order of preference"},
+    {"origin.NAME.timeout.connect", kDurations, "1s", Takes::Restart, "of one connection"},
+    {"origin.NAME.timeout.first_byte", kDurations, "3s", Takes::Restart, "of one try"},
+    {"origin.NAME.timeout.idle", kDurations, "5s", Takes::Restart, "between two bytes of a body"},
+    {"origin.NAME.timeout.total", kDurations, "6s", Takes::Restart,
+     "until the first byte, over all tries; players give up at 8 s"},
+    {"origin.NAME.retries", "0 to 10", "2", Takes::Restart,
+     "further tries of one fetch, each on a fresh connection"},
+    {"origin.NAME.ca", "a path", "", Takes::Restart,
+     "certificates that https servers are verified by; without it the system's"},
+    {"origin.NAME.validator", "`etag`, `mtime`, `length`", "etag", Takes::Restart,
+     "what tells two versions apart"},
+    {"origin.NAME.redirects", "`same-origin`, or a list of hosts", "same-origin", Takes::Restart,
+     "where a redirect may lead"},
+    {"origin.NAME.breaker.failures", "1 to 1000", "5", Takes::Restart,
+     "failures in a row until a server is left alone"},
+    {"origin.NAME.breaker.open_for", kDurations, "10s", Takes::Restart, "for how long it is"},
+    {"site[].name", "1 to 64 lower-case letters, digits, `-`, `_`, `.`", "", Takes::Reload,
+     "first part of every cache key of the site: another name is an empty cache"},
+    {"site[].hosts", "host names without port, or `*`; one, or a list", "", Takes::Reload,
+     "which requests are for this site"},
+    {"site[].origin", "the NAME of an `[origin.NAME]`", "", Takes::Reload,
+     "may be left out where there is only one"},
+    {"site[].query", "`keep`, `drop`, or a list of names", "keep", Takes::Reload,
+     "which query parameters are part of the cache key"},
+    {"site[].fields", "a list of field names", "", Takes::Reload,
+     "request fields passed on to the origin"},
+    {"site[].ttl.default", kDurations, "24h", Takes::Reload,
+     "freshness where the origin says nothing"},
+    {"site[].ttl.negative", kDurations, "10s", Takes::Reload, "freshness of 404 and 410"},
+    {"site[].ttl.override", kDurations, "", Takes::Reload, "beats everything the origin says"},
+    {"site[].ttl.stale_if_error", kDurations, "24h", Takes::Reload,
+     "how long an old copy may stand in for an origin that fails"},
+    {"site[].ttl.stale_while_revalidate", kDurations, "0", Takes::Reload,
+     "how long an old copy is served while a new one is asked for"},
+    {"site[].cors", "`*`, one origin, or `off`", "*", Takes::Reload, "Access-Control-Allow-Origin"},
+    {"log.access", "a path, `-` (standard output) or `off`", "off", Takes::Restart,
+     "access log: one line of JSON per response; SIGHUP opens it anew"},
+    {"log.sample", "1 to 1000000", "1", Takes::Reload,
+     "one of so many good responses is written; every other response always is"},
+    {"log.level", "`debug`, `info`, `warning`, `error`", "info", Takes::Reload,
+     "of the node's own log"},
+};
+
+/// Whether `key` is `pattern` with a name for NAME and numbers between brackets.
+bool matches(std::string_view pattern, std::string_view key) noexcept {
+  constexpr std::string_view kName = "NAME";
+  while (!pattern.empty() && !key.empty()) {
+    if (pattern.starts_with(kName)) {
+      pattern.remove_prefix(kName.size());
+      key.remove_prefix(std::min(key.find('.'), key.size()));
+    } else if (pattern.starts_with("[]")) {
+      if (key.front() != '[') return false;
+      pattern.remove_prefix(2);
+      const size_t close = key.find(']');
+      if (close == std::string_view::npos) return false;
+      key.remove_prefix(close + 1);
+    } else {
+      if (pattern.front() != key.front()) return false;
+      pattern.remove_prefix(1);
+      key.remove_prefix(1);
+    }
+  }
+  return pattern.empty() && key.empty();
+}
+
+}  // namespace
+
+std::span<const SettingRow> settings_table() noexcept { return kRows; }
+
+const SettingRow* find_setting(std::string_view key) noexcept {
+  const auto* row =
+      std::ranges::find_if(kRows, [&](const SettingRow& each) { return matches(each.key, key); });
+  return row == std::end(kRows) ? nullptr : row;
+}
+
+std::string settings_markdown() {
+  std::string text =
+      "# Settings\n\n"
+      "Printed by `segue settings`; conf/segue.toml shows them in a file. Sizes are a whole number "
+      "and B, KiB, MiB,\nGiB, TiB (powers of 1024) or KB, MB, GB, TB (of 1000); durations a whole "
+      "number and ms, s, m, h or d.\n\n"
+      "A reload (SIGHUP) is all or nothing: a file with a mistake changes nothing and says why. "
+      "What needs a\nrestart is named in the log and goes on as it was.\n\n"
+      "| setting | takes | default | in force by | what it is |\n|---|---|---|---|---|\n";
+  for (const SettingRow& row : kRows) {
+    text +=
+        fmt::format("| `{}` | {} | {}{}{} | {} | {} |\n", row.key, row.values,
+                    row.fallback.empty() ? "" : "`", row.fallback, row.fallback.empty() ? "" : "`",
+                    row.takes == Takes::Reload ? "reload" : "restart", row.meaning);
+  }
+  return text;
+}
+
+}  // namespace segue::conf

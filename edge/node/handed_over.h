@@ -1,0 +1,80 @@
+// edge/node/handed_over.h - listening sockets that the service manager opened: one socket for all
+// loops, so that it outlives a restart. Loop 0 accepts and hands each connection to the loop with
+// the fewest. (Own sockets are better spread by the kernel: SO_REUSEPORT, one per loop.)
+#pragma once
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "edge/server/acceptor.h"
+#include "edge/server/connection.h"
+#include "edge/server/server.h"
+
+namespace segue::edge {
+
+class Registry;
+struct NodeOptions;
+
+/// Connections on their way from loop 0 to another; over it loop 0 serves them itself.
+inline constexpr uint32_t kHandOversMax = 256;
+
+/// Lives on loop 0. The servers outlive it.
+class HandedOver {
+ public:
+  struct Target {
+    EventLoop* loop = nullptr;
+    Server* server = nullptr;
+  };
+  /// `targets` by loop; the first is loop 0.
+  explicit HandedOver(std::vector<Target> targets);
+  /// Every message has been taken: the loops have ended.
+  ~HandedOver();
+  HandedOver(const HandedOver&) = delete;
+  HandedOver& operator=(const HandedOver&) = delete;
+
+  /// Accepts from `listener`, which stays open: a duplicate of it is closed when we stop.
+  void listen(int listener);
+  /// On loop 0. What was accepted before is on its way to its loop: a message posted to a loop
+  /// after this comes behind it.
+  void stop_accepting() noexcept { acceptors_.clear(); }
+
+  void register_metrics(Registry& registry) const;
+
+ private:
+  struct Message : PostNode {
+    Message() : PostNode(&Message::arrive) {}
+    static void arrive(PostNode& node);
+    HandedOver* owner = nullptr;
+    uint32_t target = 0;
+    int fd = -1;
+    Peer peer{};
+    std::atomic<bool> under_way{false};
+  };
+  static void on_accepted(int fd, const sockaddr_storage& from, void* owner);
+  [[nodiscard]] uint32_t emptiest() const noexcept;
+  [[nodiscard]] Message* free_message() noexcept;
+
+  // constant after construction
+  const std::vector<Target> targets_;
+  const uint64_t seed_;
+  // of loop 0
+  SpareDescriptor spare_;
+  ServerCounters counters_;
+  Counter handed_over_;
+  std::vector<std::unique_ptr<Acceptor>> acceptors_;
+  std::unique_ptr<std::array<Message, kHandOversMax>> messages_;
+  uint32_t next_message_ = 0;
+  // by loop: connections on their way there; atomic, any thread
+  std::unique_ptr<std::atomic<uint32_t>[]> coming_;
+};
+
+/// Takes each listening address that one of `given` is already open for out of `options.listen`.
+/// The error names a socket that no setting asks for: nobody would ever answer there.
+[[nodiscard]] std::expected<void, std::string> claim_listeners(NodeOptions& options,
+                                                               const std::vector<int>& given);
+
+}  // namespace segue::edge

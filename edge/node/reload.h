@@ -1,0 +1,66 @@
+// edge/node/reload.h - brings new settings to every loop of a running node: all or nothing.
+// Whatever can fail is prepared first, by the calling thread; what the loops are then told cannot
+// fail.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/counter.h"
+#include "base/loop/loop.h"
+#include "base/ref.h"
+#include "edge/delivery/site_table.h"
+
+namespace segue::edge {
+
+class Registry;
+class Worker;
+struct NodeOptions;
+struct SharedParts;
+
+class Reload {
+ public:
+  /// Both outlive it.
+  Reload(SharedParts& shared, const std::vector<std::unique_ptr<Worker>>& workers);
+  ~Reload();
+  Reload(const Reload&) = delete;
+  Reload& operator=(const Reload&) = delete;
+
+  /// Takes of `fresh` what a running node can change: the sites, the limits of a stop. The error is
+  /// a sentence for the operator, and then nothing has changed. One thread only; may read files,
+  /// never waits for a loop. A loop goes by the new rules from its next turn on.
+  [[nodiscard]] std::expected<void, std::string> apply(const NodeOptions& fresh);
+  /// A reload that got no further than its settings file. The same thread.
+  void note_refused() noexcept {
+    refused_.add();
+    last_success_.set(0);
+  }
+
+  /// segue_reloads_total{outcome}, segue_reload_last_success.
+  void register_metrics(Registry& registry) const;
+
+ private:
+  /// What is ready to be put in force; a part that reads files (certificates) belongs here.
+  struct Prepared {
+    Ref<const SiteTable> sites;
+  };
+  struct Message : PostNode {
+    Message() : PostNode(&Message::arrive) {}
+    static void arrive(PostNode& node);
+    Reload* owner = nullptr;
+    Worker* worker = nullptr;
+    Ref<const SiteTable> sites;
+    std::atomic<bool> under_way{false};
+  };
+  [[nodiscard]] static std::expected<Prepared, std::string> prepare(const NodeOptions& fresh);
+
+  SharedParts& shared_;
+  std::vector<std::unique_ptr<Message>> messages_;  // by loop
+  Counter done_, refused_;
+  Counter last_success_;  // 1: the last reload was done, or there was none
+};
+
+}  // namespace segue::edge

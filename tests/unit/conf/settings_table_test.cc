@@ -1,0 +1,135 @@
+// The table of settings and the parser know the same keys, the printed page is the table, and a
+// reload tells apart what it changes and what needs a restart.
+#include "conf/settings_table.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "conf/changes.h"
+
+namespace segue::conf {
+namespace {
+
+Machine any_machine(const Settings& settings) {
+  return {2, std::vector<uint64_t>(settings.cache.drives.size(), 10 * GiB), "host"};
+}
+Loaded loaded(std::string_view text) { return load_text(text, "segue.toml", {}, any_machine); }
+
+constexpr std::string_view kBase =
+    "[origin.a]\nservers='http://a.example'\n[[site]]\nname='m'\nhosts='a.example'\n"
+    "[log]\nlevel='info'\n";
+
+std::string with(std::string_view from, std::string_view to) {
+  std::string text(kBase);
+  const size_t at = text.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  return text.replace(at, from.size(), to);
+}
+
+/// The parser lists the keys it knows when it meets one that it does not.
+std::set<std::string> keys_under(const std::string& header, const std::string& prefix) {
+  std::set<std::string> keys;
+  for (const Mistake& mistake : loaded(header + "\nzzzz = 1\n").mistakes) {
+    const size_t at = mistake.text.find("allowed: ");
+    if (!mistake.key.ends_with("zzzz") || at == std::string::npos) continue;
+    std::stringstream list(mistake.text.substr(at + 9));
+    for (std::string key; std::getline(list, key, ',');)
+      keys.insert(prefix + key.substr(key.find_first_not_of(' ')));
+  }
+  EXPECT_FALSE(keys.empty()) << header;
+  return keys;
+}
+
+TEST(SettingsTable, HasEveryKeyThatTheParserTakesAndNoOther) {
+  // Tables of the file, and what each is called in the table of settings.
+  const std::pair<std::string, std::string> kTables[] = {
+      {"[node]", "node."},
+      {"[[listen]]", "listen[]."},
+      {"[admin]", "admin."},
+      {"[cache]", "cache."},
+      {"[[cache.drive]]", "cache.drive[]."},
+      {"[origin.a]", "origin.NAME."},
+      {"[origin.a.timeout]", "origin.NAME.timeout."},
+      {"[origin.a.breaker]", "origin.NAME.breaker."},
+      {"[[site]]", "site[]."},
+      {"[[site]]\n[site.ttl]", "site[].ttl."},
+      {"[log]", "log."}};
+  std::set<std::string> parsed;
+  std::set<std::string> inner;
+  for (const auto& [header, prefix] : kTables) {
+    parsed.merge(keys_under(header, prefix));
+    inner.insert(prefix.substr(0, prefix.find_last_not_of(".[]") + 1));
+  }
+  for (const std::string& name : inner) parsed.erase(name);
+  std::set<std::string> in_table;
+  for (const SettingRow& row : settings_table()) in_table.insert(std::string(row.key));
+  EXPECT_EQ(in_table, parsed);
+}
+
+TEST(SettingsTable, ThePageInTheTreeIsTheTable) {
+  std::ifstream file("conf/settings.md");
+  std::stringstream page;
+  page << file.rdbuf();
+  EXPECT_EQ(page.str(), settings_markdown()) << "segue settings > conf/settings.md";
+}
+
+TEST(SettingsTable, EveryDefaultWrittenOutChangesNothing) {
+  const Loaded plain = loaded(kBase);
+  std::string text =
+      "[node]\nram='1GiB'\nthreads=0\nio='auto'\ndrain='5s'\nretire='10m'\n[cache]\npolicy='lru'\n"
+      "size='10GiB'\n";
+  text += with("hosts='a.example'", "hosts='a.example'\nquery='keep'\ncors='*'");
+  const Loaded written = loaded(text);
+  ASSERT_TRUE(written.is_right()) << written.mistakes.front().line();
+  const auto changes = changes_between(plain, written);
+  ASSERT_TRUE(changes.has_value());
+  EXPECT_EQ(join(changes->applied), "");
+  EXPECT_EQ(join(changes->needs_restart), "");
+}
+
+TEST(Changes, ASiteIsTakenAndMemoryIsNamedAsNeedingARestart) {
+  const Loaded running = loaded(kBase);
+  const Loaded fresh = loaded("[node]\nram='2GiB'\ndrain='7s'\n" +
+                              with("hosts='a.example'\n",
+                                   "hosts=['a.example','b.example']\n[site.ttl]\n"
+                                   "default='1h'\n"));
+  ASSERT_TRUE(fresh.is_right()) << fresh.mistakes.front().line();
+  const auto changes = changes_between(running, fresh);
+  ASSERT_TRUE(changes.has_value());
+  EXPECT_EQ(join(changes->applied), "node.drain, site[0].hosts, site[0].ttl.default");
+  EXPECT_EQ(join(changes->needs_restart), "node.ram");
+  EXPECT_EQ(changes->settings.node.ram_bytes, GiB);
+  EXPECT_EQ(changes->settings.node.drain, std::chrono::seconds{7});
+  EXPECT_EQ(changes->settings.sites.at(0).hosts.size(), 2U);
+}
+
+TEST(Changes, ASiteOfANewOriginTakesNothingAtAll) {
+  const Loaded running = loaded(kBase);
+  const Loaded fresh = loaded(std::string(kBase) +
+                              "[origin.b]\nservers='http://b.example'\n"
+                              "[[site]]\nname='n'\nhosts='b.example'\norigin='b'\n");
+  // Two origins: the first site must say which is its own.
+  const Loaded right = loaded(with("name='m'", "name='m'\norigin='a'") +
+                              "[origin.b]\nservers='http://b.example'\n"
+                              "[[site]]\nname='n'\nhosts='b.example'\norigin='b'\n");
+  EXPECT_FALSE(fresh.is_right());
+  ASSERT_TRUE(right.is_right()) << right.mistakes.front().line();
+  const auto changes = changes_between(running, right);
+  ASSERT_FALSE(changes.has_value());
+  EXPECT_NE(changes.error().find("origin \"b\""), std::string::npos);
+}
+
+TEST(Changes, ASettingThatIsTakenOutGoesBackToItsDefault) {
+  const Loaded running = loaded(with("level='info'", "level='error'\nsample=10"));
+  const auto changes = changes_between(running, loaded(kBase));
+  ASSERT_TRUE(changes.has_value());
+  EXPECT_EQ(join(changes->applied), "log.level, log.sample");
+  EXPECT_EQ(changes->settings.log.sample, 1U);
+}
+
+}  // namespace
+}  // namespace segue::conf

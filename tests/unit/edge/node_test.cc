@@ -1,0 +1,115 @@
+// Goal: what a node tells its service manager and its loops. Method: loops on this thread, a socket
+// of the test in place of the manager's.
+#include "edge/node/node.h"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "base/loop/event_loop.h"
+#include "edge/metrics/registry.h"
+#include "edge/node/handed_over.h"
+#include "edge/node/loop_health.h"
+#include "edge/node/service_manager.h"
+
+namespace segue::edge {
+namespace {
+
+/// Runs what was posted to a loop, as a turn does.
+void take_posts(Loop& loop) {
+  const Loop::Turn turn(loop);
+  loop.run_posts();
+}
+
+class LoopHealthTest : public testing::Test {
+ protected:
+  LoopHealthTest() {
+    for (uint32_t i = 0; i < 3; ++i) loops_.push_back(*EventLoop::create(i, clock_, {}));
+  }
+  std::vector<Loop*> loops() {
+    std::vector<Loop*> pointers;
+    for (auto& loop : loops_) pointers.push_back(loop.get());
+    return pointers;
+  }
+  SystemClock clock_;
+  std::vector<std::unique_ptr<EventLoop>> loops_;
+};
+
+TEST_F(LoopHealthTest, LoopsThatTakeTheirMessageAreHealthy) {
+  LoopHealth health(loops());
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(health.check());
+    for (auto& loop : loops_) take_posts(*loop);
+  }
+  EXPECT_EQ(health.stuck(), "");
+}
+
+TEST_F(LoopHealthTest, ALoopThatDoesNotIsNamedUntilItDoes) {
+  LoopHealth health(loops());
+  EXPECT_TRUE(health.check());
+  take_posts(*loops_[0]);
+  EXPECT_FALSE(health.check());
+  EXPECT_EQ(health.stuck(), "1, 2");
+  take_posts(*loops_[0]);
+  take_posts(*loops_[1]);
+  EXPECT_FALSE(health.check());
+  EXPECT_EQ(health.stuck(), "2");
+  for (auto& loop : loops_) take_posts(*loop);
+  EXPECT_TRUE(health.check());
+}
+
+TEST(ServiceManager, TakesItsVariablesOutOfTheEnvironment) {
+  setenv("NOTIFY_SOCKET", "/nowhere", 1);
+  setenv("WATCHDOG_USEC", "10000000", 1);
+  const auto manager = ServiceManager::from_environment();
+  ASSERT_TRUE(manager.has_value());
+  EXPECT_EQ(manager->watchdog(), std::chrono::seconds{10});
+  EXPECT_TRUE(manager->listeners().empty());
+  EXPECT_EQ(getenv("NOTIFY_SOCKET"), nullptr);
+  EXPECT_EQ(getenv("WATCHDOG_USEC"), nullptr);
+  manager->notify("READY=1");  // nobody is there: nothing happens
+}
+
+TEST(ServiceManager, WhatIsMeantForAnotherProcessIsNotTaken) {
+  setenv("WATCHDOG_USEC", "10000000", 1);
+  setenv("WATCHDOG_PID", "1", 1);
+  setenv("LISTEN_FDS", "1", 1);
+  setenv("LISTEN_PID", "1", 1);
+  const auto manager = ServiceManager::from_environment();
+  ASSERT_TRUE(manager.has_value());
+  EXPECT_EQ(manager->watchdog().count(), 0);
+  EXPECT_TRUE(manager->listeners().empty());
+}
+
+TEST(ServiceManager, NonsenseIsRefused) {
+  for (const char* text : {"0", "-1", "10s", "99999999999999999999"}) {
+    setenv("WATCHDOG_USEC", text, 1);
+    EXPECT_FALSE(ServiceManager::from_environment().has_value()) << text;
+  }
+  const std::string own_pid = std::to_string(getpid());
+  for (const char* text : {"257", "-1", "one"}) {
+    setenv("LISTEN_FDS", text, 1);
+    setenv("LISTEN_PID", own_pid.c_str(), 1);
+    EXPECT_FALSE(ServiceManager::from_environment().has_value()) << text;
+  }
+}
+
+TEST(ClaimListeners, TakesOutWhatIsOpenAndRefusesWhatNobodyNamed) {
+  const int fd = *open_listener(*ListenAddress::parse("127.0.0.1:0"));
+  NodeOptions options;
+  options.listen = {*ListenAddress::parse("127.0.0.1:1"), *ListenAddress::parse(listening_at(fd))};
+  options.listen_texts = {"a", "b"};
+  ASSERT_TRUE(claim_listeners(options, {fd}).has_value());
+  EXPECT_EQ(options.listen_texts, std::vector<std::string>{"a"});
+  EXPECT_FALSE(claim_listeners(options, {fd}).has_value());
+  options.listen.clear();
+  options.listen_texts.clear();
+  EXPECT_TRUE(claim_listeners(options, {fd}).has_value());  // no [[listen]]: all are meant
+  close(fd);
+}
+
+}  // namespace
+}  // namespace segue::edge
