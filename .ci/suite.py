@@ -155,6 +155,8 @@ def run_pytest(options, suite):
         f"--junit-xml={report}",
         "tests/wire",
     ]
+    if options.preset == "dev" and not options.quick:
+        command.append("tests/conformance")
     if options.quick:
         command += ["-m", "not slow"]
     env = environment(

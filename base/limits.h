@@ -22,6 +22,9 @@ inline constexpr uint32_t kHeaderLineBytesMax = 8 * KiB;   // over it: 431
 inline constexpr uint32_t kHeaderBytesMax = 32 * KiB;      // over it: 431 (HAProxy 16, Varnish 32)
 inline constexpr uint32_t kHeaderFieldsMax = 100;          // over it: 431 (Varnish 64, HAProxy 101)
 inline constexpr uint32_t kRequestBodyDrainBytesMax = 64 * KiB;
+inline constexpr uint32_t kRelayBodyBytesMax = 64 * KiB;  // where a site relays methods; more: 413
+inline constexpr uint32_t kRelaysPerLoopMax = 256;        // relayed at once; more: 503
+inline constexpr uint32_t kWayBytesMax = 1 * KiB;  // CDN-Loop as received; more: 508, it is a loop
 inline constexpr uint32_t kRangesMax =
     16;  // more ranges in one request: Range is ignored (RFC 9110 §14.2)
 inline constexpr uint32_t kResponseHeadBytesMax = 16 * KiB;

@@ -313,7 +313,8 @@ void read_site(Reader& reader, Mistakes& mistakes, std::vector<SiteSettings>& si
   // Any text: whether an origin of that name exists is validate()'s question.
   reader.value("origin", site.origin, kPath);
   read_query(reader, site);
-  reader.values("fields", site.fields, kFieldName);
+  reader.values("forward", site.forward, kFieldName);
+  reader.values("methods", site.methods, kMethod);
   reader.table("ttl", [&](Reader& ttl) {
     ttl.value("default", site.ttl.default_lifetime, kDuration);
     ttl.value("negative", site.ttl.negative, kDuration);

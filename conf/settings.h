@@ -102,7 +102,8 @@ struct SiteSettings {
   std::string origin;              // name of an OriginSettings
   QueryMode query = QueryMode::Keep;
   std::vector<std::string> query_names;  // QueryMode::Listed: what stays
-  std::vector<std::string> fields;       // request fields passed to the origin, lower case
+  std::vector<std::string> forward;  // request fields passed to the origin, lower case; "*": all
+  std::vector<std::string> methods;  // relayed besides GET and HEAD; "*": all
   TtlSettings ttl;
   std::string cors = "*";  // Access-Control-Allow-Origin; empty: no CORS fields
 };

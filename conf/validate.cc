@@ -183,6 +183,11 @@ void check_sites(const Settings& settings, Mistakes& mistakes) {
     if (site.hosts.empty() && !mistakes.has_under(key + ".hosts")) {
       mistakes.add(key, fmt::format("hosts is missing; allowed: {}", kSiteHost.allowed));
     }
+    const auto origin = std::ranges::find(settings.origins, site.origin, &OriginSettings::name);
+    if (origin != settings.origins.end() && !site.methods.empty() && !origin->servers.empty() &&
+        origin->servers.front().scheme == Server::Scheme::Directory) {
+      mistakes.add(key + ".methods", "a dir: origin is only read; allowed: no methods");
+    }
     if (std::ranges::find(known, site.origin) != known.end() || known.empty()) continue;
     if (site.origin.empty()) {
       mistakes.add(key, fmt::format("origin is missing; allowed: {}", fmt::join(known, ", ")));

@@ -260,6 +260,18 @@ std::optional<std::string> parse_field_name(std::string_view text) {
   return name;
 }
 
+std::optional<std::string> parse_method(std::string_view text) {
+  // Served here, or never passed on: a tunnel and an echo of our own request to the origin.
+  constexpr std::array<std::string_view, 5> kNeverRelayed{"GET", "HEAD", "OPTIONS", "CONNECT",
+                                                          "TRACE"};
+  const auto token = [](char c) {
+    return is_letter(c) || is_digit(c) || std::string_view("!#$%&'*+-.^_`|~").contains(c);
+  };
+  if (text.empty() || text.size() > 32 || !std::ranges::all_of(text, token)) return std::nullopt;
+  if (std::ranges::find(kNeverRelayed, text) != kNeverRelayed.end()) return std::nullopt;
+  return std::string(text);  // methods are case-sensitive (RFC 9110 §9.1)
+}
+
 std::optional<std::string> parse_cors(std::string_view text) {
   if (text == "off") return std::string{};
   if (text == "*") return std::string(text);

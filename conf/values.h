@@ -31,6 +31,7 @@ struct Rule {
 [[nodiscard]] std::optional<std::string> parse_path(std::string_view text);
 [[nodiscard]] std::optional<std::string> parse_query_name(std::string_view text);
 [[nodiscard]] std::optional<std::string> parse_field_name(std::string_view text);
+[[nodiscard]] std::optional<std::string> parse_method(std::string_view text);
 [[nodiscard]] std::optional<std::string> parse_cors(std::string_view text);
 
 inline constexpr Rule<uint64_t> kSize{parse_size, kSizeAllowed};
@@ -58,7 +59,11 @@ inline constexpr Rule<std::string> kPath{parse_path, "a path"};
 inline constexpr Rule<std::string> kQueryName{parse_query_name,
                                               "the name of a query parameter such as \"v\""};
 inline constexpr Rule<std::string> kFieldName{
-    parse_field_name, "a request field that Segue does not make itself, such as \"authorization\""};
+    parse_field_name,
+    "a request field that Segue does not make itself, such as \"authorization\", or \"*\""};
+inline constexpr Rule<std::string> kMethod{
+    parse_method,
+    "a method to relay such as \"POST\" (not GET, HEAD, OPTIONS, CONNECT, TRACE), or \"*\""};
 inline constexpr Rule<std::string> kCors{
     parse_cors, "\"*\", one origin such as \"https://player.example\", or \"off\""};
 

@@ -91,7 +91,8 @@ Ref<const edge::Site> site_of(const conf::SiteSettings& settings, const conf::Se
   }
   site->query = query_of(settings.query);
   site->query_names = settings.query_names;
-  site->forward_fields = settings.fields;
+  site->forward_fields = settings.forward;
+  site->relay_methods = settings.methods;
   site->ttl.default_lifetime = duration_cast<seconds>(settings.ttl.default_lifetime);
   site->ttl.negative = duration_cast<seconds>(settings.ttl.negative);
   if (settings.ttl.override_lifetime)

@@ -130,9 +130,10 @@ std::optional<CacheControl> parse_cdn_cache_control(FieldsView fields) noexcept 
 }
 
 std::optional<seconds> parse_age(FieldsView fields) noexcept {
-  CombinedList members(fields, "Age");
-  std::optional<std::string_view> first = members.next();
-  return first ? parse_delta(*first) : std::nullopt;
+  if (!fields.contains("Age")) return std::nullopt;
+  const std::optional<std::string_view> only = fields.find_only("Age");
+  const std::optional<seconds> age = only ? parse_delta(*only) : std::nullopt;
+  return age.value_or(kDeltaSecondsMax);
 }
 
 }  // namespace segue::http

@@ -43,7 +43,10 @@ struct CacheControl {
 /// malformed: then Cache-Control and Expires count (RFC 9213 §2.1). If present, they do not.
 [[nodiscard]] std::optional<CacheControl> parse_cdn_cache_control(FieldsView fields) noexcept;
 
-/// Age (§5.1): the first member counts; a malformed one is ignored.
+/// Age (§5.1). What is not one whole number (a list, two lines, a sign, a parameter) counts as
+/// older than everything: the RFC would have us take the first member and ignore nonsense, but then
+/// a response of unknown age is served as fresh, where all that is saved is one conditional
+/// request.
 [[nodiscard]] std::optional<std::chrono::seconds> parse_age(FieldsView fields) noexcept;
 
 }  // namespace segue::http

@@ -47,9 +47,9 @@ Condition evaluate_preconditions(Method method, FieldsView request,
     }
   } else if (is_read) {
     auto date = date_of(request, "If-Modified-Since");
-    if (date && selected.last_modified() && *selected.last_modified() <= *date) {
-      return Condition::NotModified;
-    }
+    // Without Last-Modified the time the response was made counts (RFC 9111 §4.3.2).
+    const auto modified = selected.last_modified() ? selected.last_modified() : selected.date();
+    if (date && modified && *modified <= *date) return Condition::NotModified;
   }
   return Condition::Proceed;
 }

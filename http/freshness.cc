@@ -11,9 +11,12 @@ namespace {
 using std::chrono::seconds;
 using std::chrono::sys_seconds;
 
-/// Statuses a heuristic lifetime may be given to (RFC 9110 §15.1).
-constexpr std::array<uint16_t, 12> kHeuristicStatuses{200, 203, 204, 206, 300, 301,
-                                                      308, 404, 405, 410, 414, 501};
+/// Statuses whose answers may be stored though the origin says no lifetime: those of RFC 9110 §15.1
+/// without 405, 414 and 501. An odd request can provoke those of an origin that serves everybody
+/// else, so they are stored on the origin's word only.
+constexpr std::array<uint16_t, 9> kHeuristicStatuses{200, 203, 204, 206, 300, 301, 308, 404, 410};
+/// Of these the site's `default` is about; its `negative` is about the others.
+constexpr std::array<uint16_t, 3> kContentStatuses{200, 203, 206};
 /// Statuses whose caching rules we know, for must-understand (RFC 9111 §5.2.2.3).
 constexpr std::array<uint16_t, 22> kUnderstoodStatuses{200, 203, 204, 206, 300, 301, 302, 303,
                                                        307, 308, 400, 401, 403, 404, 405, 410,
@@ -40,7 +43,8 @@ bool is_negative(uint16_t status) { return status >= 400; }
 /// What the site says for a response whose origin says nothing.
 std::optional<seconds> site_lifetime(const ResponseFacts& response, const FreshnessRules& rules) {
   if (!contains(kHeuristicStatuses, response.status)) return std::nullopt;
-  return is_negative(response.status) ? rules.negative_lifetime : rules.default_lifetime;
+  return contains(kContentStatuses, response.status) ? rules.default_lifetime
+                                                     : rules.negative_lifetime;
 }
 
 bool has_explicit_lifetime(const ResponseFacts& response) {
@@ -48,9 +52,11 @@ bool has_explicit_lifetime(const ResponseFacts& response) {
 }
 
 /// RFC 9111 §3: something must say or imply that storing is wanted.
-bool has_ground_to_store(const ResponseFacts& response, const FreshnessRules& rules) {
-  return response.control.is_public || has_explicit_lifetime(response) ||
-         contains(kHeuristicStatuses, response.status) || site_lifetime(response, rules);
+bool has_ground_to_store(const ResponseFacts& response) {
+  // An error is stored on a lifetime alone: "public" says nothing of how long it will last.
+  const bool may_be_stored = response.control.is_public && !is_negative(response.status);
+  return may_be_stored || has_explicit_lifetime(response) ||
+         contains(kHeuristicStatuses, response.status);
 }
 
 }  // namespace
@@ -118,7 +124,7 @@ ResponseFacts read_response_facts(uint16_t status, FieldsView response) noexcept
 }
 
 NotStorable why_not_storable(Method method, FieldsView request, const ResponseFacts& response,
-                             const FreshnessRules& rules) noexcept {
+                             const FreshnessRules& /*rules*/) noexcept {
   if (method != Method::Get) return NotStorable::Method;
   const CacheControl& control = response.control;
   const bool is_understood = contains(kUnderstoodStatuses, response.status);
@@ -133,7 +139,7 @@ NotStorable why_not_storable(Method method, FieldsView request, const ResponseFa
     if (!is_shared) return NotStorable::Authorization;  // RFC 9111 §3.5
   }
   if (response.vary_any) return NotStorable::VaryAny;
-  return has_ground_to_store(response, rules) ? NotStorable::None : NotStorable::NoLifetime;
+  return has_ground_to_store(response) ? NotStorable::None : NotStorable::NoLifetime;
 }
 
 Lifetime freshness_lifetime(const ResponseFacts& response, const FreshnessRules& rules,

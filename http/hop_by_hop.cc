@@ -39,6 +39,11 @@ bool is_stored_field(std::string_view name, FieldsView response) noexcept {
   return !is_listed(kNotStored, name) && !is_hop_by_hop(name, response);
 }
 
+bool is_passed_field(std::string_view name, FieldsView response) noexcept {
+  if (is_stored_field(name, response)) return true;
+  return equals_ignore_case(name, "Set-Cookie") && !is_hop_by_hop(name, response);
+}
+
 void copy_stored_fields(FieldsView response, OwnedFields& out) {
   for (const Field& field : response) {
     if (is_stored_field(field.name, response)) out.add(field.name, field.value);

@@ -19,6 +19,10 @@ namespace segue::http {
 /// Server-Timing. Date, ETag, Last-Modified, Expires, Cache-Control and Vary are kept.
 [[nodiscard]] bool is_stored_field(std::string_view name, FieldsView response) noexcept;
 
+/// Whether a field of an answer that is passed through goes to the one client it is for: what would
+/// be stored, and Set-Cookie.
+[[nodiscard]] bool is_passed_field(std::string_view name, FieldsView response) noexcept;
+
 /// Appends the stored fields of `response` to `out`.
 void copy_stored_fields(FieldsView response, OwnedFields& out);
 

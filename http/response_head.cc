@@ -69,6 +69,8 @@ std::string_view reason_phrase(uint16_t status) noexcept {
       return "Bad Gateway";
     case 503:
       return "Service Unavailable";
+    case 508:
+      return "Loop Detected";
     case 504:
       return "Gateway Timeout";
     case 505:

@@ -17,6 +17,12 @@ class KeyWriter {
     std::ranges::copy(text, out_.begin() + static_cast<ptrdiff_t>(used_));
     used_ += text.size();
   }
+  void put_lower(std::string_view text) {
+    const size_t before = used_;
+    put(text);
+    std::ranges::transform(out_.subspan(before, used_ - before),
+                           out_.begin() + static_cast<ptrdiff_t>(before), to_lower);
+  }
   [[nodiscard]] bool is_full() const { return full_; }
   [[nodiscard]] std::string_view text() const { return {out_.data(), used_}; }
 
@@ -107,9 +113,11 @@ Result<std::string_view> variant_key(const VaryNames& names, FieldsView request,
     key.put(":");
     CombinedList members(request, *name);
     std::string_view separator;
+    // Language tags are the same in any case (RFC 9110 §8.5.1); of other fields we do not know.
+    const bool any_case = *name == "accept-language";
     while (auto member = members.next()) {
       key.put(separator);
-      key.put(*member);
+      any_case ? key.put_lower(*member) : key.put(*member);
       separator = ",";
     }
     key.put("\n");

@@ -337,6 +337,7 @@ Result<std::unique_ptr<DirectoryFetcher>> DirectoryFetcher::create(EventLoop& lo
 }
 
 Result<std::unique_ptr<FetchStream>> DirectoryFetcher::start(FetchRequest request) {
+  if (request.is_relayed()) return fail(Side::Client, Kind::Unsupported, "a folder is only read");
   const uint32_t fetches_max =
       request.prefetch ? options_.fetches_max - options_.fetches_max / 4 : options_.fetches_max;
   if (counters_.fetches_in_flight.get() >= fetches_max) {

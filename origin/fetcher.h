@@ -23,8 +23,8 @@ namespace segue::origin {
 
 struct OriginCounters;
 
-/// What is asked of the origin. GET always: HEAD and conditionals of clients are evaluated here
-/// from a GET of the slice in question.
+/// What is asked of the origin. GET, but for what a site relays: HEAD and conditionals of clients
+/// are evaluated here from a GET of the slice in question.
 struct FetchRequest {
   std::string target;  // canonical path and query, as they go to the origin
   enum class RangeForm : uint8_t { None, Bounded, Suffix } range_form = RangeForm::None;
@@ -38,6 +38,11 @@ struct FetchRequest {
   http::OwnedFields fields;   // listed request fields, varying fields, traceparent
   int32_t preferred_server = -1;  // the server the generation came from; -1: any
   bool prefetch = false;          // never before demand
+  /// Empty: GET. Any other is sent once and its answer taken as it comes: no retry, no other
+  /// server, no redirect followed (RFC 9110 §9.2.2). `body` goes with it.
+  std::string method;
+  std::string body;
+  [[nodiscard]] bool is_relayed() const noexcept { return !method.empty(); }
   MonoTime first_byte_deadline =
       kNever;  // in all, over retries and failover; the origin's own `total` applies besides
 };

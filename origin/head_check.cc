@@ -49,6 +49,15 @@ struct Framing {
   return type && http::equals_ignore_case(type->substr(0, kType.size()), kType);
 }
 
+/// Slices of a coded representation are no slices of the plain one, and no player undoes a coding.
+/// Of other types a whole 200 may be coded though we ask for "identity".
+[[nodiscard]] bool is_media(http::FieldsView fields) {
+  const std::string_view type = fields.find("content-type").value_or(std::string_view());
+  return http::equals_ignore_case(type.substr(0, 6), "audio/") ||
+         http::equals_ignore_case(type.substr(0, 6), "video/") ||
+         http::equals_ignore_case(type.substr(0, 15), "application/ogg");
+}
+
 [[nodiscard]] bool has_content_coding(http::FieldsView fields) {
   http::CombinedList codings(fields, "content-encoding");
   while (const auto coding = codings.next()) {
@@ -104,7 +113,7 @@ struct Framing {
 }
 
 [[nodiscard]] Fault check_status(const AskedOf& asked, http::FieldsView fields, FetchHead& made) {
-  if (made.status == kOk || made.status == kPartialContent) {
+  if (made.status == kPartialContent || (made.status == kOk && is_media(fields))) {
     if (has_content_coding(fields)) return Fault::ContentCoding;
   }
   switch (made.status) {

@@ -66,6 +66,8 @@ Result<Done> HttpExchange::start() {
       request_.preferred_server >= 0 && request_.preferred_server < static_cast<int32_t>(count);
   const uint32_t first = preferred ? static_cast<uint32_t>(request_.preferred_server) : 0;
   server_ = first;
+  // A kept connection may be closed under a request that must not be sent twice.
+  fresh_connection_ = request_.is_relayed();
   if (!choose_server(first) && !choose_next_server()) {
     phase_ = FetchPhase::Failed;
     parts_.counters.faults[static_cast<size_t>(Fault::NoServer)].add();
@@ -151,7 +153,9 @@ void HttpExchange::send(std::span<const std::string> addresses) {
                                          .addresses = addresses,
                                          .target = target_,
                                          .fields = request_fields(parts_.options, request_, form()),
-                                         .fresh_connection = fresh_connection_});
+                                         .fresh_connection = fresh_connection_,
+                                         .method = request_.method,
+                                         .body = request_.body});
   if (!started) attempt_failed(Fault::OutOfMemory, 0);
 }
 
@@ -182,6 +186,7 @@ void HttpExchange::attempt_failed(Fault fault, int32_t os_errno) {
 }
 
 bool HttpExchange::try_again(Fault fault) {
+  if (request_.is_relayed()) return false;
   if (parts_.loop.clock().mono() >= head_deadline_) return false;
   // A stale connection costs no retry: the fresh one that follows cannot be stale.
   const bool stale = fault == Fault::StaleConnection;
@@ -199,7 +204,7 @@ bool HttpExchange::try_again(Fault fault) {
 
 /// Only a strong entity tag proves that the rest belongs to what came so far (RFC 9110 §15.3.7.3).
 bool HttpExchange::can_resume() const {
-  if (head_->status != 200 && head_->status != 206) return false;
+  if (request_.is_relayed() || (head_->status != 200 && head_->status != 206)) return false;
   return head_->content_length.has_value() && received_ < *head_->content_length &&
          head_->complete_length.has_value() && !strong_etag_of(*head_).empty();
 }
@@ -280,13 +285,13 @@ HttpExchange::Verdict HttpExchange::on_head(const HeadCollector& head) {
   if (const long made = transfer_->connections_made(); made == 0) {
     parts_.counters.connections_reused.add();
   }
-  if (is_redirect(head.status())) {
+  if (is_redirect(head.status()) && !request_.is_relayed()) {
     if (const auto location = head.fields().find("location")) {
       redirect_location_ = *location;
       return Verdict::Stop;
     }
   }
-  if (is_busy(head.status()) && (head_ || another_server_may_do())) {
+  if (is_busy(head.status()) && !request_.is_relayed() && (head_ || another_server_may_do())) {
     return stop(Fault::ServerBusy);
   }
   const RequestForm sent = form();

@@ -45,10 +45,21 @@ bool HttpTransfer::start(Request request) {
   set(easy, CURLOPT_FRESH_CONNECT, request.fresh_connection ? 1L : 0L);
   const bool http2 = options_.http2 && request.server.tls;
   set(easy, CURLOPT_HTTP_VERSION, http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1);
+  set_method(request);
   set_address(request);
   set_security(request.server);
   added_ = driver_.add(easy);
   return added_;
+}
+
+void HttpTransfer::set_method(const Request& request) {
+  if (request.method.empty()) return;
+  CURL* easy = easy_.get();
+  if (!request.body.empty()) {
+    set(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+    set(easy, CURLOPT_POSTFIELDS, request.body.data());
+  }
+  set(easy, CURLOPT_CUSTOMREQUEST, std::string(request.method).c_str());  // libcurl copies it
 }
 
 void HttpTransfer::set_address(const Request& request) {

@@ -41,6 +41,8 @@ class HttpTransfer final : public CurlTransfer {
     std::string target;                      // with the server's base path
     FieldList fields;
     bool fresh_connection = false;
+    std::string_view method;  // empty: GET
+    std::string_view body;    // with a method; stays put until the transfer is gone
   };
   HttpTransfer(CurlDriver& driver, const OriginOptions& options, TransferOwner& owner) noexcept
       : driver_(driver), options_(options), owner_(owner) {}
@@ -62,6 +64,7 @@ class HttpTransfer final : public CurlTransfer {
     void operator()(CURL* easy) const noexcept { curl_easy_cleanup(easy); }
   };
   void set_address(const Request& request);
+  void set_method(const Request& request);
   void set_security(const ServerAddress& server);
   void on_done(CURLcode code) override;
   void on_stale_connection() noexcept override { stale_ = true; }

@@ -22,9 +22,9 @@ constexpr std::array<std::string_view, 13> kOurs = {"host",
                                                     "accept-encoding",
                                                     "user-agent",
                                                     "content-length",
-                                                    "content-type",
                                                     "expect",
-                                                    "via"};
+                                                    "via",
+                                                    "cdn-loop"};
 
 [[nodiscard]] bool is_ours(std::string_view name) noexcept {
   return std::ranges::any_of(
@@ -54,6 +54,15 @@ class ListMaker {
   bool failed_ = false;
 };
 
+/// What came with the request, and then ours: who forwards adds its own and takes nothing away
+/// (RFC 9110 §7.6.3, RFC 8586 §2).
+std::string appended(http::FieldsView received, std::string_view name, std::string_view ours) {
+  std::string value;
+  http::CombinedList members(received, name);
+  while (const auto member = members.next()) value.append(*member).append(", ");
+  return value.append(ours);
+}
+
 void add_range(ListMaker& list, const RequestForm& form) {
   std::array<char, http::kRangeTextMax> text;
   if (form.range_form == FetchRequest::RangeForm::Bounded) {
@@ -79,9 +88,12 @@ FieldList request_fields(const OriginOptions& options, const FetchRequest& reque
   if (form.conditions && !request.if_modified_since.empty()) {
     list.field("If-Modified-Since", request.if_modified_since);
   }
-  list.field("Via", fmt::format("1.1 {}", options.node_name));
-  list.field("CDN-Loop", options.node_name);
+  list.field("Via", appended(own, "via", fmt::format("1.1 {}", options.node_name)));
+  list.field("CDN-Loop", appended(own, "cdn-loop", options.node_name));
   if (!own.contains("accept")) list.line("Accept:");  // libcurl would add one
+  // What libcurl would add to a body of its own accord.
+  if (!own.contains("content-type")) list.line("Content-Type:");
+  list.line("Expect:");
   for (const http::Field& field : own) {
     if (is_ours(field.name) || http::is_hop_by_hop(field.name, own)) continue;
     list.field(field.name, field.value);

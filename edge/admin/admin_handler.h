@@ -44,7 +44,9 @@ class AdminHandler final : public RequestHandler {
 
   void serve(Exchange& exchange, std::string_view body) override;
   void refuse(Exchange& exchange, int status, std::string_view reason) override;
-  [[nodiscard]] uint32_t body_bytes_max() const noexcept override { return kAdminBodyBytesMax; }
+  [[nodiscard]] uint32_t body_bytes_max(const http::Request& /*request*/) const noexcept override {
+    return kAdminBodyBytesMax;
+  }
 
   /// Waits until no request is being answered; the server's connections are cut or finished before.
   [[nodiscard]] TaskGroup::Drain drain() noexcept { return tasks_.drain(); }

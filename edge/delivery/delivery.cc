@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "edge/delivery/plan.h"
+#include "edge/delivery/relay.h"
 #include "edge/delivery/request_target.h"
 #include "edge/delivery/respond.h"
 #include "edge/delivery/send.h"
@@ -120,9 +121,12 @@ struct Delivery::Impl {
   void finish(Exchange& exchange, AccessEnd end) noexcept;
   void count(const Exchange& exchange) noexcept;
 
+  [[nodiscard]] Scope scope_of(Exchange& exchange) noexcept;
   Task<void> run(Exchange& exchange);
   Task<Result<Done>> serve_selected(Scope& scope, Exchange& exchange);
   Task<Result<Done>> serve_pass(Scope& scope, Exchange& exchange);
+  Task<void> run_relay(Exchange& exchange);
+  Task<Result<Done>> relay(Scope& scope, Exchange& exchange);
   Task<void> answer_error(Exchange& exchange, Error error);
 
   // constant after construction
@@ -137,6 +141,7 @@ struct Delivery::Impl {
   TaskGroup tasks;
   DeliveryCounters counters;
   uint32_t passes = 0;
+  uint32_t relays = 0;
 };
 
 Delivery::Delivery(Loop& loop, cache::LocalStore& local, Fills& fills, Ref<const SiteTable> sites,
@@ -171,14 +176,22 @@ void Delivery::serve(Exchange& exchange) {
   Impl& self = *impl_;
   self.begin(exchange);
   if (self.answer_plainly(exchange)) return;
-  if (self.fills.try_select(exchange.asked, exchange.selection) && self.try_serve_hit(exchange))
+  const http::Method method = exchange.request.method;
+  const bool relayed = method != http::Method::Get && method != http::Method::Head;
+  if (!relayed && self.fills.try_select(exchange.asked, exchange.selection) &&
+      self.try_serve_hit(exchange))
     return;
-  if (!self.tasks.try_spawn(self.run(exchange))) {
+  if (!self.tasks.try_spawn(relayed ? self.run_relay(exchange) : self.run(exchange))) {
     if (exchange.head_sent) return self.finish(exchange, AccessEnd::Cut);
     exchange.reader.reset();
     exchange.selection = {};
     self.answer_own(exchange, 503, "overloaded", AccessEnd::Complete);
   }
+}
+
+uint32_t Delivery::body_bytes_max(const http::Request& request) const noexcept {
+  const Site* site = impl_->sites->find(request.host);
+  return site != nullptr && site->relays(request.method_text) ? kRelayBodyBytesMax : 0;
 }
 
 void Delivery::refuse(Exchange& exchange, int status, std::string_view reason) {
@@ -205,8 +218,13 @@ bool Delivery::Impl::answer_plainly(Exchange& exchange) {
     finish(exchange, sent && exchange.stream.flushed() ? AccessEnd::Complete : AccessEnd::Cut);
     return true;
   }
-  if (request.method != http::Method::Get && request.method != http::Method::Head) {
+  if (request.method != http::Method::Get && request.method != http::Method::Head &&
+      !asked.site->relays(request.method_text)) {
     answer_own(exchange, 405, "method", AccessEnd::Complete);
+    return true;
+  }
+  if (is_looping(request.fields, options.node_name)) {
+    answer_own(exchange, 508, "loop", AccessEnd::Complete);
     return true;
   }
   if (asked.key_text.empty()) {
@@ -279,6 +297,7 @@ void Delivery::Impl::prepare_stored(Exchange& exchange, uint64_t resident_bytes)
 /// writev, without a coroutine and without an allocation. True if the response is finished;
 /// otherwise run() goes on from what exchange says.
 bool Delivery::Impl::try_serve_hit(Exchange& exchange) {
+  if (exchange.asked.only_if_cached) return false;  // run() looks whether all of it is here
   const Selection& selection = exchange.selection;
   const uint64_t complete_length = selection.selected.generation->complete_length();
   exchange.plan =
@@ -308,13 +327,17 @@ bool Delivery::Impl::try_serve_hit(Exchange& exchange) {
   return true;
 }
 
+Scope Delivery::Impl::scope_of(Exchange& exchange) noexcept {
+  return {.loop = loop,
+          .local = local,
+          .signal = exchange.signal,
+          .cancelled = exchange.stream.gone(),
+          .deadline = exchange.first_byte_deadline,
+          .traceparent = exchange.traceparent.data()};
+}
+
 Task<void> Delivery::Impl::run(Exchange& exchange) {
-  Scope scope{.loop = loop,
-              .local = local,
-              .signal = exchange.signal,
-              .cancelled = exchange.stream.gone(),
-              .deadline = exchange.first_byte_deadline,
-              .traceparent = exchange.traceparent.data()};
+  Scope scope = scope_of(exchange);
   Result<Done> served = Done{};
   for (uint32_t selections = 1;; ++selections) {
     if (!exchange.selection.selected) {
@@ -345,6 +368,32 @@ Task<void> Delivery::Impl::run(Exchange& exchange) {
   finish(exchange, AccessEnd::Complete);
 }
 
+Task<void> Delivery::Impl::run_relay(Exchange& exchange) {
+  Scope scope = scope_of(exchange);
+  Result<Done> served = fail_retryable(Side::Self, Kind::Overloaded, "relays");
+  if (relays < kRelaysPerLoopMax) {
+    ++relays;
+    served = co_await relay(scope, exchange);
+    --relays;
+  }
+  if (served) served = co_await flush(exchange);
+  if (!served) {
+    co_await answer_error(exchange, served.error());
+    co_return;
+  }
+  finish(exchange, AccessEnd::Complete);
+}
+
+Task<Result<Done>> Delivery::Impl::relay(Scope& scope, Exchange& exchange) {
+  auto selection =
+      co_await fills.relay(scope, exchange.asked, exchange.request.method_text, exchange.body);
+  if (!selection) co_return fail(selection.error());
+  exchange.selection = std::move(*selection);
+  exchange.record.origin = exchange.selection.origin_latency;
+  co_await invalidate(scope, exchange);
+  co_return co_await serve_pass(scope, exchange);
+}
+
 Task<Result<Done>> Delivery::Impl::serve_selected(Scope& scope, Exchange& exchange) {
   const Selection& selection = exchange.selection;
   if (!exchange.head_sent) {
@@ -353,6 +402,8 @@ Task<Result<Done>> Delivery::Impl::serve_selected(Scope& scope, Exchange& exchan
         plan_response(exchange.request, exchange.ranges, *selection.response, complete_length);
     exchange.head = {};
     prepare_stored(exchange, 0);
+    if (exchange.asked.only_if_cached && exchange.record.slices_hit < exchange.record.slices_needed)
+      co_return fail(Side::Origin, Kind::Timeout, "only-if-cached");
   }
   switch (exchange.plan.body) {
     case Plan::Body::None:

@@ -42,6 +42,8 @@ class Delivery {
   /// in both cases stream.finished() is called exactly once, in the end, and the exchange belongs
   /// to the stream again. Never waits itself.
   void serve(Exchange& exchange);
+  /// How long a body of this request may be: 0 where its site does not relay its method.
+  [[nodiscard]] uint32_t body_bytes_max(const http::Request& request) const noexcept;
   /// Answers a request that the parser refused (400, 414, 431, 505, 408): a short response that
   /// closes the connection.
   void refuse(Exchange& exchange, int status, std::string_view reason);

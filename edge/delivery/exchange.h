@@ -65,8 +65,9 @@ struct Exchange {
   Stream& stream;
   const Client& client;
   const http::Request&
-      request;    // views into the connection's read buffer, which stays put until finished()
-  Signal signal;  // raised by the stream (writable, gone) and by whatever was waited for
+      request;  // views into the connection's read buffer, which stays put until finished()
+  std::string_view body;  // of the request, where the site relays its method; likewise
+  Signal signal;          // raised by the stream (writable, gone) and by whatever was waited for
   MonoTime started{};
   MonoTime first_byte_deadline = kNever;
   std::chrono::nanoseconds first_64k{-1};  // negative: not reached

@@ -98,6 +98,7 @@ std::optional<Refusal> resolve_target(Exchange& exchange, const SiteTable& sites
   asked.key = store.hash(asked.key_text);
   asked.fields = request.fields;
   asked.head_only = request.method == http::Method::Head;
+  asked.only_if_cached = request.fields.list_contains("Cache-Control", "only-if-cached");
   asked.authorized = request.fields.contains("Authorization");
   asked.use = use_id(exchange.client.address_hash, asked.key, now);
   exchange.ranges = http::requested_range(request.method, request.fields);

@@ -82,6 +82,10 @@ SiteFields::SiteFields(const Site& site, std::string_view node_name) {
     fields.add("Access-Control-Expose-Headers", kCorsExposedFields);
     fields.add("Timing-Allow-Origin", site.cors_origin);
   }
+  allow = kMethodsAllowed;
+  for (const std::string& method : site.relay_methods) {
+    if (method != "*") allow.append(", ").append(method);
+  }
   for (const http::Field& field : fields.view())
     http1_block += fmt::format("{}: {}\r\n", field.name, field.value);
 }
@@ -151,6 +155,8 @@ void write_stored_head(Exchange& exchange, const Plan& plan, const SiteFields& s
     }
   }
   if (exchange.selection.stale) status.detail = "stale";
+  for (const http::Field& cookie : exchange.selection.cookies.view())
+    head.add(cookie.name, cookie.value);
   add_cache_status(exchange, node_name, status);
 }
 
@@ -198,7 +204,8 @@ std::string_view write_own_head(Exchange& exchange, const SiteFields* site,
   head.bodyless = exchange.request.method == http::Method::Head;
   head.add("Content-Type", "text/plain; charset=utf-8");
   head.add("Cache-Control", "no-store");
-  if (status == 405) head.add("Allow", kMethodsAllowed);
+  if (status == 405)
+    head.add("Allow", site != nullptr ? std::string_view(site->allow) : kMethodsAllowed);
   // Players back off for minutes on an error without a hint when to come again.
   if (status == 502 || status == 503 || status == 504) head.add("Retry-After", "1");
   if (status >= 500) {
@@ -219,11 +226,11 @@ void write_options_head(Exchange& exchange, const SiteFields& site) noexcept {
   head.site_fields = site.fields.view();
   const http::FieldsView request = exchange.request.fields;
   if (request.contains("Origin") && request.contains("Access-Control-Request-Method")) {
-    head.add("Access-Control-Allow-Methods", kMethodsAllowed);
+    head.add("Access-Control-Allow-Methods", site.allow);
     head.add("Access-Control-Allow-Headers", kCorsRequestFields);
     head.add("Access-Control-Max-Age", "86400");
   } else {
-    head.add("Allow", kMethodsAllowed);
+    head.add("Allow", site.allow);
   }
 }
 

@@ -15,6 +15,7 @@ namespace segue::edge {
 struct SiteFields {
   http::OwnedFields fields;
   std::string http1_block;
+  std::string allow;  // methods served and relayed
   SiteFields(const Site& site, std::string_view node_name);
 };
 

@@ -82,6 +82,16 @@ void plan_first(const OwnedAsk& ask, origin::FetchRequest& request) noexcept {
   request.range = {first, end};
 }
 
+/// What the origin sets by this answer is for the client that asked for it.
+void take_cookies(Contact& contact) {
+  http::OwnedFields& cookies = contact.selection.cookies;
+  cookies = {};
+  http::FieldValues values(contact.head->fields.view(), "Set-Cookie");
+  while (const auto value = values.next()) {
+    if (cookies.size() < kCookiesMax) (void)cookies.add("Set-Cookie", *value);
+  }
+}
+
 uint32_t slices_of(const origin::FetchRequest& request) noexcept {
   uint64_t bytes = kSliceBytes;  // without a range: one, and on as it comes
   if (request.range_form == RangeForm::Bounded) bytes = request.range.length();
@@ -204,6 +214,7 @@ Task<Fills::Impl::Ask> Fills::Impl::ask_origin(Contact& contact, Ask form) {
   contact.head = *head;
   contact.selection.forward_status = contact.head->status;
   contact.selection.origin_latency = contact.head->first_byte_latency;
+  take_cookies(contact);
   co_return co_await take_answer(contact, form);
 }
 
@@ -212,12 +223,10 @@ Task<Fills::Impl::Ask> Fills::Impl::take_answer(Contact& contact, Ask form) {
   if (status == 304 && form == Ask::Conditional) co_return answer_not_modified(contact);
   if (status == 200 || status == 206) co_return co_await answer_content(contact, form);
   if (status == 416) co_return answer_unsatisfied(contact, form);
-  if (status == 404 || status == 410) {
-    co_await answer_negative(contact);
-  } else if (status >= 500) {
+  if (status >= 500) {
     co_await answer_server_error(contact);
   } else {
-    pass_through(contact, {});
+    co_await answer_negative(contact);
   }
   co_return form;
 }

@@ -67,7 +67,7 @@ void Fills::Impl::pass_through(Contact& contact, std::vector<std::byte> collecte
   if (replaces || !contact.basis) {
     const std::chrono::seconds pass_for = status == 200 || status == 206
                                               ? std::chrono::seconds(kPassFor)
-                                              : std::chrono::seconds(kErrorAnswerFor);
+                                              : std::chrono::seconds(kErrorPassFor);
     cache::Selected marker{
         .generation = make_ref<Generation>(contact.ask.key, contact.ask.key_text,
                                            contact.permit.sequence(), uint64_t{0}),
@@ -263,6 +263,7 @@ bool Fills::Impl::enter_variant(Contact& contact, const http::VaryNames& vary) {
   cache::Selected list{.generation = make_ref<Generation>(contact.ask.key, contact.ask.key_text,
                                                           sequence, uint64_t{0}),
                        .facts = vary_list(vary, loop.wall_now())};
+  (void)stored_of(list).admits_variant(variant->key.low);  // the first finds room
   const bool in_force = store.commit(
       std::move(contact.permit), {.selected = std::move(list), .tag_hashes = {}, .ram_only = true});
   if (!in_force || !permit) {
@@ -304,12 +305,14 @@ Fills::Impl::Ask Fills::Impl::answer_unsatisfied(Contact& contact, Ask form) {
   return Ask::WithoutRange;  // it refuses what it has
 }
 
+/// A status that is no content of ours to cut into slices: stored as it came, if at all, in RAM.
 Task<void> Fills::Impl::answer_negative(Contact& contact) {
   const origin::FetchHead& head = *contact.head;
   Verdict verdict =
       judge(head, head.status, contact.ask, fetcher_of(*contact.ask.site).validator_rule());
-  const bool may_keep = head.status >= 500 ? verdict.repeatable : verdict.storable;
-  if (!may_keep || !verdict.vary.empty() ||
+  // A server's error without a lifetime is for those alone who wait for it now.
+  const bool only_now = head.status >= 500 && !verdict.storable;
+  if ((only_now ? !verdict.repeatable : !verdict.storable) || !verdict.vary.empty() ||
       head.content_length.value_or(0) > kSmallAnswerBytesMax) {
     pass_through(contact, {});
     co_return;
@@ -324,8 +327,7 @@ Task<void> Fills::Impl::answer_negative(Contact& contact) {
     co_return;
   }
   contact.stream.reset();
-  // A failing server is given a second, not the time the site allows for what is not there.
-  if (verdict.parts.status >= 500) verdict.parts.lifetime = kErrorAnswerFor;
+  if (only_now) verdict.parts.lifetime = std::chrono::seconds{0};
   install_negative(contact, std::move(verdict.parts), collected->bytes);
 }
 

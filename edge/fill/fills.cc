@@ -109,8 +109,10 @@ Task<Result<std::optional<Selection>>> Fills::Impl::look(Scope& scope, const Ask
   const WallTime now = loop.wall_now();
   // An answer that came while this request waited for it is right for it, also when it is stale the
   // moment it is stored (no-cache, max-age=0): collapsed requests are not asked for one by one.
-  const bool is_answer = search.collapsed && !found.selected.stale_by_purge &&
-                         stored.parts().form == Form::Normal && stored.parts().strong_validator &&
+  const bool is_whole_answer =
+      stored.parts().form == Form::Negative ||
+      (stored.parts().form == Form::Normal && stored.parts().strong_validator);
+  const bool is_answer = search.collapsed && !found.selected.stale_by_purge && is_whole_answer &&
                          stored.parts().response_time >= search.began;
   if (is_answer || is_hit(found.selected)) {
     Selection selection = selection_of(found.selected);
@@ -159,6 +161,13 @@ Result<Done> Fills::Impl::enter_list(const Asked& asked, Search& search,
   auto variant = variant_of(search.list_names, asked.fields, asked.key_text, list.generation->id());
   // A variant is never itself a list: its key was made by us.
   if (!variant || search.list) return fail(Side::Self, Kind::Unsupported, "variant");
+  if (!stored_of(list).admits_variant(variant->key.low)) {
+    counters.variants_refused.add();
+    // Those that were first may be the odd ones: now and then others get their chance.
+    if (loop.wall_now() - stored_of(list).parts().response_time > kVariantsFor)
+      store.detach(list.generation);
+    return fail(Side::Self, Kind::Full, "variants");
+  }
   search.list = list.generation;
   search.key = variant->key;
   search.variant_text = std::move(variant->text);
@@ -212,6 +221,7 @@ void Fills::Impl::revalidate_behind(const Asked& asked, Search& search,
 Task<Result<std::optional<Selection>>> Fills::Impl::ask_or_wait(Scope& scope, const Asked& asked,
                                                                 Search& search,
                                                                 cache::Selected basis) {
+  if (asked.only_if_cached) co_return fail(Side::Origin, Kind::Timeout, "only-if-cached");
   if (const auto trouble = troubles.find(search.key, loop.now())) {
     if (may_serve_on_error(basis)) co_return stale_selection(basis);
     if (!trouble->pass) co_return fail(trouble->error);
@@ -288,10 +298,31 @@ Task<Result<std::optional<Selection>>> Fills::Impl::await_contact(Scope& scope, 
 
 Task<Result<Selection>> Fills::Impl::pass(Scope& scope, const Asked& asked,
                                           http::ForwardReason reason) {
+  if (asked.only_if_cached) co_return fail(Side::Origin, Kind::Timeout, "only-if-cached");
   const auto job = make_ref<PassJob>();
   job->fetcher = &fetcher_of(*asked.site);
   job->request = plain_request(*asked.site, asked.target, asked.fields, scope.traceparent);
   set_own_range(job->request, asked.range_form, asked.range);
+  co_return co_await await_pass(scope, job, reason);
+}
+
+Task<Result<Selection>> Fills::relay(Scope& scope, const Asked& asked, std::string_view method,
+                                     std::string_view body) {
+  const auto job = make_ref<PassJob>();
+  job->fetcher = &impl_->fetcher_of(*asked.site);
+  job->request = plain_request(*asked.site, asked.target, asked.fields, scope.traceparent);
+  if (const auto type = asked.fields.find_only("content-type"); type && !body.empty()) {
+    job->request.fields.remove("content-type");
+    (void)job->request.fields.add("Content-Type", *type);
+  }
+  job->request.method = method;
+  job->request.body = body;
+  co_return co_await impl_->await_pass(scope, job, http::ForwardReason::Method);
+}
+
+Task<Result<Selection>> Fills::Impl::await_pass(Scope& scope, Ref<PassJob> held,
+                                                http::ForwardReason reason) {
+  const Ref<PassJob> job = std::move(held);
   job->request.first_byte_deadline = scope.deadline;
   const Listening listening(*job, scope.signal);
   if (!tasks.try_spawn(run_pass(job)))

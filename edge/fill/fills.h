@@ -31,7 +31,8 @@ struct Asked {
   enum class RangeForm : uint8_t { None, Bounded, OpenEnded, Suffix } range_form = RangeForm::None;
   ByteRange range;  // the first wanted range: Bounded [first,end); OpenEnded: first only; Suffix:
                     // end = suffix length
-  bool authorized = false;  // the request carried Authorization (RFC 9111 §3.5)
+  bool authorized = false;      // the request carried Authorization (RFC 9111 §3.5)
+  bool only_if_cached = false;  // nothing may be asked of the origin for it (RFC 9111 §5.2.1.7)
   cache::UseId use;
   const char* traceparent = "";  // for fills this request starts; owned by the exchange
 };
@@ -43,6 +44,8 @@ struct Selection {
   std::unique_ptr<origin::FetchStream>
       pass;  // not storable: this request's own answer, to be streamed through
   const origin::FetchHead* pass_head = nullptr;  // valid while pass lives
+  /// Set-Cookie of the answer that this request itself brought: for its client alone, never stored.
+  http::OwnedFields cookies;
   // For Cache-Status, metrics and the log: what happened at head time.
   bool hit = false;                      // no forwarding was needed for the header
   http::ForwardReason forward_reason{};  // if !hit
@@ -57,7 +60,7 @@ struct FillCounters {
   Counter contacts, contacts_collapsed, revalidations, revalidated, fills_started, fills_finished,
       fills_cut, fills_ended_early, fills_rejected, fill_bytes, slices_filled, pass_started,
       pass_bytes, generations_replaced, validator_mismatches, stale_served, negative_stored,
-      buffer_waits, buffer_refusals;
+      buffer_waits, buffer_refusals, variants_refused;
   Counter fills_in_flight;
 };
 
@@ -82,6 +85,11 @@ class Fills {
   /// contact, revalidation, stale rules. Waits until scope.deadline. Errors: {Origin, ...}
   /// (502/504), {Self, Overloaded} (503), {Client, Closed}.
   [[nodiscard]] Task<Result<Selection>> select(Scope& scope, const Asked& asked);
+
+  /// Sends a request of a method that the site relays, with its body, and gives the answer to be
+  /// passed on. Nothing is stored. Waits until scope.deadline. Errors as select().
+  [[nodiscard]] Task<Result<Selection>> relay(Scope& scope, const Asked& asked,
+                                              std::string_view method, std::string_view body);
 
   /// Ends every task of this loop: fetches are dropped, readers woken. Waits.
   [[nodiscard]] Task<void> drain();

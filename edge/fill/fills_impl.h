@@ -17,8 +17,12 @@ namespace segue::edge {
 inline constexpr std::chrono::seconds kContactMax{6};
 /// How long a key that cannot be stored is passed through before a contact looks again.
 inline constexpr std::chrono::seconds kPassFor{10};
-/// How long an error answer without a stored version is repeated instead of asked for again.
-inline constexpr std::chrono::seconds kErrorAnswerFor{1};
+/// How long a key is passed through whose origin gave an error, before a contact looks again.
+inline constexpr std::chrono::seconds kErrorPassFor{1};
+/// How long the first kVariantsMax variants of a key keep others from being stored.
+inline constexpr std::chrono::minutes kVariantsFor{10};
+/// Set-Cookie lines of one answer that reach its client.
+inline constexpr uint32_t kCookiesMax = 8;
 /// A 200 of unknown length that takes longer than this to its end is passed through.
 inline constexpr std::chrono::seconds kCollectMax{3};
 /// Answers of unknown length collected at once on one loop: each may take 4 MiB of heap.
@@ -143,6 +147,8 @@ struct Fills::Impl {
   /// A fetch of this request's own.
   [[nodiscard]] Task<Result<Selection>> pass(Scope& scope, const Asked& asked,
                                              http::ForwardReason reason);
+  [[nodiscard]] Task<Result<Selection>> await_pass(Scope& scope, Ref<PassJob> held,
+                                                   http::ForwardReason reason);
   [[nodiscard]] Task<void> run_pass(Ref<PassJob> owned);
 
   // --- contact.cc, contact_answers.cc ---

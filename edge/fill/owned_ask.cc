@@ -9,9 +9,20 @@ namespace segue::edge {
 namespace {
 
 // These we write ourselves for each fetch; a site that lists one would have two of it.
-constexpr std::array<std::string_view, 11> kOurs{
-    "host",     "range",           "if-range",          "if-none-match", "if-match", "user-agent",
-    "cdn-loop", "accept-encoding", "if-modified-since", "traceparent",   "via"};
+constexpr std::array<std::string_view, 14> kOurs{"host",
+                                                 "range",
+                                                 "if-range",
+                                                 "if-none-match",
+                                                 "if-match",
+                                                 "user-agent",
+                                                 "cdn-loop",
+                                                 "accept-encoding",
+                                                 "if-modified-since",
+                                                 "if-unmodified-since",
+                                                 "content-length",
+                                                 "via",
+                                                 "traceparent",
+                                                 "expect"};
 
 }  // namespace
 
@@ -34,7 +45,8 @@ bool is_forwarded(const Site& site, std::string_view name) noexcept {
   const auto same = [name](std::string_view other) {
     return http::equals_ignore_case(name, other);
   };
-  return std::ranges::any_of(site.forward_fields, same) && std::ranges::none_of(kOurs, same) &&
+  const auto listed = [&](std::string_view other) { return other == "*" || same(other); };
+  return std::ranges::any_of(site.forward_fields, listed) && std::ranges::none_of(kOurs, same) &&
          !http::is_hop_by_hop(name);
 }
 
@@ -43,7 +55,11 @@ origin::FetchRequest plain_request(const Site& site, std::string_view target,
   origin::FetchRequest request;
   request.target = target;
   for (const http::Field& field : fields) {
-    if (!is_forwarded(site, field.name)) continue;
+    // These two say which way a request came; our own name is added to them.
+    const bool way = http::equals_ignore_case(field.name, "via") ||
+                     http::equals_ignore_case(field.name, "cdn-loop");
+    if (!way && !is_forwarded(site, field.name)) continue;
+    if (http::is_hop_by_hop(field.name, fields)) continue;  // also what Connection lists
     // False only for what is no field, and then it must not go out.
     (void)request.fields.add(field.name, field.value);
   }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/ref.h"
@@ -28,10 +29,15 @@ struct Site : public RefCounted {
   QueryMode query = QueryMode::Keep;
   std::vector<std::string> query_names;  // QueryMode::List
   std::vector<std::string>
-      forward_fields;  // request fields that go to the origin besides ours, lower case
+      forward_fields;  // request fields that go to the origin besides ours, lower case; "*": all
+  std::vector<std::string> relay_methods;  // besides GET and HEAD; "*": any but those never relayed
   TtlRules ttl;
   bool cors = true;
   std::string cors_origin = "*";
+
+  /// Whether requests of this method go to the origin, one by one. Never OPTIONS (answered here),
+  /// CONNECT (a tunnel) and TRACE (it would show the fields we add).
+  [[nodiscard]] bool relays(std::string_view method) const noexcept;
 };
 
 }  // namespace segue::edge

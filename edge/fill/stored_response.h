@@ -3,6 +3,7 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -10,6 +11,7 @@
 
 #include "base/loop/clock.h"
 #include "cache/generation.h"
+#include "edge/fill/variant_set.h"
 #include "http/header_fields.h"
 
 namespace segue::edge {
@@ -64,12 +66,18 @@ class StoredResponse final : public cache::StoredFacts {
   /// not Age, Date, Content-Length, Content-Range, Accept-Ranges, Via.
   [[nodiscard]] std::string_view http1_block() const noexcept { return http1_block_; }
 
+  /// Form::VaryList: whether the variant with this key hash may be stored beside the others.
+  [[nodiscard]] bool admits_variant(uint64_t hash) const noexcept {
+    return variants_ == nullptr || variants_->admit(hash);
+  }
+
   [[nodiscard]] uint32_t encoded_bytes() const noexcept override;
   void encode(std::span<std::byte> out) const noexcept override;
 
  private:
   Parts parts_;
   std::string http1_block_;
+  const std::unique_ptr<VariantSet> variants_;  // Form::VaryList only
   uint32_t encoded_bytes_ = 0;
 };
 

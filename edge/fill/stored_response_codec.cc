@@ -131,6 +131,7 @@ std::string render_http1(http::FieldsView fields) {
 StoredResponse::StoredResponse(Parts parts)
     : parts_(std::move(parts)),
       http1_block_(render_http1(parts_.fields.view())),
+      variants_(parts_.form == Form::VaryList ? std::make_unique<VariantSet>() : nullptr),
       encoded_bytes_(bytes_of(parts_)) {}
 
 uint32_t StoredResponse::encoded_bytes() const noexcept { return encoded_bytes_; }

@@ -24,8 +24,9 @@ std::chrono::sys_seconds seconds_of(WallTime time) noexcept {
 }
 
 std::chrono::seconds delay_of(const origin::FetchHead& head) noexcept {
+  // In whole seconds, as Age counts: an answer that took 3 ms is not a second older than it says.
   const auto delay = head.response_time - head.request_time;
-  return std::max(std::chrono::ceil<std::chrono::seconds>(delay), std::chrono::seconds{0});
+  return std::max(std::chrono::floor<std::chrono::seconds>(delay), std::chrono::seconds{0});
 }
 
 void set_freshness(StoredResponse::Parts& parts, const http::ResponseFacts& facts,
@@ -66,11 +67,12 @@ http::VaryNames effective_names(const http::VaryNames& names, const Site& site) 
   return http::parse_vary_text(text);
 }
 
-/// The body did not change with a 304, so what describes it stays (RFC 9111 §3.2).
+/// The body did not change with a 304, so its digest and its coding stay (RFC 9111 §3.2).
 bool updates_stored(std::string_view name, http::FieldsView news) noexcept {
-  return http::is_stored_field(name, news) && !http::equals_ignore_case(name, "content-type") &&
-         !http::equals_ignore_case(name, "content-encoding") &&
-         !http::equals_ignore_case(name, "date");
+  const bool stays = http::equals_ignore_case(name, "content-md5") ||
+                     http::equals_ignore_case(name, "content-encoding") ||
+                     http::equals_ignore_case(name, "date");
+  return http::is_stored_field(name, news) && !stays;
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ using ValidatorRule = origin::Fetcher::ValidatorRule;
 
 struct Verdict {
   bool storable = false;
-  bool repeatable = false;  // nothing but a lifetime is missing: may be repeated for a moment
+  bool repeatable = false;  // nothing but a lifetime is missing: may be told to all who wait
   http::VaryNames vary;     // of those request fields only that reach the origin
   StoredResponse::Parts parts;
 };

@@ -85,6 +85,9 @@ void add_fills(Registry& registry, const FillCounters& c) {
   registry.add_counter("segue_buffer_refusals_total",
                        "Requests shed because the queue for buffers was full.", {},
                        c.buffer_refusals);
+  registry.add_counter("segue_variants_refused_total",
+                       "Requests for a further variant of a key that has its most.", {},
+                       c.variants_refused);
 }
 
 void add_origin(Registry& registry, const origin::OriginCounters& c, const std::string& origin) {

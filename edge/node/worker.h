@@ -20,13 +20,19 @@ namespace segue::edge {
 struct NodeOptions;
 struct SharedParts;
 
-/// The public listeners' handler: hands requests to delivery, which wants no bodies.
+/// The public listeners' handler: hands requests to delivery.
 class PublicHandler final : public RequestHandler {
  public:
   explicit PublicHandler(Delivery& delivery) : delivery_(delivery) {}
-  void serve(Exchange& exchange, std::string_view /*body*/) override { delivery_.serve(exchange); }
+  void serve(Exchange& exchange, std::string_view body) override {
+    exchange.body = body;
+    delivery_.serve(exchange);
+  }
   void refuse(Exchange& exchange, int status, std::string_view reason) override {
     delivery_.refuse(exchange, status, reason);
+  }
+  [[nodiscard]] uint32_t body_bytes_max(const http::Request& request) const noexcept override {
+    return delivery_.body_bytes_max(request);
   }
 
  private:

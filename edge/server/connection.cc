@@ -209,7 +209,7 @@ bool Connection::take_head() {
   head_bytes_ = memory.parser.consumed();
   body_follows_ = request.has_body();
   keep_alive_ = request.keep_alive && !context_.draining;
-  if (body_follows_ && context_.handler.body_bytes_max() > 0) {
+  if (body_follows_ && context_.handler.body_bytes_max(request) > 0) {
     begin_body();
     return true;
   }

@@ -158,7 +158,7 @@ void Connection::handle_serving_deadline() {
 
 void Connection::begin_body() {
   RequestMemory& memory = *memory_;
-  const uint32_t bytes_max = context_.handler.body_bytes_max();
+  const uint32_t bytes_max = context_.handler.body_bytes_max(memory_->parser.request());
   enter(ConnectionEvent::BodyWanted);
   if (memory.room().empty()) {
     // The head fills the buffer to the last byte: it moves, and its views are made anew.
@@ -215,7 +215,7 @@ Connection::BodyStep Connection::take_body(uint64_t bytes_max) {
 }
 
 bool Connection::read_body() {
-  const uint32_t bytes_max = context_.handler.body_bytes_max();
+  const uint32_t bytes_max = context_.handler.body_bytes_max(memory_->parser.request());
   while (true) {
     switch (take_body(bytes_max)) {
       case BodyStep::Complete:

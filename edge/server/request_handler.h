@@ -20,9 +20,11 @@ class RequestHandler {
   /// Answers bytes that are no request (400, 408, 413, 414, 431, 501, 505); the connection closes
   /// after it. exchange.request is empty. `reason` is a stable word and points to static storage.
   virtual void refuse(Exchange& exchange, int status, std::string_view reason) = 0;
-  /// Request bodies up to this are read before serve(); a longer one is refused with 413. 0: bodies
-  /// are not wanted; they are skipped after the response.
-  [[nodiscard]] virtual uint32_t body_bytes_max() const noexcept { return 0; }
+  /// A body of `request` up to this is read before serve(); a longer one is refused with 413. 0: it
+  /// is not wanted; they are skipped after the response.
+  [[nodiscard]] virtual uint32_t body_bytes_max(const http::Request& /*request*/) const noexcept {
+    return 0;
+  }
 };
 
 }  // namespace segue::edge

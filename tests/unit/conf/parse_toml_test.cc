@@ -121,7 +121,7 @@ name = "music"
 hosts = ["Audio.example.com", "*"]
 origin = "store"
 query = ["v", "quality"]
-fields = ["Authorization"]
+forward = ["Authorization"]
 cors = "https://player.example"
 [site.ttl]
 default = "24h"
@@ -140,7 +140,7 @@ level = "warning"
   EXPECT_EQ(site.origin, "store");
   EXPECT_EQ(site.query, QueryMode::Listed);
   EXPECT_EQ(site.query_names, (std::vector<std::string>{"v", "quality"}));
-  EXPECT_EQ(site.fields, std::vector<std::string>{"authorization"});
+  EXPECT_EQ(site.forward, std::vector<std::string>{"authorization"});
   EXPECT_EQ(site.cors, "https://player.example");
   EXPECT_EQ(site.ttl.default_lifetime, std::chrono::hours{24});
   EXPECT_EQ(site.ttl.negative, milliseconds{10'000});

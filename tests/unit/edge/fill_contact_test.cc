@@ -238,14 +238,30 @@ TEST_F(FillContact, ALongNegativeAnswerIsPassedThrough) {
   EXPECT_EQ(counters().negative_stored.get(), 1u);
 }
 
-TEST_F(FillContact, AServerErrorIsRepeatedForASecondAndThenAskedForAgain) {
-  origin.add("/t", 100).status = 503;
-  EXPECT_EQ(get({.target = "/t"}).status, 503);
-  EXPECT_EQ(get({.target = "/t"}).status, 503);
+TEST_F(FillContact, AServerErrorIsOneAnswerForAllWhoWaitAndAskedForAgainByTheNext) {
+  auto& track = origin.add("/t", 100);
+  track.status = 503;
+  track.latency = 20ms;
+  for (int i = 0; i < 20; ++i) start({.target = "/t"});
+  EXPECT_TRUE(world.run_until_idle());
+  for (auto& player : players) EXPECT_EQ(player->status, 503);
   EXPECT_EQ(origin.fetches("/t"), 1u);
-  world.run_for(1100ms);
-  origin.track("/t").status = 200;
+  track.status = 200;
   EXPECT_EQ(get({.target = "/t"}).status, 200);
+  EXPECT_EQ(origin.fetches("/t"), 2u);
+}
+
+TEST_F(FillContact, OtherStatusesAreStoredOnTheOriginsWord) {
+  auto& odd = origin.add("/odd", 100);
+  odd.status = 299;
+  odd.fields.emplace_back("Cache-Control", "max-age=60");
+  origin.add("/plain", 100).status = 299;
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(get({.target = "/odd"}).status, 299);
+    EXPECT_EQ(get({.target = "/plain"}).status, 299);
+  }
+  EXPECT_EQ(origin.fetches("/odd"), 1u);
+  EXPECT_EQ(origin.fetches("/plain"), 2u);
 }
 
 TEST_F(FillContact, ARefusedOriginIsOneErrorForAllWhoWaitAndNotHammered) {

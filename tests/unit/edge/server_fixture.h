@@ -86,7 +86,9 @@ class ScriptedHandler final : public RequestHandler {
     send_at_once(exchange, reason);
   }
 
-  [[nodiscard]] uint32_t body_bytes_max() const noexcept override { return body_max; }
+  [[nodiscard]] uint32_t body_bytes_max(const http::Request& /*request*/) const noexcept override {
+    return body_max;
+  }
 
   /// Lets every waiting /wait answer.
   void release() {

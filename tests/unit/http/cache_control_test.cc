@@ -103,16 +103,18 @@ TEST(CdnCacheControl, IsAStructuredDictionary) {
   EXPECT_FALSE(parse_cdn_cache_control({}).has_value());
 }
 
-TEST(Age, TheFirstMemberCounts) {
+TEST(Age, WhatIsNotOneWholeNumberIsOlderThanEverything) {
   auto age = [](std::string_view value) {
     OwnedFields fields = fields_of({{"Age", value}});
     return parse_age(fields.view());
   };
   EXPECT_EQ(age("5"), seconds{5});
-  EXPECT_EQ(age("5, 100"), seconds{5});
+  EXPECT_EQ(parse_age({}), std::nullopt);
+  OwnedFields twice = fields_of({{"Age", "0"}, {"Age", "0"}});
+  EXPECT_EQ(parse_age(twice.view()), kDeltaSecondsMax);
   EXPECT_EQ(age("99999999999999999999"), kDeltaSecondsMax);
-  for (std::string_view value : {"", "-1", "x", "1.5", "x, 5"}) {
-    EXPECT_EQ(age(value), std::nullopt) << value;
+  for (std::string_view value : {"", "-1", "x", "1.5", "x, 5", "5, 100", "5;a=b"}) {
+    EXPECT_EQ(age(value), kDeltaSecondsMax) << value;
   }
 }
 

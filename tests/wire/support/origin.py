@@ -22,6 +22,7 @@ class Request:
     fields: dict  # lower-case name -> value
     at: float
     connection: int
+    body: bytes = b""
 
     @property
     def range(self):
@@ -80,7 +81,14 @@ class Handler:
             name, _, value = line.partition(":")
             assert name.lower() not in fields, f"the node repeated {name}"
             fields[name.lower()] = value.strip()
-        return Request(method, target, fields, time.monotonic(), self.number)
+        length = int(fields.get("content-length", 0))
+        while len(self.buffer) < length:
+            data = self.socket.recv(65536)
+            if not data:
+                return None
+            self.buffer += data
+        body, self.buffer = self.buffer[:length], self.buffer[length:]
+        return Request(method, target, fields, time.monotonic(), self.number, body)
 
     def head(self, status, length=None, track=None, extra=()):
         lines = [f"HTTP/1.1 {status} Scripted", f"Date: {email.utils.formatdate(usegmt=True)}"]
