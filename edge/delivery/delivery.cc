@@ -190,7 +190,7 @@ void Delivery::serve(Exchange& exchange) {
 }
 
 uint32_t Delivery::body_bytes_max(const http::Request& request) const noexcept {
-  const Site* site = impl_->sites->find(request.host);
+  const Site* site = impl_->snapshots.back()->table->find(request.host);
   return site != nullptr && site->relays(request.method_text) ? kRelayBodyBytesMax : 0;
 }
 

@@ -14,6 +14,7 @@ import time
 import tidy
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+PYTEST_FOLDERS = ("tests/wire/", "tests/conformance/")
 PRODUCT = ("base", "http", "conf", "cache", "tls", "origin", "edge")
 CODE = {".cc", ".h", ".py", ".sh"}
 LINE_COLUMNS_MAX = 100
@@ -236,8 +237,8 @@ class Lint:
                 yield f"{path}: in no CMake target, so it never runs"
         for path in self.files:
             name = pathlib.Path(path).name
-            if name.startswith("test_") and name.endswith(".py") and not path.startswith("tests/wire/"):
-                yield f"{path}: pytest is only run on tests/wire"
+            if name.startswith("test_") and name.endswith(".py") and not path.startswith(PYTEST_FOLDERS):
+                yield f"{path}: pytest is only run on {', '.join(PYTEST_FOLDERS)}"
 
     def check_banned_calls(self):
         for path in self.cpp:
