@@ -96,7 +96,9 @@ void add_local_verbs(CLI::App& app, Words& words) {
   CLI::App* check = app.add_subcommand("check", "Read a settings file; print mistakes or the plan");
   check->add_option("FILE", words.command.flags.config, "The settings file")->required();
   app.add_subcommand("limits", "Every bound of this build, and the memory it can cost");
-  app.add_subcommand("settings", "Every setting with its values and default, as Markdown");
+  CLI::App* settings =
+      app.add_subcommand("settings", "Every setting with its values and default, as Markdown");
+  settings->add_flag("--man", words.command.as_man_page, "As segue.toml(5)");
   app.add_subcommand("version", "Print the version");
 }
 

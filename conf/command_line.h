@@ -42,11 +42,12 @@ struct DriveArguments {
 
 struct Command {
   Verb verb = Verb::Serve;
-  Flags flags;           // serve, check
-  Address admin;         // explain, purge, drain, stats: where the node answers
-  std::string url;       // explain
-  PurgeArguments purge;  // purge
-  DriveArguments drive;  // cache format, cache wipe
+  Flags flags;               // serve, check
+  Address admin;             // explain, purge, drain, stats: where the node answers
+  std::string url;           // explain
+  PurgeArguments purge;      // purge
+  DriveArguments drive;      // cache format, cache wipe
+  bool as_man_page = false;  // settings
 };
 
 /// Where a node's admin listener is looked for when neither --admin nor --config says.

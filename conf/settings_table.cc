@@ -105,6 +105,25 @@ bool matches(std::string_view pattern, std::string_view key) noexcept {
   return pattern.empty() && key.empty();
 }
 
+/// Markdown code marks are bold in a man page; what troff takes for its own is escaped.
+std::string troff_of(std::string_view text) {
+  std::string out;
+  bool in_code = false;
+  for (const char c : text) {
+    if (c == '`') {
+      out += in_code ? "\\fR" : "\\fB";
+      in_code = !in_code;
+    } else if (c == '-') {
+      out += "\\-";
+    } else if (c == '\\') {
+      out += "\\e";
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 std::span<const SettingRow> settings_table() noexcept { return kRows; }
@@ -113,6 +132,29 @@ const SettingRow* find_setting(std::string_view key) noexcept {
   const auto* row =
       std::ranges::find_if(kRows, [&](const SettingRow& each) { return matches(each.key, key); });
   return row == std::end(kRows) ? nullptr : row;
+}
+
+std::string settings_man() {
+  std::string text =
+      ".TH SEGUE.TOML 5 \"\" \"Segue\" \"File Formats\"\n.SH NAME\n"
+      "segue.toml \\- settings of a Segue node\n.SH DESCRIPTION\n"
+      "A file in TOML. Tables with [] may be given again; NAME is yours to choose. Sizes are a "
+      "whole\n"
+      "number and B, KiB, MiB, GiB, TiB or KB, MB, GB, TB; durations a whole number and ms, s, m, "
+      "h "
+      "or d.\n.PP\n"
+      "A reload (SIGHUP, systemctl reload) takes all that it can change, or nothing where the file "
+      "has\na mistake. What needs a restart is named in the log and goes on as it was.\n"
+      ".SH SETTINGS\n";
+  for (const SettingRow& row : kRows) {
+    text += fmt::format(".TP\n\\fB{}\\fR\n{}. Takes {}", row.key, troff_of(row.meaning),
+                        troff_of(row.values));
+    if (!row.fallback.empty()) text += fmt::format("; default \\fB{}\\fR", troff_of(row.fallback));
+    text += row.takes == Takes::Reload ? "; in force by a reload.\n" : "; in force by a restart.\n";
+  }
+  return text +
+         ".SH FILES\n.I /etc/segue/segue.toml\nis a working, commented example.\n"
+         ".SH SEE ALSO\n.BR segue (1)\n";
 }
 
 std::string settings_markdown() {

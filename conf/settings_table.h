@@ -32,4 +32,7 @@ struct SettingRow {
 /// conf/settings.md.
 [[nodiscard]] std::string settings_markdown();
 
+/// segue.toml(5), in troff.
+[[nodiscard]] std::string settings_man();
+
 }  // namespace segue::conf

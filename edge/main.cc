@@ -300,7 +300,10 @@ int run(int argc, char** argv) {
     case conf::Verb::Limits:
       return std::fputs(conf::print_limits().c_str(), stdout), 0;
     case conf::Verb::Settings:
-      return std::fputs(conf::settings_markdown().c_str(), stdout), 0;
+      return std::fputs(
+                 (command->as_man_page ? conf::settings_man() : conf::settings_markdown()).c_str(),
+                 stdout),
+             0;
     case conf::Verb::Drain:
       return edge::ask_and_print(place_of(command->admin), edge::drain_call());
     case conf::Verb::Stats:
