@@ -14,7 +14,7 @@ import time
 import tidy
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PYTEST_FOLDERS = ("tests/wire/", "tests/conformance/")
+PYTEST_FOLDERS = ("tests/wire/", "tests/conformance/", "tests/system/")
 PRODUCT = ("base", "http", "conf", "cache", "tls", "origin", "edge")
 CODE = {".cc", ".h", ".py", ".sh"}
 LINE_COLUMNS_MAX = 100
