@@ -155,7 +155,7 @@ def run_pytest(options, suite):
         f"--junit-xml={report}",
         options.folder,
     ]
-    if options.preset == "dev" and not options.quick:
+    if options.preset == "dev" and not options.quick and suite.kind == "wire":
         command.append("tests/conformance")
     if options.quick:
         command += ["-m", "not slow"]

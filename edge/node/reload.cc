@@ -27,40 +27,56 @@ std::expected<Reload::Prepared, std::string> Reload::prepare(const NodeOptions& 
 
 std::expected<void, std::string> Reload::apply(const NodeOptions& fresh) {
   auto prepared = prepare(fresh);
-  const bool busy = std::ranges::any_of(
-      messages_, [](const auto& each) { return each->under_way.load(std::memory_order_acquire); });
-  if (!prepared || busy) {
-    last_success_.set(0);
-    refused_.add();
-    return std::unexpected(busy ? "a loop has not taken the last reload yet; try again"
-                                : prepared.error());
+  if (!prepared) {
+    note_refused();
+    return std::unexpected(prepared.error());
   }
   shared_.drain_limit.store(fresh.drain_limit, std::memory_order_relaxed);
   shared_.retire_limit.store(fresh.retire_limit, std::memory_order_relaxed);
   if (shared_.access_log) shared_.access_log->set_sample(fresh.access_log_sample);
+  {
+    const std::scoped_lock lock(mutex_);
+    newest_ = std::move(*prepared);
+    ++newest_number_;
+  }
   for (const auto& message : messages_) {
-    message->sites = prepared->sites;
-    message->under_way.store(true, std::memory_order_relaxed);
-    message->worker->loop().post(*message);
+    // One that is still under way will find the newest when it arrives.
+    if (!message->under_way.exchange(true, std::memory_order_acq_rel))
+      message->worker->loop().post(*message);
   }
   last_success_.set(1);
-  done_.add();
   return {};
 }
 
 void Reload::Message::arrive(PostNode& node) {
   auto& message = static_cast<Message&>(node);
+  Reload& owner = *message.owner;
+  // First: what is put down after this is told by another message.
+  message.under_way.store(false, std::memory_order_seq_cst);
+  Prepared newest;
+  uint64_t number = 0;
+  {
+    const std::scoped_lock lock(owner.mutex_);
+    newest = owner.newest_;
+    number = owner.newest_number_;
+  }
   // The admin listener lives on loop 0 and reads the shared table there.
-  if (message.worker->loop().index() == 0) message.owner->shared_.sites = message.sites;
-  message.worker->set_sites(std::move(message.sites));
-  message.sites = {};
-  message.under_way.store(false, std::memory_order_release);
+  if (message.worker->loop().index() == 0) owner.shared_.sites = newest.sites;
+  message.worker->set_sites(std::move(newest.sites));
+  message.in_force.store(number, std::memory_order_release);
+}
+
+double Reload::done(const void* reload) noexcept {
+  uint64_t fewest = UINT64_MAX;
+  for (const auto& message : static_cast<const Reload*>(reload)->messages_)
+    fewest = std::min(fewest, message->in_force.load(std::memory_order_acquire));
+  return static_cast<double>(fewest);
 }
 
 void Reload::register_metrics(Registry& registry) const {
   constexpr const char* kName = "segue_reloads_total";
   constexpr const char* kHelp = "Reloads of the settings, by outcome.";
-  registry.add_counter(kName, kHelp, {{"outcome", "done"}}, done_);
+  registry.add_counter(kName, kHelp, {{"outcome", "done"}}, &Reload::done, this);
   registry.add_counter(kName, kHelp, {{"outcome", "refused"}}, refused_);
   registry.add_gauge("segue_reload_last_success",
                      "1 if the last reload was done; 0: refused, the old settings are in force.",

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <expected>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -52,14 +53,19 @@ class Reload {
     static void arrive(PostNode& node);
     Reload* owner = nullptr;
     Worker* worker = nullptr;
-    Ref<const SiteTable> sites;
     std::atomic<bool> under_way{false};
+    std::atomic<uint64_t> in_force{0};  // the number of the reload that this loop goes by
   };
+  /// How many reloads every loop has put in force.
+  [[nodiscard]] static double done(const void* reload) noexcept;
   [[nodiscard]] static std::expected<Prepared, std::string> prepare(const NodeOptions& fresh);
 
   SharedParts& shared_;
   std::vector<std::unique_ptr<Message>> messages_;  // by loop
-  Counter done_, refused_;
+  std::mutex mutex_;                                // of the next two; held for a copy
+  Prepared newest_;
+  uint64_t newest_number_ = 0;
+  Counter refused_;
   Counter last_success_;  // 1: the last reload was done, or there was none
 };
 
