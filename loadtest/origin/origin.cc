@@ -2,6 +2,8 @@
 // a delay before the first byte, and counts of what it was asked. Costs little, links nothing of
 // Segue's. Runs until its standard input is closed.
 //
+// Prints "ready PORT" once it listens; PORT 0 takes a free one.
+//
 //   origin PORT [--delay-us N] [--track-bytes N] [--no-range]
 //   origin --write FOLDER TRACKS TRACK_BYTES     writes /t/0 ... as files, for a file server
 //
@@ -123,6 +125,7 @@ class Origin {
   explicit Origin(const Options& options) : options_(options), epoll_(epoll_create1(0)) {}
 
   bool listen_on();
+  [[nodiscard]] uint16_t port() const;
   void run();
 
  private:
@@ -162,6 +165,13 @@ bool Origin::listen_on() {
   }
   event.data.fd = STDIN_FILENO;
   return epoll_ctl(epoll_, EPOLL_CTL_ADD, STDIN_FILENO, &event) == 0;
+}
+
+uint16_t Origin::port() const {
+  sockaddr_in address{};
+  socklen_t length = sizeof address;
+  getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &length);
+  return ntohs(address.sin_port);
 }
 
 std::optional<timespec> Origin::until_next() const {
@@ -367,6 +377,7 @@ int main(int argc, char** argv) {
     return write_files(std::string(words[1]), number_of(words[2]), number_of(words[3])) ? 0 : 1;
   }
   Options options;
+  bool port_given = false;
   for (size_t i = 0; i < words.size(); ++i) {
     const bool more = i + 1 < words.size();
     if (words[i] == "--no-range") {
@@ -377,9 +388,10 @@ int main(int argc, char** argv) {
       options.track_bytes = number_of(words[++i]);
     } else {
       options.port = static_cast<uint16_t>(number_of(words[i]));
+      port_given = true;
     }
   }
-  if (options.port == 0) {
+  if (!port_given) {
     std::fprintf(stderr,
                  "usage: origin PORT [--delay-us N] [--track-bytes N] [--no-range]\n"
                  "       origin --write FOLDER TRACKS TRACK_BYTES\n");
@@ -391,7 +403,7 @@ int main(int argc, char** argv) {
     std::perror("origin");
     return 1;
   }
-  std::puts("ready");
+  std::printf("ready %u\n", origin.port());
   std::fflush(stdout);
   origin.run();
 }
