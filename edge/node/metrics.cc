@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "edge/node/process_metrics.h"
 #include "edge/node/shared_parts.h"
 #include "edge/node/worker.h"
 #include "origin/counters.h"
@@ -280,6 +281,7 @@ void register_node_metrics(SharedParts& shared,
   }
   if (shared.access_log) add_access_log(registry, shared.access_log->writer_counters());
   add_store(registry, *shared.store);
+  register_process_metrics(registry);
   for (size_t i = 0; i < shared.store->drives().size(); ++i)
     add_drive(registry, *shared.store->drives()[i], i);
 }

@@ -1,0 +1,13 @@
+// edge/node/process_metrics.h - what every Prometheus client says of its process, under the names
+// that dashboards expect.
+#pragma once
+
+namespace segue::edge {
+
+class Registry;
+
+/// process_cpu_seconds_total, process_resident_memory_bytes, process_open_fds, process_max_fds,
+/// process_start_time_seconds. Start-up only; asked at a scrape, from procfs, which does not wait.
+void register_process_metrics(Registry& registry);
+
+}  // namespace segue::edge
