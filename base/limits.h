@@ -25,6 +25,9 @@ inline constexpr uint32_t kRequestBodyDrainBytesMax = 64 * KiB;
 inline constexpr uint32_t kRelayBodyBytesMax = 64 * KiB;  // where a site relays methods; more: 413
 inline constexpr uint32_t kRelaysPerLoopMax = 256;        // relayed at once; more: 503
 inline constexpr uint32_t kWayBytesMax = 1 * KiB;  // CDN-Loop as received; more: 508, it is a loop
+inline constexpr uint32_t kTokenBytesMax = 4 * KiB;        // of an access token; longer: 403
+inline constexpr uint32_t kTokenKeysMax = 16;              // live keys of one site
+inline constexpr uint32_t kClientsLimitedMax = 64 * 1024;  // clients counted at once per loop
 inline constexpr uint32_t kRangesMax =
     16;  // more ranges in one request: Range is ignored (RFC 9110 §14.2)
 inline constexpr uint32_t kResponseHeadBytesMax = 16 * KiB;
@@ -71,6 +74,7 @@ inline constexpr uint32_t kKeyBytesMax = 2048;  // a longer canonical target is 
 inline constexpr uint32_t kVariantsMax = 8;  // stored variants of one key; more are passed through
 inline constexpr uint32_t kTagsPerRecordMax = 32;
 inline constexpr uint32_t kPrefixPurgesMax = 4096;
+inline constexpr uint32_t kTagPurgesMax = 16384;
 inline constexpr uint32_t kSlotsPerIndexShardMin = 16384;
 inline constexpr uint32_t kIndexShardsPerDriveMax = 64;
 inline constexpr uint32_t kDriveOpsInFlightMax = 128;  // per loop and drive

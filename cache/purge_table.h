@@ -26,8 +26,6 @@ struct PurgeMarks {
   void raise(bool is_soft, Sequence sequence) noexcept;
 };
 
-inline constexpr uint32_t kTagPurgesMax = 4096;
-
 class PurgeTable {
  public:
   /// False: the table of prefixes or tags is full. Not for PurgeScope::Key.

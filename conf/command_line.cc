@@ -64,12 +64,14 @@ CLI::App* add_asking(CLI::App& app, Words& words, const char* name, const char* 
 void add_node_verbs(CLI::App& app, Words& words) {
   CLI::App* explain = add_asking(app, words, "explain", "How a node sees a URL: key, slices, age");
   explain->add_option("URL", words.command.url, "As a client would ask for it")->required();
-  CLI::App* purge = add_asking(app, words, "purge", "Forget stored audio, by URL or by prefix");
+  CLI::App* purge = add_asking(app, words, "purge", "Forget stored audio, by URL, prefix or tag");
   PurgeArguments& arguments = words.command.purge;
   purge->add_option("--url", arguments.urls, "One representation with its variants; again for more")
       ->type_name("URL");
   purge->add_option("--prefix", arguments.prefixes, "All that begin so; again for more")
       ->type_name("URL");
+  purge->add_option("--tag", arguments.tags, "All that carried this cache tag; again for more")
+      ->type_name("TAG");
   purge->add_flag("--soft", arguments.soft, "Make it stale instead: revalidated when asked for");
   purge->add_flag("--cut", arguments.cut, "Also end responses that have begun");
   add_asking(app, words, "drain", "Take no new clients; end when the last is served");
@@ -140,8 +142,9 @@ std::expected<Address, Outcome> find_admin(const Words& words) {
 std::expected<Command, Outcome> finish(Words& words) {
   Command& command = words.command;
   const Verb verb = command.verb;
-  if (verb == Verb::Purge && command.purge.urls.empty() && command.purge.prefixes.empty()) {
-    return wrong("purge: say what, with --url URL or --prefix URL");
+  if (verb == Verb::Purge && command.purge.urls.empty() && command.purge.prefixes.empty() &&
+      command.purge.tags.empty()) {
+    return wrong("purge: say what, with --url URL, --prefix URL or --tag TAG");
   }
   if (!words.size.empty()) {
     const auto size = parse_size(words.size);

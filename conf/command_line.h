@@ -29,6 +29,7 @@ enum class Verb : uint8_t {
 struct PurgeArguments {
   std::vector<std::string> urls;      // --url, each one key
   std::vector<std::string> prefixes;  // --prefix, each all keys that begin so
+  std::vector<std::string> tags;      // --tag, each all answers that carried it
   bool soft = false;                  // stale instead of gone
   bool cut = false;                   // also end responses already begun
 };

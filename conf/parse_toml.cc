@@ -85,7 +85,9 @@ class Reader {
   template <class T>
   void values(std::string_view key, std::vector<T>& out, const Rule<T>& rule) {
     const toml::node* node = take(key);
-    if (node != nullptr) read_list(*node, key_path(key), out, rule);
+    if (node == nullptr) return;
+    out.clear();  // of its default
+    read_list(*node, key_path(key), out, rule);
   }
   void number(std::string_view key, uint32_t& out, uint32_t min, uint32_t max) {
     const toml::node* node = take(key);
@@ -315,6 +317,7 @@ void read_site(Reader& reader, Mistakes& mistakes, std::vector<SiteSettings>& si
   read_query(reader, site);
   reader.values("forward", site.forward, kFieldName);
   reader.values("methods", site.methods, kMethod);
+  reader.values("tags", site.tags, kTagField);
   reader.table("ttl", [&](Reader& ttl) {
     ttl.value("default", site.ttl.default_lifetime, kDuration);
     ttl.value("negative", site.ttl.negative, kDuration);

@@ -104,6 +104,7 @@ struct SiteSettings {
   std::vector<std::string> query_names;  // QueryMode::Listed: what stays
   std::vector<std::string> forward;  // request fields passed to the origin, lower case; "*": all
   std::vector<std::string> methods;  // relayed besides GET and HEAD; "*": all
+  std::vector<std::string> tags{"surrogate-key", "cache-tag"};  // response fields with cache tags
   TtlSettings ttl;
   std::string cors = "*";  // Access-Control-Allow-Origin; empty: no CORS fields
 };

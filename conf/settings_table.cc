@@ -66,6 +66,8 @@ constexpr SettingRow kRows[] = {
      "request fields passed on to the origin"},
     {"site[].methods", "a list of methods, or `*`", "", Takes::Reload,
      "relayed to the origin besides GET and HEAD; not for a `dir:` origin"},
+    {"site[].tags", "a list of field names", "surrogate-key, cache-tag", Takes::Reload,
+     "response fields with tags to purge by; never passed on"},
     {"site[].ttl.default", kDurations, "24h", Takes::Reload,
      "freshness where the origin says nothing"},
     {"site[].ttl.negative", kDurations, "10s", Takes::Reload, "freshness of 404 and 410"},

@@ -260,6 +260,11 @@ std::optional<std::string> parse_field_name(std::string_view text) {
   return name;
 }
 
+std::optional<std::string> parse_tag_field(std::string_view text) {
+  if (text == "*") return std::nullopt;
+  return parse_field_name(text);
+}
+
 std::optional<std::string> parse_method(std::string_view text) {
   // Served here, or never passed on: a tunnel and an echo of our own request to the origin.
   constexpr std::array<std::string_view, 5> kNeverRelayed{"GET", "HEAD", "OPTIONS", "CONNECT",

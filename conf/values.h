@@ -31,6 +31,7 @@ struct Rule {
 [[nodiscard]] std::optional<std::string> parse_path(std::string_view text);
 [[nodiscard]] std::optional<std::string> parse_query_name(std::string_view text);
 [[nodiscard]] std::optional<std::string> parse_field_name(std::string_view text);
+[[nodiscard]] std::optional<std::string> parse_tag_field(std::string_view text);
 [[nodiscard]] std::optional<std::string> parse_method(std::string_view text);
 [[nodiscard]] std::optional<std::string> parse_cors(std::string_view text);
 
@@ -61,6 +62,8 @@ inline constexpr Rule<std::string> kQueryName{parse_query_name,
 inline constexpr Rule<std::string> kFieldName{
     parse_field_name,
     "a request field that Segue does not make itself, such as \"authorization\", or \"*\""};
+inline constexpr Rule<std::string> kTagField{
+    parse_tag_field, "a response field that holds cache tags, such as \"surrogate-key\""};
 inline constexpr Rule<std::string> kMethod{
     parse_method,
     "a method to relay such as \"POST\" (not GET, HEAD, OPTIONS, CONNECT, TRACE), or \"*\""};

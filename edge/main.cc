@@ -93,6 +93,7 @@ Ref<const edge::Site> site_of(const conf::SiteSettings& settings, const conf::Se
   site->query_names = settings.query_names;
   site->forward_fields = settings.forward;
   site->relay_methods = settings.methods;
+  site->tag_fields = settings.tags;
   site->ttl.default_lifetime = duration_cast<seconds>(settings.ttl.default_lifetime);
   site->ttl.negative = duration_cast<seconds>(settings.ttl.negative);
   if (settings.ttl.override_lifetime)
@@ -270,6 +271,7 @@ int purge(const conf::Command& command) {
   };
   purge_all("url", command.purge.urls);
   purge_all("prefix", command.purge.prefixes);
+  purge_all("tag", command.purge.tags);
   return worst;
 }
 

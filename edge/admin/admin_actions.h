@@ -13,12 +13,13 @@ namespace segue::edge {
 enum class PurgeTarget : uint8_t {
   Url,         // one representation with its variants: "https://audio.example.com/t/1"
   Prefix,      // every URL that begins with it
+  Tag,         // every answer that carried it, of all sites
   Everything,  // all sites
 };
 
 struct PurgeRequest {
   PurgeTarget target = PurgeTarget::Url;
-  std::string text;   // the URL or prefix as sent; empty for Everything
+  std::string text;   // the URL, prefix or tag as sent; empty for Everything
   bool soft = false;  // stale instead of gone
   bool cut = false;   // also ends the responses that are running on it
 };

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "edge/fill/tags.h"
 
 namespace segue::edge {
 
@@ -18,17 +19,21 @@ class PurgeReader {
  public:
   /// The error, or nothing.
   [[nodiscard]] std::optional<std::string> take_text(std::string_view name, std::string_view text) {
-    if (has_target_) return std::string("give one of url, prefix and everything");
+    if (has_target_) return std::string("give one of url, prefix, tag and everything");
     if (text.empty()) return fmt::format("{} is empty", name);
     if (text.size() > kKeyBytesMax) return fmt::format("{} is over {} bytes", name, kKeyBytesMax);
     has_target_ = true;
-    request_.target = name == "url" ? PurgeTarget::Url : PurgeTarget::Prefix;
+    if (name == "tag" && !is_tag(text))
+      return std::string("tag is not 1 to 1024 visible characters without comma");
+    request_.target = name == "url"   ? PurgeTarget::Url
+                      : name == "tag" ? PurgeTarget::Tag
+                                      : PurgeTarget::Prefix;
     request_.text = text;
     return std::nullopt;
   }
   [[nodiscard]] std::optional<std::string> take_flag(std::string_view name, bool value) {
     if (name == "everything") {
-      if (has_target_) return std::string("give one of url, prefix and everything");
+      if (has_target_) return std::string("give one of url, prefix, tag and everything");
       if (!value) return std::string("everything can only be true");
       has_target_ = true;
       request_.target = PurgeTarget::Everything;
@@ -40,20 +45,20 @@ class PurgeReader {
     return std::nullopt;
   }
   [[nodiscard]] std::expected<PurgeRequest, std::string> finish() {
-    if (!has_target_) return std::unexpected("give one of url, prefix and everything");
+    if (!has_target_) return std::unexpected("give one of url, prefix, tag and everything");
     request_.soft = soft_.value_or(false);
     request_.cut = cut_.value_or(false);
     return std::move(request_);
   }
 
   [[nodiscard]] static bool is_text(std::string_view name) noexcept {
-    return name == "url" || name == "prefix";
+    return name == "url" || name == "prefix" || name == "tag";
   }
   [[nodiscard]] static bool is_flag(std::string_view name) noexcept {
     return name == "everything" || name == "soft" || name == "cut";
   }
   [[nodiscard]] static std::string unknown(std::string_view name) {
-    return fmt::format("unknown member \"{}\"; known are url, prefix, everything, soft, cut",
+    return fmt::format("unknown member \"{}\"; known are url, prefix, tag, everything, soft, cut",
                        name.substr(0, 64));
   }
 

@@ -9,9 +9,9 @@
 
 namespace segue::edge {
 
-/// Reads {"url": "..."} or {"prefix": "..."} or {"everything": true}, each with optional booleans
-/// "soft" and "cut". Unknown, repeated or wrongly typed members are errors. The error is a sentence
-/// for the operator.
+/// Reads {"url": "..."} or {"prefix": "..."} or {"tag": "..."} or {"everything": true}, each with
+/// optional booleans "soft" and "cut". Unknown, repeated or wrongly typed members are errors. The
+/// error is a sentence for the operator.
 [[nodiscard]] std::expected<PurgeRequest, std::string> parse_purge_body(std::string_view json);
 
 /// The same from a query (`segue purge` sends it so): url=...&soft=1&cut=1, percent-encoded.

@@ -171,6 +171,7 @@ void write_pass_head(Exchange& exchange, const SiteFields& site, std::string_vie
   head.site_http1_block = site.http1_block;
   head.site_fields = site.fields.view();
   head.passed_fields = origin_head.fields.view();
+  if (exchange.asked.site != nullptr) head.passed_without = exchange.asked.site->tag_fields;
   if (range_of && complete_length) {
     add_content_range(exchange, *range_of, *complete_length);
   } else if (range_of) {

@@ -1,14 +1,18 @@
 // edge/delivery/response_head.h - a response's head before a protocol has put it into words:
 // HTTP/1.1 writes it as text, HTTP/2 as HPACK.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <span>
+#include <string>
 #include <string_view>
 
 #include "base/assert.h"
 #include "http/header_fields.h"
+#include "http/hop_by_hop.h"
 
 namespace segue::edge {
 
@@ -37,6 +41,15 @@ class ResponseHead {
   /// out by the writer (http::is_stored_field). Unchecked bytes of the origin: written through the
   /// checking writer.
   http::FieldsView passed_fields;
+  /// Names of fields among them that are for us alone (cache tags), lower case.
+  std::span<const std::string> passed_without;
+  [[nodiscard]] bool passes(const http::Field& field) const noexcept {
+    const auto same = [&](const std::string& name) {
+      return http::equals_ignore_case(name, field.name);
+    };
+    return http::is_passed_field(field.name, passed_fields) &&
+           std::none_of(passed_without.begin(), passed_without.end(), same);
+  }
   /// The fields that every response of the site carries (Accept-Ranges, Via, CORS), likewise
   /// rendered once.
   std::string_view site_http1_block;

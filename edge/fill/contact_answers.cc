@@ -92,9 +92,21 @@ void Fills::Impl::pass_through(Contact& contact, std::vector<std::byte> collecte
   contact.decide(Contact::Outcome::Stream);
 }
 
+/// A version keeps its tags as long as it is stored. An origin that gives it others is asked for it
+/// anew, so that a purge by any of them finds it.
+bool Fills::Impl::has_other_tags(const Contact& contact) const {
+  const http::FieldsView fields = contact.head->fields.view();
+  const Site& site = *contact.ask.site;
+  const bool silent = std::ranges::none_of(
+      site.tag_fields, [&](const std::string& name) { return fields.contains(name); });
+  if (silent) return false;  // a 304 need not repeat them
+  const auto tags = tags_of(fields, site, store);
+  return !tags || !std::ranges::equal(*tags, contact.basis.generation->tag_hashes());
+}
+
 Fills::Impl::Ask Fills::Impl::answer_not_modified(Contact& contact) {
   const StoredResponse& stored = stored_of(contact.basis);
-  if (!is_about(stored, *contact.head)) {
+  if (!is_about(stored, *contact.head) || has_other_tags(contact)) {
     contact.basis = {};
     return Ask::Planned;
   }
@@ -134,7 +146,9 @@ void Fills::Impl::decide_selected(Contact& contact) {
 
 Task<Fills::Impl::Ask> Fills::Impl::answer_content(Contact& contact, Ask form) {
   const origin::FetchHead& head = *contact.head;
-  Verdict verdict = judge(head, 200, contact.ask, fetcher_of(*contact.ask.site).validator_rule());
+  Verdict verdict =
+      judge(head, 200, contact.ask, fetcher_of(*contact.ask.site).validator_rule(), store);
+  if (verdict.too_many_tags) counters.tags_refused.add();
   if (!verdict.storable) {
     pass_through(contact, {});
     co_return form;
@@ -193,6 +207,10 @@ Fills::Impl::Ask Fills::Impl::settle(Contact& contact, Ask form, Verdict verdict
                   {Side::Origin, Kind::Mismatch, false, 0, "other length, same validator"});
     return form;
   }
+  if (same && !std::ranges::equal(verdict.tags, contact.basis.generation->tag_hashes())) {
+    contact.basis = {};
+    return Ask::Planned;
+  }
   if (same) {
     contact.selected = contact.basis;
     claim(contact, covers);
@@ -234,8 +252,9 @@ void Fills::Impl::install(Contact& contact, Verdict verdict, uint64_t length, By
   claim(contact, covers);
   contact.covers_bytes = covers;
   if (contact.basis) counters.generations_replaced.add();
-  if (!store.commit(std::move(contact.permit),
-                    {.selected = contact.selected, .tag_hashes = {}, .ram_only = false})) {
+  if (!store.commit(std::move(contact.permit), {.selected = contact.selected,
+                                                .tag_hashes = std::move(verdict.tags),
+                                                .ram_only = false})) {
     abandon(contact);  // purged meanwhile: whoever asks now must not get it
     return;
   }
@@ -288,7 +307,8 @@ Fills::Impl::Ask Fills::Impl::answer_unsatisfied(Contact& contact, Ask form) {
     return form;
   }
   if (head.complete_length == uint64_t{0}) {
-    Verdict verdict = judge(head, 200, contact.ask, fetcher_of(*contact.ask.site).validator_rule());
+    Verdict verdict =
+        judge(head, 200, contact.ask, fetcher_of(*contact.ask.site).validator_rule(), store);
     if (verdict.storable) {
       contact.stream.reset();
       install(contact, std::move(verdict), 0, {});
@@ -309,7 +329,8 @@ Fills::Impl::Ask Fills::Impl::answer_unsatisfied(Contact& contact, Ask form) {
 Task<void> Fills::Impl::answer_negative(Contact& contact) {
   const origin::FetchHead& head = *contact.head;
   Verdict verdict =
-      judge(head, head.status, contact.ask, fetcher_of(*contact.ask.site).validator_rule());
+      judge(head, head.status, contact.ask, fetcher_of(*contact.ask.site).validator_rule(), store);
+  if (verdict.too_many_tags) counters.tags_refused.add();
   // A server's error without a lifetime is for those alone who wait for it now.
   const bool only_now = head.status >= 500 && !verdict.storable;
   if ((only_now ? !verdict.repeatable : !verdict.storable) || !verdict.vary.empty() ||
@@ -328,14 +349,14 @@ Task<void> Fills::Impl::answer_negative(Contact& contact) {
   }
   contact.stream.reset();
   if (only_now) verdict.parts.lifetime = std::chrono::seconds{0};
-  install_negative(contact, std::move(verdict.parts), collected->bytes);
+  install_negative(contact, std::move(verdict), collected->bytes);
 }
 
-void Fills::Impl::install_negative(Contact& contact, StoredResponse::Parts parts,
+void Fills::Impl::install_negative(Contact& contact, Verdict verdict,
                                    std::span<const std::byte> body) {
   contact.selected = {.generation = make_ref<Generation>(contact.ask.key, contact.ask.key_text,
                                                          contact.permit.sequence(), body.size()),
-                      .facts = make_ref<const StoredResponse>(std::move(parts))};
+                      .facts = make_ref<const StoredResponse>(std::move(verdict.parts))};
   if (!body.empty()) {
     auto permit =
         store.try_start_fill(contact.selected.generation, SliceIndex{0}, contact.reservation);
@@ -344,8 +365,9 @@ void Fills::Impl::install_negative(Contact& contact, StoredResponse::Parts parts
     permit.publish(static_cast<uint32_t>(body.size()));
     std::move(permit).commit(local);
   }
-  if (!store.commit(std::move(contact.permit),
-                    {.selected = contact.selected, .tag_hashes = {}, .ram_only = true})) {
+  if (!store.commit(std::move(contact.permit), {.selected = contact.selected,
+                                                .tag_hashes = std::move(verdict.tags),
+                                                .ram_only = true})) {
     abandon(contact);
     return;
   }

@@ -60,7 +60,7 @@ struct FillCounters {
   Counter contacts, contacts_collapsed, revalidations, revalidated, fills_started, fills_finished,
       fills_cut, fills_ended_early, fills_rejected, fill_bytes, slices_filled, pass_started,
       pass_bytes, generations_replaced, validator_mismatches, stale_served, negative_stored,
-      buffer_waits, buffer_refusals, variants_refused;
+      buffer_waits, buffer_refusals, variants_refused, tags_refused;
   Counter fills_in_flight;
 };
 

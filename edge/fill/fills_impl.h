@@ -177,8 +177,8 @@ struct Fills::Impl {
                            ByteRange covers);
   void freshen(Contact& contact, const Ref<const StoredResponse>& facts);
   void install(Contact& contact, Verdict verdict, uint64_t length, ByteRange covers);
-  void install_negative(Contact& contact, StoredResponse::Parts parts,
-                        std::span<const std::byte> body);
+  [[nodiscard]] bool has_other_tags(const Contact& contact) const;
+  void install_negative(Contact& contact, Verdict verdict, std::span<const std::byte> body);
   [[nodiscard]] bool enter_variant(Contact& contact, const http::VaryNames& vary);
   /// A purge was faster: the starter looks again.
   void abandon(Contact& contact);

@@ -31,10 +31,13 @@ struct Site : public RefCounted {
   std::vector<std::string>
       forward_fields;  // request fields that go to the origin besides ours, lower case; "*": all
   std::vector<std::string> relay_methods;  // besides GET and HEAD; "*": any but those never relayed
+  /// Response fields that hold cache tags, lower case; never given to clients.
+  std::vector<std::string> tag_fields{"surrogate-key", "cache-tag"};
   TtlRules ttl;
   bool cors = true;
   std::string cors_origin = "*";
 
+  [[nodiscard]] bool is_tag_field(std::string_view field_name) const noexcept;
   /// Whether requests of this method go to the origin, one by one. Never OPTIONS (answered here),
   /// CONNECT (a tunnel) and TRACE (it would show the fields we add).
   [[nodiscard]] bool relays(std::string_view method) const noexcept;

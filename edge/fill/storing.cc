@@ -77,7 +77,8 @@ bool updates_stored(std::string_view name, http::FieldsView news) noexcept {
 
 }  // namespace
 
-Verdict judge(const origin::FetchHead& head, int status, const OwnedAsk& ask, ValidatorRule rule) {
+Verdict judge(const origin::FetchHead& head, int status, const OwnedAsk& ask, ValidatorRule rule,
+              const cache::Store& store) {
   const http::FieldsView fields = head.fields.view();
   const http::ResponseFacts facts =
       http::read_response_facts(static_cast<uint16_t>(status), fields);
@@ -96,11 +97,19 @@ Verdict judge(const origin::FetchHead& head, int status, const OwnedAsk& ask, Va
   verdict.repeatable = !head.close_delimited && (reason == http::NotStorable::None ||
                                                  reason == http::NotStorable::NoLifetime);
 
+  if (auto tags = tags_of(fields, *ask.site, store)) {
+    verdict.tags = std::move(*tags);
+  } else {
+    verdict.storable = verdict.repeatable = false;
+    verdict.too_many_tags = true;
+  }
+
   StoredResponse::Parts& parts = verdict.parts;
   parts.form = status == 200 ? StoredResponse::Form::Normal : StoredResponse::Form::Negative;
   parts.status = status;
   http::copy_stored_fields(fields, parts.fields);
   parts.fields.remove("date");
+  for (const std::string& name : ask.site->tag_fields) parts.fields.remove(name);
   const http::Validator validator = http::Validator::of_response(fields);
   parts.etag = fields.find_only("etag").value_or(std::string_view());
   parts.last_modified = validator.last_modified();
@@ -158,6 +167,7 @@ Ref<const StoredResponse> freshened(const StoredResponse& stored, const origin::
   set_freshness(parts,
                 http::read_response_facts(static_cast<uint16_t>(parts.status), judged.view()), head,
                 site);
+  for (const std::string& name : site.tag_fields) parts.fields.remove(name);
   parts.etag = parts.fields.view().find_only("etag").value_or(std::string_view());
   parts.last_modified = http::Validator::of_response(parts.fields.view()).last_modified();
   parts.server = head.server;

@@ -5,6 +5,7 @@
 
 #include "edge/fill/owned_ask.h"
 #include "edge/fill/stored_response.h"
+#include "edge/fill/tags.h"
 #include "http/vary.h"
 #include "origin/fetcher.h"
 
@@ -14,15 +15,17 @@ using ValidatorRule = origin::Fetcher::ValidatorRule;
 
 struct Verdict {
   bool storable = false;
-  bool repeatable = false;  // nothing but a lifetime is missing: may be told to all who wait
-  http::VaryNames vary;     // of those request fields only that reach the origin
+  bool repeatable = false;     // nothing but a lifetime is missing: may be told to all who wait
+  bool too_many_tags = false;  // why it is not storable
+  std::vector<uint64_t> tags;  // hashes
+  http::VaryNames vary;        // of those request fields only that reach the origin
   StoredResponse::Parts parts;
 };
 
 /// RFC 9111 §3 under the site's rules. `status` is what would be stored: 200 for a 206 (its fields
 /// are those of the whole), the answer's own otherwise.
 [[nodiscard]] Verdict judge(const origin::FetchHead& head, int status, const OwnedAsk& ask,
-                            ValidatorRule rule);
+                            ValidatorRule rule, const cache::Store& store);
 
 /// Whether bytes under `head` may join those of the stored version (RFC 9110 §15.3.7.3). The caller
 /// has compared complete lengths where the rule alone does not tell.

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "edge/delivery/request_target.h"
+#include "edge/fill/tags.h"
 #include "edge/node/node.h"
 #include "edge/node/shared_parts.h"
 #include "edge/node/worker.h"
@@ -140,6 +141,9 @@ Task<Result<PurgeOutcome>> NodeActions::purge(PurgeRequest request) {
   statement.soft = request.soft;
   if (request.target == PurgeTarget::Everything) {
     statement.scope = cache::PurgeScope::Everything;
+  } else if (request.target == PurgeTarget::Tag) {
+    statement.scope = cache::PurgeScope::Tag;
+    statement.key = hash_tag(*shared_.store, request.text);
   } else {
     auto key_text = key_text_of(request.text, *shared_.sites);
     if (!key_text) co_return fail(key_text.error());

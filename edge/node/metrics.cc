@@ -89,6 +89,9 @@ void add_fills(Registry& registry, const FillCounters& c) {
   registry.add_counter("segue_variants_refused_total",
                        "Requests for a further variant of a key that has its most.", {},
                        c.variants_refused);
+  registry.add_counter("segue_tags_refused_total",
+                       "Answers passed through because they carried too many cache tags.", {},
+                       c.tags_refused);
 }
 
 void add_origin(Registry& registry, const origin::OriginCounters& c, const std::string& origin) {

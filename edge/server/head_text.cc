@@ -33,8 +33,7 @@ void write_stored_fields(const ResponseHead& head, http::HeadWriter& writer) noe
 
 void write_passed_fields(const ResponseHead& head, http::HeadWriter& writer) noexcept {
   for (const http::Field& field : head.passed_fields) {
-    if (http::is_passed_field(field.name, head.passed_fields))
-      writer.field(field.name, field.value);
+    if (head.passes(field)) writer.field(field.name, field.value);
   }
 }
 
