@@ -13,7 +13,7 @@ from support.settings import config_for
 
 LENGTH = 300_000
 SAMPLE = re.compile(
-    r'(segue_[a-z0-9_]+)(\{[a-z_]+="(?:[^"\\\n]|\\.)*"(?:,[a-z_]+="(?:[^"\\\n]|\\.)*")*\})?'
+    r'((?:segue|process)_[a-z0-9_]+)(\{[a-z_]+="(?:[^"\\\n]|\\.)*"(?:,[a-z_]+="(?:[^"\\\n]|\\.)*")*\})?'
     r" ([-+]?(?:[0-9.]+(?:e[-+]?\d+)?|Inf)|NaN)"
 )
 

@@ -61,7 +61,8 @@ TEST(CommandLine, PurgeOfNothingIsRefusedRatherThanWidened) {
   const auto command = parse({"purge"});
   ASSERT_FALSE(command);
   EXPECT_EQ(command.error().exit_code, 2);
-  EXPECT_EQ(command.error().text, "segue: purge: say what, with --url URL, --prefix URL or --tag TAG\n");
+  EXPECT_EQ(command.error().text,
+            "segue: purge: say what, with --url URL, --prefix URL or --tag TAG\n");
 }
 
 TEST(CommandLine, ANodeIsAskedAtItsDefaultSocketUnlessTold) {
