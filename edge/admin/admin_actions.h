@@ -41,6 +41,8 @@ class AdminActions {
   virtual ~AdminActions() = default;
 
   [[nodiscard]] virtual NodeReadiness ready() const = 0;
+  /// Name, version, addresses and sites as JSON, for the page.
+  [[nodiscard]] virtual std::string node_json() const = 0;
   /// Retire: /ready says no from here on, the node serves on until it is idle. May be asked again.
   virtual void drain() = 0;
   /// Ends when the purge is in force and durable. Waits. Errors: {Client, Malformed | NotFound}

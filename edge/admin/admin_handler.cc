@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "edge/admin/page_files.h"
 #include "edge/admin/purge_request.h"
 #include "edge/metrics/json.h"
 #include "http/target.h"
@@ -20,9 +21,9 @@ struct Route {
   std::string_view path;
   bool is_post;
 };
-constexpr Route kRoutes[] = {{"/metrics", false},    {"/live", false},    {"/ready", false},
-                             {"/stats.json", false}, {"/explain", false}, {"/drain", true},
-                             {"/purge", true}};
+constexpr Route kRoutes[] = {{"/metrics", false},    {"/live", false},     {"/ready", false},
+                             {"/stats.json", false}, {"/explain", false},  {"/drain", true},
+                             {"/purge", true},       {"/node.json", false}};
 
 [[nodiscard]] Stream::End end_of(const Result<Done>& sent) noexcept {
   if (sent) return Stream::End::Complete;
@@ -86,11 +87,16 @@ void AdminHandler::serve(Exchange& exchange, std::string_view body) {
   const std::string_view path = request.origin_form.substr(0, request.origin_form.find('?'));
   const std::string_view query =
       request.origin_form.substr(std::min(path.size() + 1, request.origin_form.size()));
+  const bool is_get = request.method == http::Method::Get || request.method == http::Method::Head;
+  if (const PageFile* file = find_page_file(path); file != nullptr && is_get) {
+    return start(exchange, answer(exchange, {.content_type = file->content_type,
+                                             .body = std::string(file->text),
+                                             .is_page = true}));
+  }
   const auto* route = std::ranges::find(kRoutes, path, &Route::path);
   if (route == std::end(kRoutes)) {
     return start(exchange, answer(exchange, failure(404, "no such page")));
   }
-  const bool is_get = request.method == http::Method::Get || request.method == http::Method::Head;
   const bool allowed = route->is_post ? request.method == http::Method::Post : is_get;
   if (!allowed) {
     Reply reply = failure(405, "method not allowed");
@@ -124,6 +130,7 @@ AdminHandler::Reply AdminHandler::answer_get(std::string_view path) {
     return {.content_type = kPrometheusText, .body = registry_.prometheus_text()};
   }
   if (path == "/stats.json") return {.body = registry_.json()};
+  if (path == "/node.json") return {.body = actions_.node_json()};
   if (path == "/live") return {.body = "{\"live\":true}\n"};
   const NodeReadiness readiness = actions_.ready();
   Reply reply{.status = readiness.ready ? 200 : 503};
@@ -158,6 +165,11 @@ Task<Result<Done>> AdminHandler::send(Exchange& exchange, Reply reply) {
   // What stands here changes by the second, and some of it is not for others.
   head.add("Cache-Control", "no-store");
   head.add("X-Content-Type-Options", "nosniff");
+  // Players may be tried from anywhere; everything else is our own.
+  if (reply.is_page)
+    head.add("Content-Security-Policy",
+             "default-src 'self'; connect-src *; media-src *; img-src 'self' data:; "
+             "frame-ancestors 'none'");
   if (!reply.allow.empty()) head.add("Allow", reply.allow);
   if (reply.retry_after) head.add("Retry-After", "1");
   size_t at = head.bodyless ? reply.body.size() : 0;

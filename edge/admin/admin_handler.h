@@ -1,6 +1,8 @@
 // edge/admin/admin_handler.h - answers the admin listener: a RequestHandler of its own, on the same
 // connections and parser as the public side, without the cache.
 //
+//   GET  /             the page for operators, with /page.js, /page.css, /chart.js
+//   GET  /node.json    name, version, addresses, sites
 //   GET  /metrics      Prometheus text
 //   GET  /live         200 while the loop runs
 //   GET  /ready        200 or 503 with the reason
@@ -59,6 +61,7 @@ class AdminHandler final : public RequestHandler {
     std::string_view content_type = "application/json";  // static storage
     std::string body{};
     std::string_view allow{};  // of a 405; static storage
+    bool is_page = false;      // of our own files: told to load nothing from elsewhere
     bool retry_after = false;
     bool close = false;
   };

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "edge/delivery/request_target.h"
 #include "edge/fill/tags.h"
+#include "edge/metrics/json.h"
 #include "edge/node/node.h"
 #include "edge/node/shared_parts.h"
 #include "edge/node/worker.h"
@@ -136,6 +137,25 @@ NodeReadiness NodeActions::ready() const {
   return {true, "serving"};
 }
 
+std::string NodeActions::node_json() const {
+  std::string text = "{\"name\":";
+  append_json_string(name_, text);
+  text += ",\"version\":";
+  append_json_string(SEGUE_VERSION, text);
+  const auto append_list = [&text](std::string_view name, const auto& list,
+                                   const auto& word_of_one) {
+    text += fmt::format(",\"{}\":[", name);
+    for (const auto& one : list) {
+      if (text.back() != '[') text += ',';
+      append_json_string(word_of_one(one), text);
+    }
+    text += ']';
+  };
+  append_list("listen", addresses_, [](const std::string& address) { return address; });
+  append_list("sites", shared_.sites->sites(), [](const auto& site) { return site->name; });
+  return text + "}\n";
+}
+
 Task<Result<PurgeOutcome>> NodeActions::purge(PurgeRequest request) {
   cache::PurgeStatement statement;
   statement.soft = request.soft;
@@ -186,8 +206,9 @@ Task<Result<std::string>> NodeActions::explain(std::string url) {
   co_return text + describe(store, found.selected, worker_.loop().wall_now());
 }
 
-AdminListener::AdminListener(const NodeOptions& options, SharedParts& shared, Worker& worker)
-    : options_(options), worker_(worker), actions_(shared, worker) {
+AdminListener::AdminListener(const NodeOptions& options, SharedParts& shared, Worker& worker,
+                             const std::vector<std::string>& addresses)
+    : options_(options), worker_(worker), actions_(shared, worker, options.name, addresses) {
   if (!options_.admin) return;
   const Loop::Turn turn(worker_.loop());
   handler_ = std::make_unique<AdminHandler>(worker_.loop(), shared.registry, actions_,

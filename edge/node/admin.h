@@ -20,9 +20,12 @@ class Worker;
 /// What the admin listener asks, answered from the node's parts. Loop 0.
 class NodeActions final : public AdminActions {
  public:
-  NodeActions(SharedParts& shared, Worker& worker) : shared_(shared), worker_(worker) {}
+  NodeActions(SharedParts& shared, Worker& worker, const std::string& name,
+              const std::vector<std::string>& addresses)
+      : shared_(shared), worker_(worker), name_(name), addresses_(addresses) {}
 
   [[nodiscard]] NodeReadiness ready() const override;
+  [[nodiscard]] std::string node_json() const override;
   void drain() override { draining_ = true; }
   [[nodiscard]] Task<Result<PurgeOutcome>> purge(PurgeRequest request) override;
   [[nodiscard]] Task<Result<std::string>> explain(std::string url) override;
@@ -33,6 +36,8 @@ class NodeActions final : public AdminActions {
  private:
   SharedParts& shared_;
   Worker& worker_;
+  const std::string& name_;
+  const std::vector<std::string>& addresses_;  // complete once the node listens
   bool draining_ = false;
   bool stopping_ = false;
 };
@@ -40,7 +45,9 @@ class NodeActions final : public AdminActions {
 /// Nothing at all where no admin address is set.
 class AdminListener {
  public:
-  AdminListener(const NodeOptions& options, SharedParts& shared, Worker& worker);
+  /// `addresses`: where the node listens; filled while it is built.
+  AdminListener(const NodeOptions& options, SharedParts& shared, Worker& worker,
+                const std::vector<std::string>& addresses);
   ~AdminListener();
   /// `handed_over`: sockets of a service manager; one that is ours is taken out. The error is a
   /// sentence for the operator.

@@ -170,7 +170,7 @@ std::expected<void, std::string> Node::Impl::build() {
 }
 
 std::expected<void, std::string> Node::Impl::listen() {
-  admin = std::make_unique<AdminListener>(options, shared, *workers.front());
+  admin = std::make_unique<AdminListener>(options, shared, *workers.front(), addresses);
   std::vector<int> given = options.handed_over;
   if (auto listening = admin->listen(given); !listening) return listening;
   if (auto claimed = claim_listeners(options, given); !claimed) return claimed;

@@ -11,6 +11,7 @@ namespace {
 
 class ScriptedNode final : public AdminActions {
  public:
+  [[nodiscard]] std::string node_json() const override { return "{\"name\":\"a\"}\n"; }
   [[nodiscard]] NodeReadiness ready() const override {
     return {!draining, draining ? "draining" : "serving"};
   }
@@ -116,7 +117,8 @@ TEST_F(AdminHandlerTest, MethodsAndPathsAreChecked) {
   const auto post = ask("POST", "/metrics");
   EXPECT_EQ(post.status, 405);
   EXPECT_NE(post.head.find("Allow: GET, HEAD\r\n"), std::string::npos);
-  EXPECT_EQ(ask("GET", "/").status, 404);
+  EXPECT_EQ(ask("GET", "/").status, 200);
+  EXPECT_EQ(ask("GET", "/page.html").status, 404);
   EXPECT_EQ(ask("GET", "/metrics/").status, 404);
   EXPECT_EQ(ask("OPTIONS", "*").status, 404);
 }
