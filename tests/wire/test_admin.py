@@ -57,7 +57,7 @@ def test_every_line_of_the_metrics_parses_and_is_named_by_convention(node, origi
     assert response["Content-Type"].startswith("text/plain; version=0.0.4")
     types, samples = parse_metrics(response.body.decode())
     for name, kind in types.items():
-        assert re.fullmatch(r"segue_[a-z0-9]+(_[a-z0-9]+)*", name)
+        assert re.fullmatch(r"(segue|process)_[a-z0-9]+(_[a-z0-9]+)*", name)
         assert (kind == "counter") == name.endswith("_total"), f"{name} is a {kind}"
         assert not re.search(r"_(ms|us|kb|mb|kib|mib)(_|$)", name), f"{name}: base units are seconds and bytes"
     for topic in (
@@ -323,7 +323,7 @@ def test_a_bad_explain_is_400(node, query):
         ("GET", "/drain", 405),
         ("POST", "/metrics", 405),
         ("DELETE", "/ready", 405),
-        ("GET", "/", 404),
+        ("GET", "/", 200),
         ("GET", "/nothing", 404),
         ("GET", "/metrics/", 404),
         ("GET", "/../metrics", 404),

@@ -56,7 +56,11 @@ function scaled(value, units, step) {
 }
 const bytes = (value) => scaled(value, ['B', 'KiB', 'MiB', 'GiB', 'TiB'], 1024);
 const bits = (value) => scaled(value * 8, ['bit/s', 'kbit/s', 'Mbit/s', 'Gbit/s', 'Tbit/s'], 1000);
-const time = (seconds) => seconds === null ? '–' : seconds < 1e-4 ? `${(seconds * 1e6).toFixed(0)} µs` : seconds < 1 ? `${(seconds * 1000).toFixed(1)} ms` : `${seconds.toFixed(2)} s`;
+function time(seconds) {
+  if (seconds === null) return '–';
+  if (seconds < 1e-4) return `${(seconds * 1e6).toFixed(0)} µs`;
+  return seconds < 1 ? `${(seconds * 1000).toFixed(1)} ms` : `${seconds.toFixed(2)} s`;
+}
 const percent = (part, whole) => whole > 0 ? `${(100 * part / whole).toFixed(1)} %` : '–';
 const rate = (value) => `${value < 10 ? value.toFixed(1) : Math.round(value)}/s`;
 
