@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 
 #include "http/byte_scan.h"
 #include "http/field_line.h"
@@ -140,7 +141,7 @@ void RequestParser::rebase(const char* base) noexcept {
     if (view.data() == nullptr) return;
     view = {base + (reinterpret_cast<uintptr_t>(view.data()) - old_base), view.size()};
   };
-  for (Field& field : std::span(table_).first(fields_)) {
+  for (Field& field : std::span(table_.entries).first(fields_)) {
     move(field.name);
     move(field.value);
   }
@@ -245,7 +246,7 @@ RequestError RequestParser::take_target(std::string_view target) noexcept {
 
 RequestError RequestParser::take_field_line(std::string_view line) noexcept {
   if (fields_ == kHeaderFieldsMax) return RequestError::TooManyFields;
-  Field& field = table_[fields_];
+  Field& field = *std::construct_at(&table_.entries[fields_]);
   const FieldLineError error = split_field_line(line, field);
   if (error != FieldLineError::None) [[unlikely]] {
     return error_of(error, line);
@@ -317,7 +318,7 @@ RequestError RequestParser::finish() noexcept {
   RequestError error = finish_host();
   if (error == RequestError::None) error = finish_body();
   if (error != RequestError::None) return error;
-  request_.fields = FieldsView(std::span<const Field>(table_).first(fields_));
+  request_.fields = FieldsView(std::span<const Field>(table_.entries).first(fields_));
   if (request_.form == TargetForm::Absolute && request_.origin_form.empty()) {
     request_.origin_form = "/";  // RFC 9112 §3.2.1
   }

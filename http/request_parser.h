@@ -162,7 +162,13 @@ class RequestParser {
   const char* base_ = nullptr;
   std::string_view host_value_;        // null until a Host field was seen
   std::string_view target_authority_;  // null unless the target has one
-  std::array<Field, kHeaderFieldsMax> table_;
+  // Not initialised: a parser is made for every request, and clearing 3.2 KiB was a fifth of the
+  // instructions of a RAM hit. Entries are made one by one, up to fields_.
+  union Table {
+    Table() noexcept {}
+    std::array<Field, kHeaderFieldsMax> entries;
+  };
+  Table table_;
 };
 
 }  // namespace segue::http

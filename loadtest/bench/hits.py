@@ -20,7 +20,9 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TICKS = os.sysconf("SC_CLK_TCK")
+sys.path.insert(0, str(ROOT / "loadtest"))
+from lib.processes import cpu_seconds  # noqa: E402
+
 # Targets of the project: Segue's CPU per request over the floor's.
 TARGETS = {4096: 1.15, 65536: 1.15, 262144: 1.15, 1048576: 1.05}
 
@@ -29,14 +31,6 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def cpu_seconds(pid):
-    """user + system of all threads; schedstat counts nanoseconds where stat counts ticks."""
-    total = 0
-    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-        total += int((task / "schedstat").read_text().split()[0])
-    return total / 1e9
 
 
 def wait_for(port, seconds=20):
