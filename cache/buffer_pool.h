@@ -34,6 +34,7 @@ struct Buffer {
   bool leaving = false;         // evicted once its drive write ends
   bool needed = false;          // when it left, a running response had not passed it
   bool from_drive = false;      // a drive read lands it
+  bool probation = false;       // prefetched, and nobody has asked for it yet
   uint32_t uses = 0;            // finds by different uses since it landed
   uint32_t entry = UINT32_MAX;  // in the eviction order of its shard and class
   uint32_t length = 0;          // of the slice; constant while in the map

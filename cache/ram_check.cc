@@ -8,6 +8,8 @@ RamTier::Counts RamTier::counts() const noexcept {
   counts.payload_bytes = payload_bytes_.load(std::memory_order_relaxed);
   counts.evictions = evictions_.load(std::memory_order_relaxed);
   counts.refetched = refetched_.load(std::memory_order_relaxed);
+  counts.probation_bytes = probation_bytes_.load(std::memory_order_relaxed);
+  counts.probation_evictions = probation_evictions_.load(std::memory_order_relaxed);
   const std::lock_guard lock(queue_mutex_);
   counts.buffer_waiters = queued_;
   return counts;
@@ -59,6 +61,7 @@ void RamTier::check_invariants(bool idle) const {
   uint32_t states[kBufferStates] = {};
   uint32_t busy = 0;
   uint64_t payload_bytes = 0;
+  uint64_t probation_bytes = 0;
   for (uint32_t i = 0; i < pool_.total(); ++i) {
     const Buffer& buffer = pool_.at(i);
     ++states[static_cast<uint8_t>(buffer.state)];
@@ -70,7 +73,10 @@ void RamTier::check_invariants(bool idle) const {
       // Nobody can have found it since it was taken.
       SEGUE_ASSERT(buffer.pins.load(std::memory_order_relaxed) == 0);
     }
-    if (in_map && buffer.state != BufferState::Filling) payload_bytes += buffer.length;
+    if (in_map && buffer.state != BufferState::Filling) {
+      payload_bytes += buffer.length;
+      if (buffer.probation) probation_bytes += buffer.length;
+    }
     if (buffer.size_class == SizeClass::K256 && buffer.state != BufferState::Free &&
         buffer.state != BufferState::Resident && buffer.state != BufferState::Writing) {
       ++busy;
@@ -88,6 +94,7 @@ void RamTier::check_invariants(bool idle) const {
   SEGUE_ASSERT(sum == pool_.total());
   SEGUE_ASSERT(busy == pool_.busy());
   SEGUE_ASSERT(payload_bytes == payload_bytes_.load(std::memory_order_relaxed));
+  SEGUE_ASSERT(probation_bytes == probation_bytes_.load(std::memory_order_relaxed));
   SEGUE_ASSERT(queued_ == demand_.length() + prefetch_.length());
   if (idle) SEGUE_ASSERT(queued_ == 0);
 }

@@ -17,6 +17,9 @@ void RamTier::evict_locked(Shard& shard, Buffer& buffer, bool needed) noexcept {
   pool_.advance(buffer, BufferEvent::Evict);
   payload_bytes_.fetch_sub(buffer.length, std::memory_order_relaxed);
   evictions_.fetch_add(1, std::memory_order_relaxed);
+  if (!buffer.probation) return;
+  probation_bytes_.fetch_sub(buffer.length, std::memory_order_relaxed);
+  probation_evictions_.fetch_add(1, std::memory_order_relaxed);
 }
 
 Buffer* RamTier::try_evict_in(Shard& shard, SizeClass size_class) noexcept {
@@ -30,8 +33,11 @@ Buffer* RamTier::try_evict_in(Shard& shard, SizeClass size_class) noexcept {
       // A running response has not passed it yet, as far as counting tells: it was found by fewer
       // uses than responses read the generation. Wrong guesses cost one write or one refetch.
       const Generation& generation = *buffer->generation;
-      const bool needed = !buffer->on_drive && buffer->uses < generation.readers();
+      // What was prefetched and not asked for is never needed that much.
+      const bool needed =
+          !buffer->on_drive && !buffer->probation && buffer->uses < generation.readers();
       const bool keep = keeper_ != nullptr && kept < kKeptPerEvictionMax && !buffer->on_drive &&
+                        !buffer->probation &&
                         !generation.detached() && may_write() &&
                         keeper_->wants_to_keep(*buffer, needed);
       if (!keep) {

@@ -31,9 +31,12 @@ bool same_slice(const SliceKey& a, const SliceKey& b) noexcept {
 
 // --- the order of one class in one shard ---
 
-void RamTier::ResidentSet::create(EvictionPolicy policy, uint32_t entries) {
+void RamTier::ResidentSet::create(EvictionPolicy policy, uint32_t entries,
+                                  uint32_t probation_max) {
   if (entries == 0) return;
   order_ = make_eviction_order(policy, entries);
+  probation_ = make_eviction_order(EvictionPolicy::Lru, entries);  // never touched: a FIFO
+  probation_max_ = probation_max;
   buffers_.assign(entries, nullptr);
   free_.reserve(entries);
   for (uint32_t entry = entries; entry-- > 0;) free_.push_back(entry);
@@ -44,16 +47,33 @@ void RamTier::ResidentSet::insert(Buffer& buffer, uint32_t now_seconds) noexcept
   buffer.entry = free_.back();
   free_.pop_back();
   buffers_[buffer.entry] = &buffer;
-  order_->insert(buffer.entry, hash_of(buffer.key), now_seconds);
+  (buffer.probation ? probation_ : order_)->insert(buffer.entry, hash_of(buffer.key), now_seconds);
 }
 
 void RamTier::ResidentSet::touch(Buffer& buffer, UseId use, uint32_t now_seconds) noexcept {
   if (buffer.entry != kNoEntry) order_->touch(buffer.entry, use, now_seconds);
 }
 
+void RamTier::ResidentSet::end_probation(Buffer& buffer, uint32_t now_seconds) noexcept {
+  if (buffer.entry == kNoEntry) return;
+  probation_->remove(buffer.entry);
+  order_->insert(buffer.entry, hash_of(buffer.key), now_seconds);
+}
+
+void RamTier::ResidentSet::remove(Buffer& buffer) noexcept {
+  (buffer.probation ? probation_ : order_)->remove(buffer.entry);
+  buffers_[buffer.entry] = nullptr;
+  free_.push_back(buffer.entry);
+  buffer.entry = kNoEntry;
+}
+
 Buffer* RamTier::ResidentSet::take_victim() noexcept {
-  if (order_ == nullptr || order_->size() == 0) return nullptr;
-  const uint32_t entry = order_->take_victim(*this);
+  if (order_ == nullptr) return nullptr;
+  const bool over_share = probation_->size() > probation_max_;
+  EvictionOrder& first = over_share ? *probation_ : *order_;
+  EvictionOrder& then = over_share ? *order_ : *probation_;
+  uint32_t entry = first.size() > 0 ? first.take_victim(*this) : kNoEntry;
+  if (entry == kNoEntry && then.size() > 0) entry = then.take_victim(*this);
   if (entry == kNoEntry) return nullptr;
   Buffer* buffer = std::exchange(buffers_[entry], nullptr);
   free_.push_back(entry);
@@ -79,7 +99,8 @@ uint64_t RamTier::ResidentSet::fingerprint_of(uint32_t entry) const noexcept {
 // --- set-up ---
 
 Result<Done> RamTier::create(uint64_t ram_bytes, const uint8_t (&shares)[kSizeClasses],
-                             EvictionPolicy policy, bool huge_pages, SliceKeeper* keeper) {
+                             EvictionPolicy policy, bool huge_pages, SliceKeeper* keeper,
+                             uint8_t probation_share) {
   if (auto made = pool_.create(ram_bytes, shares, huge_pages); !made) return fail(made.error());
   pool_.set_queue(this);
   keeper_ = keeper;
@@ -98,7 +119,8 @@ Result<Done> RamTier::create(uint64_t ram_bytes, const uint8_t (&shares)[kSizeCl
       // there evicts one of its own (enter_order).
       const uint32_t count = pool_.total(static_cast<SizeClass>(c));
       shard->resident[c].create(policy,
-                                std::min(count, 2 * (count / shards) + kBuffersPerShardMin));
+                                std::min(count, 2 * (count / shards) + kBuffersPerShardMin),
+                                count * probation_share / 100 / shards);
     }
     shards_.push_back(std::move(shard));
   }
@@ -162,11 +184,13 @@ RamTier::Found RamTier::find(const SliceKey& key, UseId use) noexcept {
   Buffer* buffer = find_in(shard, hash, key);
   if (buffer == nullptr) return {.hung = shard.hung != nullptr && is_hung(shard, key)};
   BufferPool::pin(*buffer);
+  const bool resident = buffer->state != BufferState::Filling;
+  if (use == UseId{}) return {.buffer = buffer, .resident = resident};  // a prefetch is no use
   if (buffer->uses == 0 || buffer->last_use != use) {
     buffer->last_use = use;
     if (buffer->uses < UINT32_MAX) ++buffer->uses;
   }
-  const bool resident = buffer->state != BufferState::Filling;
+  if (buffer->probation) end_probation(shard, *buffer);
   if (resident) shard.resident[static_cast<uint8_t>(buffer->size_class)].touch(*buffer, use, now);
   return {.buffer = buffer, .resident = resident};
 }
@@ -190,10 +214,36 @@ bool RamTier::start_wait_slice(const SliceKey& key, uint32_t beyond, WaitTicket&
   return buffer->waiters.try_enqueue(ticket, beyond);
 }
 
+void RamTier::end_probation(Shard& shard, Buffer& buffer) noexcept {
+  if (buffer.state != BufferState::Filling) {
+    shard.resident[static_cast<uint8_t>(buffer.size_class)].end_probation(buffer, now_seconds());
+    probation_bytes_.fetch_sub(buffer.length, std::memory_order_relaxed);
+  }
+  buffer.probation = false;
+}
+
+bool RamTier::drop_unasked(const SliceKey& key) noexcept {
+  const uint64_t hash = hash_of(key);
+  Shard& shard = shard_of(hash);
+  Buffer* buffer = nullptr;
+  {
+    const std::lock_guard lock(shard.mutex);
+    buffer = find_in(shard, hash, key);
+    if (buffer == nullptr || !buffer->probation || buffer->state != BufferState::Resident ||
+        buffer->pins.load(std::memory_order_seq_cst) != 0)
+      return false;
+    shard.resident[static_cast<uint8_t>(buffer->size_class)].remove(*buffer);
+    evict_locked(shard, *buffer, false);
+  }
+  buffer->generation = {};
+  give_back(*buffer);
+  return true;
+}
+
 // --- landing ---
 
 Buffer* RamTier::try_claim(const Ref<Generation>& generation, SliceIndex slice, Buffer* reserved,
-                           Source source, UseId use) noexcept {
+                           Source source, UseId use, Priority priority) noexcept {
   const SliceKey key = generation->slice_key(slice);
   const uint32_t length = generation->slice_bytes(slice);
   if (length == 0) return nullptr;
@@ -219,6 +269,7 @@ Buffer* RamTier::try_claim(const Ref<Generation>& generation, SliceIndex slice, 
       buffer->landed.store(0, std::memory_order_relaxed);
       buffer->on_drive = buffer->from_drive = source == Source::Drive;
       buffer->leaving = false;
+      buffer->probation = priority == Priority::Prefetch;
       buffer->last_use = use;
       buffer->uses = use == UseId{} ? 0 : 1;
       buffer->next = bucket_of(shard, hash);
@@ -279,7 +330,10 @@ RamTier::Landed RamTier::commit(Buffer& buffer) noexcept {
     if (stays) {
       untied.waiters = buffer.waiters.take();
       payload_bytes_.fetch_add(buffer.length, std::memory_order_relaxed);
-      wanted = keeper_ != nullptr && !buffer.on_drive && !buffer.generation->detached() &&
+      if (buffer.probation) probation_bytes_.fetch_add(buffer.length, std::memory_order_relaxed);
+      // No admission credit until a client asks.
+      wanted = keeper_ != nullptr && !buffer.on_drive && !buffer.probation &&
+               !buffer.generation->detached() &&
                may_write() && keeper_->wants_to_keep(buffer, false);
       if (wanted) pool_.advance(buffer, BufferEvent::StartWrite);
     } else {
@@ -368,6 +422,7 @@ void RamTier::end_write(Buffer& buffer, bool written) noexcept {
         untied = untie(buffer);
         pool_.advance(buffer, BufferEvent::Drop);
         payload_bytes_.fetch_sub(buffer.length, std::memory_order_relaxed);
+        if (buffer.probation) probation_bytes_.fetch_sub(buffer.length, std::memory_order_relaxed);
         dropped = true;
       }
     }

@@ -40,7 +40,8 @@ class RamTier final : public WaitQueue {
   ~RamTier();
   /// Start-up, once. `keeper` may be null (no drives).
   [[nodiscard]] Result<Done> create(uint64_t ram_bytes, const uint8_t (&shares)[kSizeClasses],
-                                    EvictionPolicy policy, bool huge_pages, SliceKeeper* keeper);
+                                    EvictionPolicy policy, bool huge_pages, SliceKeeper* keeper,
+                                    uint8_t probation_share = 0);
 
   // --- reading ---
   struct Found {
@@ -68,7 +69,10 @@ class RamTier final : public WaitQueue {
   /// which is given back if it was not needed. Null if the slice is here already; `reserved` is
   /// then still the caller's.
   [[nodiscard]] Buffer* try_claim(const Ref<Generation>& generation, SliceIndex slice,
-                                  Buffer* reserved, Source source, UseId use) noexcept;
+                                  Buffer* reserved, Source source, UseId use,
+                                  Priority priority = Priority::Demand) noexcept;
+  /// See Store::drop_unasked().
+  bool drop_unasked(const SliceKey& key) noexcept;
   void publish(Buffer& buffer, uint32_t bytes) noexcept;
   enum class Landed : uint8_t {
     Stays,
@@ -89,6 +93,7 @@ class RamTier final : public WaitQueue {
   // --- state ---
   struct Counts {
     uint64_t payload_bytes = 0, buffer_waiters = 0, evictions = 0, refetched = 0;
+    uint64_t probation_bytes = 0, probation_evictions = 0;
   };
   [[nodiscard]] Counts counts() const noexcept;
   [[nodiscard]] BufferPool& pool() noexcept { return pool_; }
@@ -101,20 +106,29 @@ class RamTier final : public WaitQueue {
   void check_invariants(bool idle) const;
 
  private:
-  /// The resident buffers of one size class in one shard, in the order they leave.
+  /// The resident buffers of one size class in one shard, in the order they leave. What was
+  /// prefetched and not asked for yet stands in a queue of its own: in it first in, first out, and
+  /// before all others as long as it is over its share.
   class ResidentSet final : public EvictionOwner {
    public:
-    void create(EvictionPolicy policy, uint32_t entries);
+    void create(EvictionPolicy policy, uint32_t entries, uint32_t probation_max);
     [[nodiscard]] bool full() const noexcept { return free_.empty(); }
     void insert(Buffer& buffer, uint32_t now_seconds) noexcept;
     void touch(Buffer& buffer, UseId use, uint32_t now_seconds) noexcept;
+    /// A client asked for it: it stands among the others from here on, as the newest.
+    void end_probation(Buffer& buffer, uint32_t now_seconds) noexcept;
+    void remove(Buffer& buffer) noexcept;
     [[nodiscard]] Buffer* take_victim() noexcept;
-    [[nodiscard]] uint32_t size() const noexcept { return order_ ? order_->size() : 0; }
+    [[nodiscard]] uint32_t size() const noexcept {
+      return order_ ? order_->size() + probation_->size() : 0;
+    }
     [[nodiscard]] bool may_evict(uint32_t entry) const noexcept override;
     [[nodiscard]] uint64_t fingerprint_of(uint32_t entry) const noexcept override;
 
    private:
     std::unique_ptr<EvictionOrder> order_;
+    std::unique_ptr<EvictionOrder> probation_;
+    uint32_t probation_max_ = 0;
     std::vector<Buffer*> buffers_;  // by entry; null: free
     std::vector<uint32_t> free_;    // reserved for all entries: never grows
   };
@@ -148,6 +162,8 @@ class RamTier final : public WaitQueue {
   /// Enters a buffer that is Resident already into its shard's order; the buffer that had to make
   /// room, if any (Reserved). False in `entered`: every other one is held.
   [[nodiscard]] Buffer* enter_order(Shard& shard, Buffer& buffer, bool& entered) noexcept;
+  /// A client asked for it. Caller holds the shard mutex.
+  void end_probation(Shard& shard, Buffer& buffer) noexcept;
   /// Takes `buffer` (Resident, unpinned, out of the order) out of the map: Reserved.
   void evict_locked(Shard& shard, Buffer& buffer, bool needed) noexcept;
   void check_shard(const Shard& shard, bool idle) const;
@@ -182,6 +198,7 @@ class RamTier final : public WaitQueue {
   std::atomic<uint32_t> cursor_{0};
   std::atomic<uint32_t> demand_waiting_{0};
   std::atomic<uint64_t> payload_bytes_{0}, evictions_{0}, refetched_{0};
+  std::atomic<uint64_t> probation_bytes_{0}, probation_evictions_{0};
 };
 
 /// Mixes all of a slice's name; its low half picks a bucket, its high half a shard.

@@ -27,6 +27,7 @@ std::optional<std::string> Store::Options::invalid() const {
   uint32_t sum = 0;
   for (const uint8_t share : shares) sum += share;
   if (sum != 100) return fmt::format("the shares of the buffer classes add up to {}, not 100", sum);
+  if (probation_share > 75) return std::string("more than 75 % of RAM for what nobody asked for");
   const uint8_t large = shares[static_cast<uint8_t>(SizeClass::K256)];
   if (large == 0) return std::string("the share of the 256 KiB buffers is 0; it must not be");
   if (ram_bytes * large / 100 / kSliceBytes < kLargeBuffersMin) {
@@ -72,7 +73,7 @@ Result<std::unique_ptr<Store>> Store::create(Options options, const FactsCodec& 
   }
   auto impl = std::make_unique<Impl>(options, codec, clock, std::move(drives));
   auto ram = impl->ram.create(options.ram_bytes, options.shares, options.policy, options.huge_pages,
-                              impl->drives.empty() ? nullptr : impl.get());
+                              impl->drives.empty() ? nullptr : impl.get(), options.probation_share);
   if (!ram) return fail(ram.error());
   impl->take_over_drives();
   return std::unique_ptr<Store>(new Store(std::move(impl)));
@@ -184,20 +185,25 @@ bool Store::start_wait_buffer(Priority priority, WaitTicket& ticket) noexcept {
 }
 
 FillPermit Store::try_start_fill(const Ref<Generation>& generation, SliceIndex slice,
-                                 BufferReservation& reservation) noexcept {
+                                 BufferReservation& reservation, Priority priority) noexcept {
   FillPermit permit;
   if (reservation.count_ == 0) return permit;
   SEGUE_ASSERT(reservation.store_ == this);
   if (where(*generation, slice) != Where::Absent) return permit;
   Buffer* reserved = reservation.first_;
   Buffer* rest = reserved->next;
-  Buffer* claimed = impl_->ram.try_claim(generation, slice, reserved, RamTier::Source::Origin, {});
+  Buffer* claimed = impl_->ram.try_claim(generation, slice, reserved, RamTier::Source::Origin, {},
+                                         priority);
   if (claimed == nullptr) return permit;
   reservation.first_ = rest;
   --reservation.count_;
   permit.store_ = this;
   permit.buffer_ = claimed;
   return permit;
+}
+
+bool Store::drop_unasked(const Generation& generation, SliceIndex slice) noexcept {
+  return impl_->ram.drop_unasked(generation.slice_key(slice));
 }
 
 bool Store::start_wait_slice(const SliceKey& key, uint32_t beyond, WaitTicket& ticket) noexcept {
@@ -241,6 +247,8 @@ Store::Usage Store::usage() const {
   usage.buffer_waiters = counts.buffer_waiters;
   usage.evictions = counts.evictions;
   usage.refetched = counts.refetched;
+  usage.probation_bytes = counts.probation_bytes;
+  usage.probation_evictions = counts.probation_evictions;
   usage.representations = impl_->representations.count();
   usage.representation_bytes = impl_->representations.bytes();
   usage.contacts = impl_->representations.contacts();

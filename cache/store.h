@@ -136,6 +136,9 @@ class Store {
     uint64_t ram_bytes = 256 * MiB;                 // of the buffers alone
     uint8_t shares[kSizeClasses] = {4, 6, 10, 80};  // per SizeClass, in parts of 100 of ram_bytes
     EvictionPolicy policy = EvictionPolicy::Lru;
+    /// In parts of 100 of each class: how much of it prefetched slices that nobody has asked for
+    /// yet may fill before they leave before all others.
+    uint8_t probation_share = 10;
     uint64_t hash_seed = 0;                         // of the drives; random without drives
     uint64_t representations_bytes_max = 64 * MiB;  // generations and facts held in RAM
     bool huge_pages = true;
@@ -185,7 +188,8 @@ class Store {
   void detach(const Ref<Generation>& generation) noexcept;
 
   // --- slices ---
-  /// Pins the buffer that holds `slice`, or says where its bytes are to come from. Counts the use.
+  /// Pins the buffer that holds `slice`, or says where its bytes are to come from. Counts the use,
+  /// which ends the probation of a prefetched slice; UseId{} is nobody's use (a prefetch looks).
   /// Never waits, never allocates.
   [[nodiscard]] Found find(const Generation& generation, SliceIndex slice, UseId use) noexcept;
   /// As find() without counting a use or pinning: planning a run.
@@ -198,9 +202,15 @@ class Store {
   [[nodiscard]] bool start_wait_buffer(Priority priority, WaitTicket& ticket) noexcept;
   /// Claims `slice` for a fill, with a buffer out of `reservation` (swapped for a smaller class
   /// where one does). Empty permit: it is Resident, Filling or OnDrive already, or the reservation
-  /// is used up.
+  /// is used up. With Priority::Prefetch the slice is in probation until a client asks for it: it
+  /// leaves RAM before others once such slices are over their share, and no drive is written for
+  /// it.
   [[nodiscard]] FillPermit try_start_fill(const Ref<Generation>& generation, SliceIndex slice,
-                                          BufferReservation& reservation) noexcept;
+                                          BufferReservation& reservation,
+                                          Priority priority = Priority::Demand) noexcept;
+  /// Lets go of a prefetched slice that nobody has asked for (its prefetch was revoked). False: it
+  /// is not here, or somebody has.
+  bool drop_unasked(const Generation& generation, SliceIndex slice) noexcept;
   /// Waits for more than `beyond` landed bytes of `slice`, its commit or its abandonment. False: it
   /// is not Filling any more, or has more already (find again), or the slab is full.
   [[nodiscard]] bool start_wait_slice(const SliceKey& key, uint32_t beyond,
@@ -219,6 +229,7 @@ class Store {
     uint64_t payload_bytes = 0;
     uint64_t representations = 0, representation_bytes = 0, contacts = 0, buffer_waiters = 0;
     uint64_t evictions = 0, refetched = 0, ram_bytes_mapped = 0;
+    uint64_t probation_bytes = 0, probation_evictions = 0;
     bool huge_pages = false;
   };
   /// For scrapes and tests; takes no shard's lock.

@@ -149,11 +149,13 @@ class StoreDriveTest : public ::testing::Test {
     return found.known == Store::Known::Yes ? std::move(found.selected) : Selected{};
   }
   /// Fills a slice on `loop`; what the drive makes of it happens as the world runs.
-  bool fill(const Ref<Generation>& generation, uint32_t slice, uint32_t loop = 0) {
+  bool fill(const Ref<Generation>& generation, uint32_t slice, uint32_t loop = 0,
+            Priority priority = Priority::Demand) {
     const Loop::Turn turn(world.loop(loop));
-    auto reservation = store->try_reserve(1, Priority::Demand);
+    auto reservation = store->try_reserve(1, priority);
     if (!reservation) return false;
-    FillPermit permit = store->try_start_fill(generation, SliceIndex{slice}, *reservation);
+    FillPermit permit =
+        store->try_start_fill(generation, SliceIndex{slice}, *reservation, priority);
     if (!permit) return false;
     const uint64_t first = first_byte_of(SliceIndex{slice});
     for (uint32_t i = 0; i < permit.length(); ++i) {
@@ -225,6 +227,21 @@ TEST_F(StoreDriveTest, ASliceGoesToTheDriveAndComesBackAfterItLeftRam) {
   EXPECT_TRUE(reads_right(generation, 2, 1));
   EXPECT_EQ(locals[1]->counters().drive_reads.get(), 1);
   EXPECT_EQ(store->usage().writing, 0);
+}
+
+TEST_F(StoreDriveTest, WhatWasPrefetchedGoesToTheDriveOnlyOnceAClientAsked) {
+  auto asked = install("/t/1", 300'000);
+  auto unasked = install("/t/2", 300'000);
+  ASSERT_TRUE(fill(asked, 0, 0, Priority::Prefetch));
+  ASSERT_TRUE(fill(unasked, 0, 0, Priority::Prefetch));
+  world.run_for(std::chrono::seconds{1});
+  EXPECT_EQ(locals[0]->counters().admitted.get(), 0);
+  EXPECT_TRUE(store->find(*asked, SliceIndex{0}, UseId{7}).buffer);
+  for (uint32_t i = 0; i < 8; ++i)  // over their share: the unasked one leaves
+    ASSERT_TRUE(fill(install("/p/" + std::to_string(i), 250'000), 0, 0, Priority::Prefetch));
+  flood();
+  EXPECT_EQ(where(unasked, 0), Where::Absent);
+  EXPECT_EQ(where(asked, 0), Where::OnDrive);
 }
 
 TEST_F(StoreDriveTest, OneReadServesAllWhoAsk) {
