@@ -104,8 +104,11 @@ uint32_t slices_of(const origin::FetchRequest& request) noexcept {
 
 Ref<Contact> Fills::Impl::start_contact(OwnedAsk ask, cache::ContactPermit permit,
                                         cache::Selected basis, Ref<cache::Generation> list,
-                                        const http::VaryNames& list_names, Signal* starter) {
+                                        const http::VaryNames& list_names, Signal* starter,
+                                        cache::BufferReservation reservation) {
+  if (!has_room(ask.priority)) return {};
   auto contact = make_ref<Contact>();
+  contact->reservation = std::move(reservation);
   contact->ask = std::move(ask);
   contact->permit = std::move(permit);
   contact->deadline = loop.now() + kContactMax;
@@ -146,7 +149,8 @@ Task<void> Fills::Impl::run_contact(Ref<Contact> owned) {
     auto landed = co_await land(contact, *contact.stream, contact.covers_bytes);
     if (!landed) {
       counters.fills_cut.add();
-      failed_fills.note(contact.ask.key, loop.now(), {.error = landed.error()});
+      if (contact.ask.priority == cache::Priority::Demand)
+        failed_fills.note(contact.ask.key, loop.now(), {.error = landed.error()});
     }
   }
   contact.stream.reset();
@@ -191,7 +195,7 @@ Task<Fills::Impl::Ask> Fills::Impl::ask_origin(Contact& contact, Ask form) {
   auto request = contact_request(contact, form);
   if (contact.reservation.count() == 0) {
     // Before the request: bytes that come must have a place.
-    auto reserved = co_await reserve(contact.signal, slices_of(request), contact.deadline);
+    auto reserved = co_await reserve(contact, slices_of(request), contact.deadline);
     if (!reserved) {
       answer_failed(contact, reserved.error());
       co_return form;
@@ -200,13 +204,14 @@ Task<Fills::Impl::Ask> Fills::Impl::ask_origin(Contact& contact, Ask form) {
   }
   contact.head = nullptr;
   contact.stream.reset();
+  request.prefetch = contact.ask.priority == cache::Priority::Prefetch;
   auto started = fetcher_of(*contact.ask.site).start(std::move(request));
   if (!started) {
     answer_failed(contact, started.error());
     co_return form;
   }
   contact.stream = std::move(*started);
-  auto head = co_await contact.stream->head();
+  auto head = co_await await_head(*contact.stream, contact.ask);
   if (!head) {
     answer_failed(contact, head.error());
     co_return form;

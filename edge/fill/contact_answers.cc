@@ -43,7 +43,8 @@ Task<Result<Collected>> collect(Loop& loop, origin::FetchStream& stream, size_t 
 }  // namespace
 
 void Fills::Impl::answer_failed(Contact& contact, Error error) {
-  if (error.side == Side::Origin)
+  // What failed for nobody is no reason to keep a listener from the origin.
+  if (error.side == Side::Origin && contact.ask.priority == cache::Priority::Demand)
     troubles.note(contact.ask.key, loop.now(), {.error = error, .pass = false});
   contact.stream.reset();
   contact.head = nullptr;
@@ -242,7 +243,7 @@ void Fills::Impl::install(Contact& contact, Verdict verdict, uint64_t length, By
       std::min<uint64_t>((covers.length() + kSliceBytes - 1) / kSliceBytes, kFillRunSlicesMax));
   if (contact.reservation.count() < slices) {
     // Claimed ahead, slices of a whole answer are seen as coming by every loop.
-    if (auto more = store.try_reserve(slices, cache::Priority::Demand);
+    if (auto more = store.try_reserve(slices, contact.ask.priority);
         more && more->count() > contact.reservation.count())
       contact.reservation = std::move(*more);
   }

@@ -1,5 +1,6 @@
 #include "edge/fill/fills.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -33,6 +34,12 @@ namespace {
 constexpr uint32_t kLoadsMax = 2;
 constexpr uint32_t kPurgedMeanwhileMax = 2;
 constexpr uint32_t kRefusalsMax = 3;
+
+/// Buffers for the beginning of what a prefetch asks of an unknown key; more are taken as it comes.
+uint32_t prefetch_slices(const Asked& asked) noexcept {
+  return static_cast<uint32_t>(std::clamp<uint64_t>(
+      (asked.range.end + kSliceBytes - 1) / kSliceBytes, 1, kFillOpenEndedFirstSlices));
+}
 
 Selection selection_of(const cache::Selected& selected) {
   Selection selection;
@@ -229,14 +236,29 @@ Task<Result<std::optional<Selection>>> Fills::Impl::ask_or_wait(Scope& scope, co
     if (!passed) co_return fail(passed.error());
     co_return std::move(*passed);
   }
+  cache::BufferReservation reservation;
+  if (asked.priority == cache::Priority::Prefetch) {
+    // Everything it needs before it becomes the contact: whoever waits for a contact waits for the
+    // origin, never for a prefetch that stands in a queue itself.
+    auto reserved = has_room(asked.priority)
+                        ? store.try_reserve(prefetch_slices(asked), asked.priority)
+                        : fail(Side::Self, Kind::Overloaded, "fills");
+    if (!reserved) {
+      counters.prefetch_refused.add();
+      co_return fail_retryable(Side::Self, Kind::Overloaded, "prefetch");
+    }
+    reservation = std::move(*reserved);
+  }
   auto permit = store.try_start_contact(search.key);
   if (permit) {
     OwnedAsk ask = own(asked, search.key, search.key_text(asked), scope.traceparent);
     auto contact = start_contact(std::move(ask), std::move(*permit), std::move(basis), search.list,
-                                 search.list_names, &scope.signal);
+                                 search.list_names, &scope.signal, std::move(reservation));
     if (!contact) co_return fail_retryable(Side::Self, Kind::Overloaded, "fills");
     co_return co_await await_contact(scope, asked, search, std::move(contact));
   }
+  reservation = {};
+  if (asked.priority == cache::Priority::Demand) join_contact(search.key);
   cache::WaitTicket ticket(local.waiters(), scope.signal);
   if (store.start_wait_contact(search.key, ticket)) {
     if (!search.collapsed) counters.contacts_collapsed.add();
@@ -299,6 +321,9 @@ Task<Result<std::optional<Selection>>> Fills::Impl::await_contact(Scope& scope, 
 Task<Result<Selection>> Fills::Impl::pass(Scope& scope, const Asked& asked,
                                           http::ForwardReason reason) {
   if (asked.only_if_cached) co_return fail(Side::Origin, Kind::Timeout, "only-if-cached");
+  if (asked.priority == cache::Priority::Prefetch)
+    co_return fail(Side::Self, Kind::Unsupported, "not storable");
+  if (!has_room(asked.priority)) co_return fail_retryable(Side::Self, Kind::Overloaded, "fills");
   const auto job = make_ref<PassJob>();
   job->fetcher = &fetcher_of(*asked.site);
   job->request = plain_request(*asked.site, asked.target, asked.fields, scope.traceparent);

@@ -34,6 +34,10 @@ struct Asked {
   bool authorized = false;      // the request carried Authorization (RFC 9111 §3.5)
   bool only_if_cached = false;  // nothing may be asked of the origin for it (RFC 9111 §5.2.1.7)
   cache::UseId use;
+  /// Prefetch: for nobody yet. It takes no buffer, fetch or task that demand may need, waits for
+  /// none of them in front of demand, and what it brings is in probation; `use` stays UseId{}.
+  /// Whoever asks for the same meanwhile joins it and raises it to Demand.
+  cache::Priority priority = cache::Priority::Demand;
   const char* traceparent = "";  // for fills this request starts; owned by the exchange
 };
 
@@ -56,11 +60,16 @@ struct Selection {
   std::chrono::nanoseconds origin_latency{0};
 };
 
+/// Tasks of a loop that demand cannot use up, so that none of its own is ever taken by a prefetch.
+inline constexpr uint32_t kPrefetchTasksPerLoopMax = 64;
+
 struct FillCounters {
   Counter contacts, contacts_collapsed, revalidations, revalidated, fills_started, fills_finished,
       fills_cut, fills_ended_early, fills_rejected, fill_bytes, slices_filled, pass_started,
       pass_bytes, generations_replaced, validator_mismatches, stale_served, negative_stored,
       buffer_waits, buffer_refusals, variants_refused, tags_refused;
+  Counter prefetch_started, prefetch_refused, prefetch_joined;  // contacts and runs
+  Counter demand_awaiting_head;  // gauge: requests to origins for clients, not answered yet
   Counter fills_in_flight;
 };
 

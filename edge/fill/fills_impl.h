@@ -107,7 +107,7 @@ struct Fills::Impl {
         store(door.store()),
         fetchers(std::move(origins)),
         options(std::move(chosen)),
-        tasks(on, options.fills_max),
+        tasks(on, options.fills_max + kPrefetchTasksPerLoopMax),
         scratch(std::make_unique_for_overwrite<std::byte[]>(kScratchBytes)) {}
 
   [[nodiscard]] origin::Fetcher& fetcher_of(const Site& site) const noexcept {
@@ -157,7 +157,8 @@ struct Fills::Impl {
   /// Null if the group is full; the permit is dropped then.
   [[nodiscard]] Ref<Contact> start_contact(OwnedAsk ask, cache::ContactPermit permit,
                                            cache::Selected basis, Ref<cache::Generation> list,
-                                           const http::VaryNames& list_names, Signal* starter);
+                                           const http::VaryNames& list_names, Signal* starter,
+                                           cache::BufferReservation reservation = {});
   [[nodiscard]] Task<void> run_contact(Ref<Contact> owned);
   /// Asks once and acts on the answer; undecided afterwards, the contact asks again in the form
   /// returned.
@@ -189,8 +190,20 @@ struct Fills::Impl {
 
   // --- run.cc ---
   /// Buffers for a fill; waits in the bounded queue when none is free.
-  [[nodiscard]] Task<Result<cache::BufferReservation>> reserve(Signal& signal, uint32_t wanted,
+  /// At once or not at all. Demand also gets what running prefetches have set aside.
+  [[nodiscard]] Result<cache::BufferReservation> try_reserve(uint32_t wanted,
+                                                             cache::Priority priority) noexcept;
+  /// Queues as run.ask.priority says, also when that is raised meanwhile.
+  [[nodiscard]] Task<Result<cache::BufferReservation>> reserve(FillRun& run, uint32_t wanted,
                                                                MonoTime deadline);
+  /// The head of an origin's answer for `ask`, counted while it is awaited.
+  [[nodiscard]] Task<Result<const origin::FetchHead*>> await_head(origin::FetchStream& stream,
+                                                                  const OwnedAsk& ask);
+  /// Whether a fill of this priority may begin. A prefetch needs half of the tasks idle.
+  [[nodiscard]] bool has_room(cache::Priority priority) const noexcept;
+  /// A client waits for what was begun for nobody: from here on it queues like demand.
+  void raise_to_demand(FillRun& run) noexcept;
+  void join_contact(const KeyHash& key) noexcept;
   /// Claims what `covers` brings whole, as far as the reservation goes.
   void claim(FillRun& run, ByteRange covers) noexcept;
   /// Lands `covers` of run.selected.generation out of `stream`, slice by slice.
@@ -230,6 +243,7 @@ struct Fills::Impl {
   Troubles troubles;             // contacts that failed
   Troubles failed_fills;         // why a slice does not come: told to the readers that give up
   std::vector<FillRun*> active;  // at most options.fills_max
+  uint32_t prefetching = 0;  // of `active`, those that nobody waits for
   uint32_t collections = 0;
   bool draining = false;
   // Where bytes go that nobody wants (before the first whole slice of a suffix answer, slices that

@@ -38,7 +38,8 @@ OwnedAsk own(const Asked& asked, const KeyHash& key, std::string_view key_text,
           .range = asked.range,
           .head_only = asked.head_only,
           .authorized = asked.authorized,
-          .use = asked.use};
+          .use = asked.use,
+          .priority = asked.priority};
 }
 
 bool is_forwarded(const Site& site, std::string_view name) noexcept {

@@ -22,6 +22,7 @@ struct OwnedAsk {
   bool head_only = false;
   bool authorized = false;
   cache::UseId use;
+  cache::Priority priority = cache::Priority::Demand;
 };
 
 /// `key` and `key_text` may be those of a variant instead of asked.key.

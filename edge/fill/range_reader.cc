@@ -162,6 +162,7 @@ Task<Result<Done>> RangeReader::wait_for(Scope& scope, SliceIndex slice, Where w
   }
   if (FillRun* run = impl.find_run(*generation, slice.value); run != nullptr) {
     const Ref<FillRun> held(run);
+    if (asked_.priority == cache::Priority::Demand) impl.raise_to_demand(*run);
     run->waiting.push_back(&scope.signal);
     (void)co_await scope.signal.wait(scope.deadline);
     (void)std::erase(held->waiting, &scope.signal);
@@ -188,7 +189,7 @@ Task<Result<Done>> RangeReader::wait_for(Scope& scope, SliceIndex slice, Where w
 Task<Result<Done>> RangeReader::wait_buffer(Scope& scope, MonoTime until) {
   Fills::Impl& impl = *fills_.impl_;
   cache::WaitTicket ticket(impl.local.waiters(), scope.signal);
-  if (!impl.store.start_wait_buffer(cache::Priority::Demand, ticket)) {
+  if (!impl.store.start_wait_buffer(asked_.priority, ticket)) {
     impl.counters.buffer_refusals.add();
     co_return fail_retryable(Side::Self, Kind::Overloaded, "buffers");
   }

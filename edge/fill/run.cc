@@ -17,7 +17,40 @@ void FillRun::wake_waiting() noexcept {
   waiting.clear();
 }
 
+void Fills::Impl::raise_to_demand(FillRun& run) noexcept {
+  if (run.ask.priority == cache::Priority::Demand) return;
+  run.ask.priority = cache::Priority::Demand;
+  --prefetching;
+  counters.prefetch_joined.add();
+  run.signal.raise();  // out of the queue of those nobody waits for
+}
+
+bool Fills::Impl::has_room(cache::Priority priority) const noexcept {
+  if (draining) return false;
+  if (priority == cache::Priority::Demand) return tasks.running() - prefetching < options.fills_max;
+  return tasks.running() < options.fills_max / 2 && prefetching < kPrefetchTasksPerLoopMax;
+}
+
+void Fills::Impl::join_contact(const KeyHash& key) noexcept {
+  for (FillRun* run : active) {
+    if (run->ask.key == key) raise_to_demand(*run);
+  }
+}
+
+Task<Result<const origin::FetchHead*>> Fills::Impl::await_head(origin::FetchStream& stream,
+                                                               const OwnedAsk& ask) {
+  const bool for_client = ask.priority == cache::Priority::Demand;
+  if (for_client) counters.demand_awaiting_head.add();
+  auto head = co_await stream.head();
+  if (for_client) counters.demand_awaiting_head.sub();
+  co_return head;
+}
+
 void Fills::Impl::enter(FillRun& run) {
+  if (run.ask.priority == cache::Priority::Prefetch) {
+    ++prefetching;
+    counters.prefetch_started.add();
+  }
   active.push_back(&run);
   counters.fills_in_flight.set(active.size());
 }
@@ -29,6 +62,7 @@ void Fills::Impl::leave(FillRun& run) noexcept {
   run.reservation = {};
   run.next = run.end = 0;
   (void)std::erase(active, &run);
+  if (run.ask.priority == cache::Priority::Prefetch) --prefetching;
   counters.fills_in_flight.set(active.size());
   run.wake_waiting();
 }
@@ -39,19 +73,34 @@ FillRun* Fills::Impl::find_run(const Generation& generation, uint32_t slice) noe
   return found == active.end() ? nullptr : *found;
 }
 
-Task<Result<BufferReservation>> Fills::Impl::reserve(Signal& signal, uint32_t wanted,
+Result<BufferReservation> Fills::Impl::try_reserve(uint32_t wanted,
+                                                   cache::Priority priority) noexcept {
+  auto reserved = store.try_reserve(wanted, priority);
+  if (reserved || priority == cache::Priority::Prefetch || prefetching == 0) return reserved;
+  // What prefetches hold ahead goes to who waits for it; they go on when there is room again.
+  for (FillRun* run : active) {
+    if (run->ask.priority == cache::Priority::Demand) continue;
+    run->reservation = {};
+    run->permits.erase(run->permits.begin() + static_cast<ptrdiff_t>(run->permits_used),
+                       run->permits.end());
+  }
+  return store.try_reserve(wanted, priority);
+}
+
+Task<Result<BufferReservation>> Fills::Impl::reserve(FillRun& run, uint32_t wanted,
                                                      MonoTime deadline) {
   for (;;) {
-    auto reserved = store.try_reserve(wanted, cache::Priority::Demand);
+    const cache::Priority priority = run.ask.priority;
+    auto reserved = try_reserve(wanted, priority);
     if (reserved) co_return std::move(*reserved);
     if (draining || loop.now() >= deadline) co_return fail(reserved.error());
-    cache::WaitTicket ticket(local.waiters(), signal);
-    if (!store.start_wait_buffer(cache::Priority::Demand, ticket)) {
+    cache::WaitTicket ticket(local.waiters(), run.signal);
+    if (!store.start_wait_buffer(priority, ticket)) {
       counters.buffer_refusals.add();
       co_return fail(reserved.error());
     }
     counters.buffer_waits.add();
-    (void)co_await signal.wait(deadline);
+    (void)co_await run.signal.wait(deadline);
   }
 }
 
@@ -64,7 +113,8 @@ void Fills::Impl::claim(FillRun& run, ByteRange covers) noexcept {
   run.next = first;
   run.end = std::max(first, end);
   for (uint32_t slice = first; slice < end; ++slice) {
-    FillPermit permit = store.try_start_fill(generation, SliceIndex{slice}, run.reservation);
+    FillPermit permit =
+        store.try_start_fill(generation, SliceIndex{slice}, run.reservation, run.ask.priority);
     if (permit) {
       run.permits.push_back(std::move(permit));
     } else if (run.reservation.count() == 0) {
@@ -129,16 +179,17 @@ Task<Result<FillPermit>> Fills::Impl::next_permit(FillRun& run, SliceIndex slice
   if (run.reservation.count() == 0 && run.permits_used < run.permits.size()) {
     // With buffers claimed for what is still to come it must not wait for another: two such fills
     // would wait for each other. What comes by now is not what was asked for; it is let go.
-    auto reserved = store.try_reserve(1, cache::Priority::Demand);
+    auto reserved = try_reserve(1, run.ask.priority);
     if (!reserved) co_return FillPermit{};
     run.reservation = std::move(*reserved);
   } else if (run.reservation.count() == 0) {
     co_await settle(run);  // nothing is held while it waits for a buffer
-    auto reserved = co_await reserve(run.signal, 1, loop.now() + kContactMax);
+    auto reserved = co_await reserve(run, 1, loop.now() + kContactMax);
     if (!reserved) co_return fail(reserved.error());
     run.reservation = std::move(*reserved);
   }
-  co_return store.try_start_fill(run.selected.generation, slice, run.reservation);
+  co_return store.try_start_fill(run.selected.generation, slice, run.reservation,
+                                 run.ask.priority);
 }
 
 Task<Result<Done>> Fills::Impl::land(FillRun& run, origin::FetchStream& stream, ByteRange covers) {
@@ -190,13 +241,12 @@ Task<Result<Done>> Fills::Impl::land_slices(FillRun& run, origin::FetchStream& s
 Result<uint32_t> Fills::Impl::start_run(const Asked& asked, const cache::Selected& selected,
                                         uint32_t first, uint32_t slices_max) {
   const Ref<Generation>& generation = selected.generation;
-  if (draining || tasks.running() == tasks.tasks_max())
-    return fail(Side::Self, Kind::Overloaded, "fills");
+  if (!has_room(asked.priority)) return fail(Side::Self, Kind::Overloaded, "fills");
   uint32_t wanted = 1;
   while (wanted < slices_max && first + wanted < generation->slices() &&
          store.where(*generation, SliceIndex{first + wanted}) == Where::Absent)
     ++wanted;
-  auto reserved = store.try_reserve(wanted, cache::Priority::Demand);
+  auto reserved = try_reserve(wanted, asked.priority);
   if (!reserved) return fail_retryable(Side::Self, Kind::Overloaded, "buffers");
 
   auto run = make_ref<FillRun>();
@@ -204,7 +254,8 @@ Result<uint32_t> Fills::Impl::start_run(const Asked& asked, const cache::Selecte
   run->selected = selected;
   run->next = run->end = first;
   while (run->end < first + wanted) {
-    FillPermit permit = store.try_start_fill(generation, SliceIndex{run->end}, run->reservation);
+    FillPermit permit = store.try_start_fill(generation, SliceIndex{run->end}, run->reservation,
+                                             asked.priority);
     if (!permit) break;
     run->permits.push_back(std::move(permit));
     ++run->end;
@@ -223,7 +274,9 @@ Task<void> Fills::Impl::run_fill(Ref<FillRun> owned) {
   auto done = co_await fill_once(*run);
   if (!done) {
     counters.fills_cut.add();
-    failed_fills.note(run->ask.key, loop.now(), {.error = done.error()});
+    // What failed for nobody is no reason to keep a listener from the origin.
+    if (run->ask.priority == cache::Priority::Demand)
+      failed_fills.note(run->ask.key, loop.now(), {.error = done.error()});
   }
   leave(*run);
 }
@@ -253,9 +306,10 @@ Task<Result<Done>> Fills::Impl::fill_once(FillRun& run) {
     request.expected_etag = strong_etag_of(stored);
     request.preferred_server = stored.parts().server;
     request.first_byte_deadline = loop.now() + kContactMax;
+    request.prefetch = run.ask.priority == cache::Priority::Prefetch;
     auto stream = fetcher.start(std::move(request));
     if (!stream) co_return fail(stream.error());
-    auto head = co_await (*stream)->head();
+    auto head = co_await await_head(**stream, run.ask);
     if (!head) co_return fail(head.error());
     const origin::FetchHead& answer = **head;
     if (answer.status >= 500) co_return fail(Side::Origin, Kind::Refused, "server error");

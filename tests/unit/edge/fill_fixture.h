@@ -35,6 +35,7 @@ struct Request {
   uint64_t stop_after = UINT64_MAX;           // body bytes: then it reads no more and leaves
   bool stays = false;                         // at stop_after it stays instead, until let go
   std::chrono::nanoseconds read_delay = 0ns;  // between reads
+  bool prefetch = false;                      // for nobody
 };
 
 /// One request and what came of it; stands for the exchange.
@@ -225,6 +226,10 @@ class FillTest : public ::testing::Test {
     asked.range = player.request.range;
     asked.authorized = player.request.authorized;
     asked.use = cache::UseId{players.size()};
+    if (player.request.prefetch) {
+      asked.use = {};
+      asked.priority = cache::Priority::Prefetch;
+    }
     const Loop::Turn turn(world.loop(on));
     EXPECT_TRUE(groups[on]->try_spawn(play(*fills[on], *locals[on], world.loop(on), player)));
     return player;
