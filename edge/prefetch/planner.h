@@ -1,0 +1,166 @@
+// edge/prefetch/planner.h - decides what is fetched before anyone asks, and judges what became of it.
+//
+// A plain class: no I/O, no clock (the time is passed in), the same orders for the same calls. So
+// the daemon, the replay of a trace and the unit tests run the same decisions. Loop-owned; every
+// table has a bound.
+//
+//   candidate  waiting (its time has not come) -> ready -> running -> held -> judged
+//   order      one candidate's bytes being fetched; whoever fetches says landed() and ended()
+//   held       fetched and not asked for yet: judged when it is asked for, expires or is revoked
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/byte_range.h"
+#include "base/loop/clock.h"
+#include "base/units.h"
+#include "edge/prefetch/model_score.h"
+#include "edge/prefetch/target.h"
+
+namespace segue::edge {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+inline constexpr uint32_t kPlanSessionsMax = 64 * 1024;
+inline constexpr uint32_t kPlanCandidatesMax = 256 * 1024;
+inline constexpr uint32_t kPlanHeldMax = 256 * 1024;
+
+/// One recommended track, in bytes and points of time.
+struct PlanEntry {
+  TrackId track = 0;
+  double probability = 1;
+  MonoTime due{};            // when it will be asked for
+  uint64_t head_bytes = 0;   // of its beginning
+  uint32_t tail_bytes = 0;   // of its end, for players that read that first; 0: none
+  uint64_t whole_bytes = 0;  // 0: not known
+  Ref<const PrefetchTarget> target{};  // for whoever fetches; may be null
+};
+
+/// A session's plan, instead of the one before.
+struct PlanUpdate {
+  uint64_t session = 0;
+  uint32_t model = 0;
+  uint64_t revision = 0;  // 0: the newest
+  MonoTime until{};
+  std::optional<TrackId> now{};  // what plays: not revoked, though it is not next any more
+  bool confirmed = false;      // `now` is beyond its head: the rest of it is worth fetching
+  std::span<const PlanEntry> next{};
+};
+
+/// What delivery was asked and did.
+struct DemandNote {
+  TrackId track = 0;
+  uint64_t session = 0;  // 0: not known
+  ByteRange range;       // of the request; its end may lie far beyond the track's
+  bool hit = false;      // the first byte asked for was here
+};
+
+class Planner {
+ public:
+  struct Options {
+    bool fetches = true;  // false: `observe`; plans and judges without a byte fetched
+    uint64_t bytes_per_second = 8 * MiB;
+    uint32_t orders_max = 8;                // at once
+    uint64_t held_bytes_max = 64 * MiB;     // running, and held and not asked for
+    uint64_t bytes_per_day = UINT64_MAX;
+    double probability_min = 0.05;
+    seconds lead_max{300};  // a track due later waits
+    bool rest = true;       // fetch beyond the head once play is confirmed
+    uint64_t rest_bytes_max = 4 * MiB;
+    double precision_floor = 0.2;
+    uint64_t judge_bytes = 32 * MiB;  // a model's precision is looked at after so many
+    uint32_t probe_every = 16;        // of a throttled model's candidates, one in so many is taken
+  };
+  Planner(Options options, ModelScores& scores);
+  ~Planner();
+  Planner(const Planner&) = delete;
+  Planner& operator=(const Planner&) = delete;
+
+  /// Takes over new limits; what runs goes on.
+  void configure(const Options& options);
+  /// False: an old revision or no room; counted.
+  bool set(const PlanUpdate& update, MonoTime now);
+  void cancel(uint64_t session, uint64_t revision, MonoTime now);
+  void see(const DemandNote& note, MonoTime now);
+  /// While paused next() says nothing and running orders stay.
+  void pause(bool paused) noexcept { paused_ = paused; }
+
+  struct Order {
+    uint64_t id = 0;
+    TrackId track = 0;
+    ByteRange head;           // from 0, or beyond the head; its end may lie beyond the track's
+    uint32_t tail_bytes = 0;  // of the end, after the head
+    uint32_t model = 0;
+    MonoTime due{};
+    Ref<const PrefetchTarget> target;
+  };
+  /// What to fetch now: the greatest expected value per byte, of equals the one due first.
+  [[nodiscard]] std::optional<Order> next(MonoTime now);
+  /// When next() may say more, by time alone.
+  [[nodiscard]] MonoTime wake_at(MonoTime now) const;
+
+  enum class End : uint8_t { Complete, AlreadyHere, Failed, Stopped };
+  /// Bytes that came from the origin for it.
+  void landed(uint64_t order, uint64_t bytes);
+  void ended(uint64_t order, End end, MonoTime now);
+  /// Orders nobody wants any more: stop them (they still end).
+  [[nodiscard]] std::vector<uint64_t> take_stopped();
+  /// Tracks that were held and are not wanted any more: let go of what nobody asked for.
+  [[nodiscard]] std::vector<Ref<const PrefetchTarget>> take_dropped();
+  /// What was held is not here any more (the cache evicted it). False: nobody held it.
+  bool evicted(TrackId track);
+  /// Revokes and judges what is over.
+  void expire(MonoTime now);
+
+  struct Gauges {
+    uint64_t sessions = 0, candidates = 0, running = 0, held = 0, held_bytes = 0, bytes_today = 0;
+  };
+  [[nodiscard]] Gauges gauges() const noexcept;
+  struct Totals {
+    Counter first_bytes, first_byte_misses;  // of all demand
+  };
+  [[nodiscard]] const Totals& totals() const noexcept { return totals_; }
+
+ private:
+  struct Tables;
+  struct Candidate;
+  struct Session;
+  struct Held;
+  struct Running;
+
+  void revoke(uint32_t candidate, MonoTime now);
+  void unlink(uint32_t candidate);
+  void enter(uint32_t candidate, MonoTime now);
+  void ripen(MonoTime now);
+  void forget_session(uint64_t session, MonoTime now);
+  [[nodiscard]] bool wanted_by_others(TrackId track, uint64_t session) const;
+  [[nodiscard]] bool take_candidate(uint32_t model);
+  bool add(const PlanUpdate& update, Session& session, const PlanEntry& entry, MonoTime now);
+  void add_rest(uint64_t session, TrackId track, MonoTime now);
+  void see_listener(const DemandNote& note, MonoTime now);
+  [[nodiscard]] Order begin(uint32_t candidate, MonoTime now);
+  void hold(const Running& running, MonoTime now);
+  enum class Fate : uint8_t { Used, Expired, Revoked, Evicted };
+  void judge(TrackId track, Fate fate);
+  void hold_until(TrackId track, Held& held, MonoTime until);
+  void refill(MonoTime now);
+  [[nodiscard]] bool affordable(uint64_t bytes) const noexcept;
+
+  Options options_;
+  ModelScores& scores_;
+  Totals totals_;
+  std::unique_ptr<Tables> tables_;
+  bool paused_ = false;
+  double tokens_ = 0;
+  MonoTime refilled_at_{};
+  MonoTime day_began_{};
+  uint64_t bytes_today_ = 0;
+  uint64_t held_bytes_ = 0;  // of running orders and of what is held and was not asked for
+  uint64_t last_order_ = 0;
+};
+
+}  // namespace segue::edge

@@ -1,0 +1,241 @@
+// Orders, budgets and judgement: what is fetched when, and what it was good for.
+#include <algorithm>
+#include <chrono>
+
+#include "edge/prefetch/planner_tables.h"
+
+namespace segue::edge {
+
+namespace {
+constexpr std::chrono::hours kDay{24};
+// The bucket holds so much of the rate: a burst after a pause, not the pause's whole budget.
+constexpr double kBurstSeconds = 2;
+}  // namespace
+
+void Planner::refill(MonoTime now) {
+  const double rate = static_cast<double>(options_.bytes_per_second);
+  const double capacity = rate * kBurstSeconds;
+  if (refilled_at_ == MonoTime{}) {
+    tokens_ = capacity;
+    day_began_ = now;
+  } else {
+    tokens_ += rate * std::chrono::duration<double>(now - refilled_at_).count();
+  }
+  tokens_ = std::min(tokens_, capacity);
+  refilled_at_ = now;
+  if (now - day_began_ >= kDay) {
+    day_began_ = now;
+    bytes_today_ = 0;
+  }
+}
+
+bool Planner::affordable(uint64_t bytes) const noexcept {
+  const double capacity = static_cast<double>(options_.bytes_per_second) * kBurstSeconds;
+  // What is larger than the bucket goes when it is full, and is paid for afterwards.
+  return tokens_ >= std::min(static_cast<double>(bytes), capacity) &&
+         bytes_today_ + bytes <= options_.bytes_per_day;
+}
+
+std::optional<Planner::Order> Planner::next(MonoTime now) {
+  expire(now);
+  ripen(now);
+  refill(now);
+  while (!paused_ && !tables_->ready.empty() && tables_->running.size() < options_.orders_max &&
+         tables_->held.size() < kPlanHeldMax) {
+    const uint32_t index = tables_->ready.begin()->candidate;
+    Candidate& candidate = tables_->candidates[index];
+    if (tables_->held.contains(candidate.entry.track) ||
+        tables_->running_by_track.contains(candidate.entry.track)) {
+      unlink(index);  // another session's candidate brought it meanwhile
+      enter(index, now);
+      continue;
+    }
+    const uint64_t bytes = candidate.part.length() + candidate.entry.tail_bytes;
+    if (held_bytes_ + bytes > options_.held_bytes_max || !affordable(bytes)) return std::nullopt;
+    Order order = begin(index, now);
+    if (options_.fetches) return order;
+    landed(order.id, bytes);
+    ended(order.id, End::Complete, now);
+  }
+  return std::nullopt;
+}
+
+Planner::Order Planner::begin(uint32_t index, MonoTime /*now*/) {
+  unlink(index);
+  Candidate& candidate = tables_->candidates[index];
+  const uint64_t bytes = candidate.part.length() + candidate.entry.tail_bytes;
+  tokens_ -= static_cast<double>(bytes);
+  bytes_today_ += bytes;
+  held_bytes_ += bytes;
+  const uint64_t id = ++last_order_;
+  candidate.state = Candidate::State::Running;
+  candidate.order = id;
+  tables_->running_by_track[candidate.entry.track] = id;
+  tables_->running[id] = {.candidate = index,
+                          .track = candidate.entry.track,
+                          .model = candidate.model,
+                          .part = candidate.part,
+                          .tail_bytes = candidate.entry.tail_bytes,
+                          .planned_bytes = bytes,
+                          .until = candidate.until,
+                          .target = candidate.entry.target};
+  scores_.at(candidate.model).planned.add();
+  return {.id = id,
+          .track = candidate.entry.track,
+          .head = candidate.part,
+          .tail_bytes = candidate.entry.tail_bytes,
+          .model = candidate.model,
+          .due = candidate.entry.due,
+          .target = candidate.entry.target};
+}
+
+MonoTime Planner::wake_at(MonoTime now) const {
+  MonoTime at = kNever;
+  if (!tables_->waiting.empty()) at = std::min(at, tables_->waiting.begin()->first);
+  if (!tables_->session_ends.empty()) at = std::min(at, tables_->session_ends.begin()->first);
+  if (!tables_->held_ends.empty()) at = std::min(at, tables_->held_ends.begin()->first);
+  if (!tables_->ready.empty() && !paused_ && tokens_ < static_cast<double>(options_.bytes_per_second))
+    at = std::min(at, now + milliseconds{100});
+  return std::max(at, now + milliseconds{1});
+}
+
+void Planner::landed(uint64_t order, uint64_t bytes) {
+  const auto at = tables_->running.find(order);
+  if (at == tables_->running.end()) return;
+  at->second.landed += bytes;
+  scores_.at(at->second.model).bytes_fetched.add(bytes);
+}
+
+void Planner::ended(uint64_t order, End end, MonoTime now) {
+  const auto at = tables_->running.find(order);
+  if (at == tables_->running.end()) return;
+  const Running running = std::move(at->second);
+  tables_->running.erase(at);
+  tables_->running_by_track.erase(running.track);
+  held_bytes_ -= running.planned_bytes;
+  // What was here already cost nothing; what came in whole slices cost more than was asked for.
+  tokens_ += static_cast<double>(running.planned_bytes) - static_cast<double>(running.landed);
+  bytes_today_ = bytes_today_ + running.landed > running.planned_bytes
+                     ? bytes_today_ + running.landed - running.planned_bytes
+                     : 0;
+  ModelScore& score = scores_.at(running.model);
+  if (end == End::Complete && running.landed > 0) score.fetched.add();
+  if (end == End::AlreadyHere || (end == End::Complete && running.landed == 0))
+    score.already_here.add();
+  if (end == End::Failed) score.failed.add();
+  if (running.landed > 0) hold(running, now);
+  if (running.candidate == kNoCandidate) {
+    if (!running.joined && running.landed > 0 && !tables_->wanted.contains(running.track))
+      judge(running.track, Fate::Revoked);
+    return;
+  }
+  // A candidate that failed is not tried again: the listener's own request will be.
+  tables_->candidates[running.candidate].state = Candidate::State::Fulfilled;
+}
+
+void Planner::hold_until(TrackId track, Held& held, MonoTime until) {
+  tables_->held_ends.erase({held.until, track});
+  held.until = until;
+  tables_->held_ends.emplace(until, track);
+}
+
+void Planner::hold(const Running& running, MonoTime now) {
+  Held& held = tables_->held[running.track];
+  held = {.bytes = running.landed,
+          .part = running.part,
+          .tail_bytes = running.tail_bytes,
+          .model = running.model,
+          .since = now,
+          .until = {},
+          .target = running.target};
+  held_bytes_ += held.bytes;
+  hold_until(running.track, held, running.until);
+  if (running.joined) {
+    held.used = held.bytes;
+    judge(running.track, Fate::Used);
+  }
+}
+
+void Planner::see(const DemandNote& note, MonoTime now) {
+  if (note.range.first == 0) {
+    totals_.first_bytes.add();
+    if (!note.hit) totals_.first_byte_misses.add();
+  }
+  for (const TrackId track : {note.track, rest_of(note.track)}) {
+    if (const auto at = tables_->running_by_track.find(track);
+        at != tables_->running_by_track.end()) {
+      Running& running = tables_->running.at(at->second);
+      if (!running.joined && note.range.first < running.part.end) {
+        running.joined = true;
+        scores_.at(running.model).late.add();
+      }
+    }
+    const auto at = tables_->held.find(track);
+    if (at == tables_->held.end()) continue;
+    Held& held = at->second;
+    const bool of_tail = held.tail_bytes > 0 && note.range.first >= held.part.end;
+    if (!of_tail && (note.range.first >= held.part.end || note.range.end <= held.part.first))
+      continue;
+    ModelScore& score = scores_.at(held.model);
+    if (!held.asked) {
+      held.asked = true;
+      held_bytes_ -= held.bytes;
+      score.used.add();
+      score.record_lead(now - held.since);
+      // While it only observes nothing is here because of us: what would have been is counted.
+      if (note.range.first == 0 && (note.hit || !options_.fetches)) score.avoided.add();
+    }
+    if (of_tail) {
+      held.tail_used = true;
+    } else {
+      held.used = std::max(held.used, std::min(note.range.end, held.part.end) - held.part.first);
+    }
+    if (held.used + (held.tail_used ? held.tail_bytes : 0) >= held.bytes ||
+        (held.used >= held.part.length() && (held.tail_bytes == 0 || held.tail_used)))
+      judge(track, Fate::Used);
+  }
+  see_listener(note, now);
+}
+
+bool Planner::evicted(TrackId track) {
+  const auto at = tables_->held.find(track);
+  if (at == tables_->held.end() || at->second.asked) return false;
+  judge(track, Fate::Evicted);
+  return true;
+}
+
+void Planner::judge(TrackId track, Fate fate) {
+  const auto at = tables_->held.find(track);
+  Held held = std::move(at->second);
+  tables_->held.erase(at);
+  tables_->held_ends.erase({held.until, track});
+  ModelScore& score = scores_.at(held.model);
+  if (fate == Fate::Used && held.used >= held.part.length()) held.used = held.bytes;
+  const uint64_t used =
+      std::min(held.bytes, held.used + (held.tail_used ? uint64_t{held.tail_bytes} : 0));
+  score.bytes_used.add(used);
+  score.bytes_wasted.add(held.bytes - used);
+  if (!held.asked) {
+    held_bytes_ -= held.bytes;
+    if (fate == Fate::Expired) score.unused_expired.add();
+    if (fate == Fate::Revoked) score.unused_revoked.add();
+    if (fate == Fate::Evicted) score.unused_evicted.add();
+    if (held.target && fate != Fate::Used) tables_->dropped.push_back(std::move(held.target));
+  }
+  Tables::Window& window = tables_->windows[held.model];
+  window.judged += held.bytes;
+  window.used += used;
+  if (window.judged < options_.judge_bytes) return;
+  const double precision = static_cast<double>(window.used) / static_cast<double>(window.judged);
+  score.throttled.set(precision < options_.precision_floor ? 1 : 0);
+  window.judged /= 2;
+  window.used /= 2;
+}
+
+std::vector<uint64_t> Planner::take_stopped() { return std::exchange(tables_->stopped, {}); }
+
+std::vector<Ref<const PrefetchTarget>> Planner::take_dropped() {
+  return std::exchange(tables_->dropped, {});
+}
+
+}  // namespace segue::edge

@@ -1,0 +1,26 @@
+// edge/prefetch/target.h - a track as the planner and whoever fetches for it know it.
+#pragma once
+#include <string>
+#include <string_view>
+
+#include "base/hash.h"
+#include "base/ref.h"
+#include "edge/fill/site.h"
+
+namespace segue::edge {
+
+/// Low half of the cache key's hash under the node's seed: enough to tell tracks apart in tables
+/// that only guide what is fetched early.
+using TrackId = uint64_t;
+constexpr TrackId track_of(const KeyHash& key) noexcept { return key.low; }
+
+struct PrefetchTarget final : public RefCounted {
+  Ref<const Site> site;
+  KeyHash key;
+  std::string key_text;  // "<site><path>[?query]"
+  [[nodiscard]] std::string_view origin_target() const noexcept {
+    return std::string_view(key_text).substr(site->name.size());
+  }
+};
+
+}  // namespace segue::edge

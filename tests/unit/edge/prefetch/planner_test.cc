@@ -1,0 +1,427 @@
+// Goal: what is fetched, in which order, within which budget, and what is said of it afterwards.
+// Method: a planner, a time passed in, and orders that end when the test says so.
+#include "edge/prefetch/planner.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace segue::edge {
+namespace {
+
+using namespace std::chrono_literals;
+
+class PlannerTest : public ::testing::Test {
+ protected:
+  PlannerTest() { make({}); }
+  void make(Planner::Options options) {
+    planner = std::make_unique<Planner>(options, scores);
+  }
+  static PlanEntry entry(TrackId track, double p = 1, std::chrono::seconds in = 0s,
+                         uint64_t head = 256 * KiB) {
+    return {.track = track, .probability = p, .due = MonoTime{1h} + in, .head_bytes = head};
+  }
+  bool set(uint64_t session, uint64_t revision, std::vector<PlanEntry> next,
+           std::chrono::seconds ttl = 600s, std::optional<TrackId> playing = std::nullopt,
+           bool confirmed = false, uint32_t model = 0) {
+    return planner->set({.session = session,
+                         .model = model,
+                         .revision = revision,
+                         .until = now + ttl,
+                         .now = playing,
+                         .confirmed = confirmed,
+                         .next = next},
+                        now);
+  }
+  std::vector<TrackId> orders() {
+    std::vector<TrackId> tracks;
+    while (auto order = planner->next(now)) {
+      tracks.push_back(order->track);
+      running.push_back(*order);
+    }
+    return tracks;
+  }
+  void finish(Planner::End end = Planner::End::Complete) {
+    for (const auto& order : std::exchange(running, {})) {
+      if (end == Planner::End::Complete)
+        planner->landed(order.id, order.head.length() + order.tail_bytes);
+      planner->ended(order.id, end, now);
+    }
+  }
+  void ask(TrackId track, ByteRange range = {0, 1 * MiB}, uint64_t session = 0, bool hit = true) {
+    planner->see({.track = track, .session = session, .range = range, .hit = hit}, now);
+  }
+  ModelScore& score(uint32_t model = 0) { return scores.at(model); }
+
+  ModelScores scores;
+  std::unique_ptr<Planner> planner;
+  std::vector<Planner::Order> running;
+  MonoTime now{1h};
+};
+
+TEST_F(PlannerTest, TheGreatestValuePerByteGoesFirst) {
+  set(1, 1, {entry(10, 0.2), entry(11, 0.9), entry(12, 0.9, 0s, 16 * 256 * KiB)});
+  EXPECT_EQ(orders(), (std::vector<TrackId>{11, 10, 12}));
+}
+
+TEST_F(PlannerTest, OfEqualValueTheOneDueFirstGoesFirst) {
+  set(1, 1, {entry(10, 0.9, 60s), entry(11, 0.9, 30s), entry(12, 0.9, 45s)});
+  EXPECT_EQ(orders(), (std::vector<TrackId>{11, 12, 10}));
+}
+
+TEST_F(PlannerTest, WhatIsImprobableIsNotFetched) {
+  set(1, 1, {entry(10, 0.04), entry(11, 0.05)});
+  EXPECT_EQ(orders(), std::vector<TrackId>{11});
+}
+
+TEST_F(PlannerTest, WhatIsDueMuchLaterWaits) {
+  set(1, 1, {entry(10, 1, 400s)});
+  EXPECT_TRUE(orders().empty());
+  EXPECT_EQ(planner->wake_at(now), now + 100s);
+  now += 100s;
+  EXPECT_EQ(orders(), std::vector<TrackId>{10});
+}
+
+TEST_F(PlannerTest, NoMoreOrdersAtOnceThanAllowed) {
+  make({.orders_max = 2});
+  set(1, 1, {entry(10), entry(11), entry(12)});
+  EXPECT_EQ(orders().size(), 2u);
+  finish();
+  EXPECT_EQ(orders().size(), 1u);
+}
+
+TEST_F(PlannerTest, BytesPerSecondAreKept) {
+  make({.bytes_per_second = 256 * KiB, .orders_max = 100});
+  std::vector<PlanEntry> next;
+  for (TrackId track = 1; track <= 10; ++track) next.push_back(entry(track));
+  set(1, 1, next);
+  EXPECT_EQ(orders().size(), 2u);  // the burst: two seconds of it
+  finish();
+  now += 1s;
+  EXPECT_EQ(orders().size(), 1u);
+  now += 60s;
+  EXPECT_EQ(orders().size(), 2u);  // a pause earns no more than the burst
+}
+
+TEST_F(PlannerTest, BytesPerDayAreKeptAndADayLaterThereAreNewOnes) {
+  make({.bytes_per_day = 512 * KiB});
+  set(1, 1, {entry(10), entry(11), entry(12)}, 86400s);
+  EXPECT_EQ(orders().size(), 2u);
+  finish();
+  now += 1h;
+  EXPECT_TRUE(orders().empty());
+  now += 23h;
+  set(1, 2, {entry(13)});
+  EXPECT_EQ(orders().size(), 1u);
+}
+
+TEST_F(PlannerTest, BytesHeldForNobodyAreBoundedUntilTheyAreAskedFor) {
+  make({.held_bytes_max = 512 * KiB});
+  set(1, 1, {entry(10), entry(11), entry(12)});
+  EXPECT_EQ(orders(), (std::vector<TrackId>{10, 11}));
+  finish();
+  EXPECT_TRUE(orders().empty());
+  ask(10);
+  EXPECT_EQ(orders(), std::vector<TrackId>{12});
+}
+
+TEST_F(PlannerTest, PausedItBeginsNothing) {
+  set(1, 1, {entry(10)});
+  planner->pause(true);
+  EXPECT_TRUE(orders().empty());
+  planner->pause(false);
+  EXPECT_EQ(orders().size(), 1u);
+}
+
+TEST_F(PlannerTest, OldAndRepeatedRevisionsAreIgnored) {
+  EXPECT_TRUE(set(1, 5, {entry(10)}));
+  EXPECT_FALSE(set(1, 5, {entry(11)}));
+  EXPECT_FALSE(set(1, 4, {entry(12)}));
+  planner->cancel(1, 5, now);
+  EXPECT_EQ(orders(), std::vector<TrackId>{10});
+  EXPECT_EQ(score().ignored.get(), 3u);
+}
+
+TEST_F(PlannerTest, ANewRevisionRevokesWhatItDoesNotName) {
+  set(1, 1, {entry(10), entry(11)});
+  EXPECT_EQ(orders(), (std::vector<TrackId>{10, 11}));
+  set(1, 2, {entry(11), entry(12)});
+  const auto stopped = planner->take_stopped();
+  ASSERT_EQ(stopped.size(), 1u);
+  EXPECT_EQ(stopped[0], running[0].id);
+  planner->landed(running[0].id, 1000);
+  planner->ended(running[0].id, Planner::End::Stopped, now);
+  EXPECT_EQ(score().unused_revoked.get(), 1u);
+  EXPECT_EQ(score().bytes_wasted.get(), 1000u);
+  EXPECT_EQ(orders(), std::vector<TrackId>{12});
+}
+
+TEST_F(PlannerTest, WhatPlaysNowIsNotRevoked) {
+  set(1, 1, {entry(10)});
+  orders();
+  finish();
+  set(1, 2, {entry(11)}, 600s, 10);
+  EXPECT_EQ(score().unused_revoked.get(), 0u);
+  ask(10);
+  EXPECT_EQ(score().used.get(), 1u);
+}
+
+TEST_F(PlannerTest, ACancelRevokesAllButWhatOthersWant) {
+  set(1, 1, {entry(10), entry(11)});
+  set(2, 1, {entry(11)});
+  orders();
+  finish();
+  planner->cancel(1, 2, now);
+  EXPECT_EQ(score().unused_revoked.get(), 1u);
+  EXPECT_EQ(planner->gauges().held, 1u);
+  EXPECT_EQ(planner->gauges().sessions, 1u);
+}
+
+TEST_F(PlannerTest, OneFetchServesAllWhoNameTheTrack) {
+  set(1, 1, {entry(10)});
+  set(2, 1, {entry(10)});
+  EXPECT_EQ(orders(), std::vector<TrackId>{10});
+  set(3, 1, {entry(10)});
+  EXPECT_TRUE(orders().empty());
+  finish();
+  set(4, 1, {entry(10)});
+  EXPECT_TRUE(orders().empty());
+}
+
+TEST_F(PlannerTest, TimeToLiveRevokesThePlanAndWhatWasFetchedForIt) {
+  set(1, 1, {entry(10), entry(11, 1, 500s)}, 60s);
+  EXPECT_EQ(orders(), std::vector<TrackId>{10});
+  finish();
+  EXPECT_EQ(planner->wake_at(now), now + 60s);
+  now += 60s;
+  planner->expire(now);
+  EXPECT_EQ(score().unused_expired.get(), 1u);
+  EXPECT_EQ(score().bytes_wasted.get(), 256 * KiB);
+  EXPECT_EQ(planner->gauges().sessions, 0u);
+  EXPECT_EQ(planner->gauges().candidates, 0u);
+  EXPECT_EQ(planner->gauges().held_bytes, 0u);
+}
+
+TEST_F(PlannerTest, WhatIsDroppedIsNamedSoThatItsSlicesCanGo) {
+  auto target = make_ref<PrefetchTarget>();
+  PlanEntry with_target = entry(10);
+  with_target.target = target;
+  set(1, 1, {with_target});
+  orders();
+  finish();
+  planner->cancel(1, 0, now);
+  const auto dropped = planner->take_dropped();
+  ASSERT_EQ(dropped.size(), 1u);
+  EXPECT_EQ(dropped[0].get(), target.get());
+}
+
+TEST_F(PlannerTest, AListenerThatStartsATrackPassesOverWhatWasDueBefore) {
+  set(1, 1, {entry(10, 1, 10s), entry(11, 1, 20s), entry(12, 1, 30s)});
+  orders();
+  finish();
+  ask(11, {0, 1 * MiB}, 1);
+  EXPECT_EQ(score().used.get(), 1u);
+  EXPECT_EQ(score().unused_revoked.get(), 1u);
+  EXPECT_EQ(planner->gauges().held, 1u);  // 12 is still to come
+}
+
+TEST_F(PlannerTest, AListenerThatGoesElsewhereRevokesWhatWasDueNow) {
+  set(1, 1, {entry(10, 1, 1s), entry(11, 1, 200s)});
+  orders();
+  finish();
+  ask(99, {0, 1000}, 1, false);
+  EXPECT_EQ(score().unused_revoked.get(), 1u);
+  EXPECT_EQ(planner->gauges().held, 1u);
+}
+
+TEST_F(PlannerTest, ARequestForARunningTrackJoinsItAndItIsNeverStopped) {
+  set(1, 1, {entry(10)});
+  orders();
+  ask(10, {0, 1000}, 0, false);
+  ask(10, {1000, 2000}, 0, false);
+  EXPECT_EQ(score().late.get(), 1u);
+  planner->cancel(1, 0, now);
+  EXPECT_TRUE(planner->take_stopped().empty());
+  finish();
+  EXPECT_EQ(score().bytes_used.get(), 256 * KiB);
+  EXPECT_EQ(score().bytes_wasted.get(), 0u);
+  EXPECT_EQ(score().used.get(), 0u);
+}
+
+TEST_F(PlannerTest, BytesUsedAreThoseAskedFor) {
+  set(1, 1, {entry(10)});
+  orders();
+  finish();
+  now += 20s;
+  ask(10, {0, 64 * KiB});
+  EXPECT_EQ(score().avoided.get(), 1u);
+  EXPECT_EQ(score().lead[3].get(), 1u);  // 15 s to 30 s
+  EXPECT_EQ(score().lead_ms_sum.get(), 20'000u);
+  now += 600s;
+  planner->expire(now);
+  EXPECT_EQ(score().bytes_used.get(), 64 * KiB);
+  EXPECT_EQ(score().bytes_wasted.get(), 192 * KiB);
+  EXPECT_EQ(score().unused_expired.get(), 0u);
+}
+
+TEST_F(PlannerTest, FirstBytesAndTheirMissesAreCountedOverAllDemand) {
+  ask(1, {0, 100}, 0, false);
+  ask(1, {100, 200}, 0, true);
+  ask(2, {0, 100}, 0, true);
+  EXPECT_EQ(planner->totals().first_bytes.get(), 2u);
+  EXPECT_EQ(planner->totals().first_byte_misses.get(), 1u);
+}
+
+TEST_F(PlannerTest, WhatTheCacheEvictedIsJudgedUnused) {
+  set(1, 1, {entry(10)});
+  orders();
+  finish();
+  EXPECT_TRUE(planner->evicted(10));
+  EXPECT_FALSE(planner->evicted(10));
+  EXPECT_EQ(score().unused_evicted.get(), 1u);
+}
+
+TEST_F(PlannerTest, TheRestFollowsOnceTheListenerIsBeyondTheHead) {
+  PlanEntry known = entry(10);
+  known.whole_bytes = 1 * MiB;
+  set(1, 1, {known});
+  orders();
+  finish();
+  ask(10, {0, 100}, 1);
+  EXPECT_TRUE(orders().empty());
+  ask(10, {256 * KiB, 300 * KiB}, 1);
+  ASSERT_EQ(orders().size(), 1u);
+  EXPECT_EQ(running[0].head.first, 256 * KiB);
+  EXPECT_EQ(running[0].head.end, 1 * MiB);
+  ask(10, {300 * KiB, 400 * KiB}, 1);
+  EXPECT_TRUE(orders().empty());
+}
+
+TEST_F(PlannerTest, TheFeedsPositionConfirmsPlayToo) {
+  PlanEntry known = entry(10);
+  known.whole_bytes = 1 * MiB;
+  set(1, 1, {known});
+  orders();
+  finish();
+  set(1, 2, {}, 600s, 10, true);
+  ASSERT_EQ(orders().size(), 1u);
+  set(1, 3, {entry(11)}, 600s, 10, true);  // and a later message does not revoke it
+  EXPECT_TRUE(planner->take_stopped().empty());
+}
+
+TEST_F(PlannerTest, AModelUnderItsFloorIsThrottledProbedAndTakenBack) {
+  make({.precision_floor = 0.5, .judge_bytes = 1 * MiB, .probe_every = 4});
+  uint64_t session = 0;
+  const auto round = [&](bool used) {
+    ++session;
+    set(session, 1, {entry(session)});
+    const size_t begun = orders().size();
+    finish();
+    if (used && begun > 0) ask(session);
+    planner->cancel(session, 0, now);
+    now += 10s;
+    return begun;
+  };
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(round(false), 1u);
+  EXPECT_EQ(score().throttled.get(), 1u);
+  size_t probed = 0;
+  for (int i = 0; i < 64; ++i) probed += round(true);
+  EXPECT_GE(probed, 64u / 4);
+  EXPECT_GT(score().dropped.get(), 0u);
+  EXPECT_EQ(score().throttled.get(), 0u);
+}
+
+TEST_F(PlannerTest, ObservingFetchesNothingAndJudgesAll) {
+  make({.fetches = false});
+  set(1, 1, {entry(10), entry(11)});
+  EXPECT_TRUE(orders().empty());
+  ask(10, {0, 1 * MiB}, 0, false);
+  planner->cancel(1, 0, now);
+  EXPECT_EQ(score().planned.get(), 2u);
+  EXPECT_EQ(score().avoided.get(), 1u);
+  EXPECT_DOUBLE_EQ(score().precision(), 0.5);
+}
+
+TEST_F(PlannerTest, WhatFailedOrWasHereIsNeitherUsedNorWaste) {
+  set(1, 1, {entry(10), entry(11)});
+  orders();
+  planner->ended(running[0].id, Planner::End::Failed, now);
+  planner->ended(running[1].id, Planner::End::AlreadyHere, now);
+  EXPECT_EQ(score().failed.get(), 1u);
+  EXPECT_EQ(score().already_here.get(), 1u);
+  EXPECT_EQ(planner->gauges().held, 0u);
+  EXPECT_EQ(planner->gauges().held_bytes, 0u);
+  EXPECT_EQ(planner->gauges().bytes_today, 0u);
+  EXPECT_TRUE(orders().empty());
+}
+
+TEST_F(PlannerTest, SessionsAreBounded) {
+  for (uint64_t session = 1; session <= kPlanSessionsMax; ++session) ASSERT_TRUE(set(session, 1, {}));
+  EXPECT_FALSE(set(kPlanSessionsMax + 1, 1, {}));
+  EXPECT_TRUE(set(1, 2, {}));
+  planner->cancel(5, 0, now);
+  EXPECT_TRUE(set(kPlanSessionsMax + 1, 1, {}));
+}
+
+TEST_F(PlannerTest, ModelsAreBoundedAndTheirNamesAreLabels) {
+  EXPECT_EQ(scores.name(0), "unnamed");
+  const uint32_t first = scores.find_or_add("als 7\"{");
+  EXPECT_EQ(scores.name(first), "als_7__");
+  for (int i = 0; i < 100; ++i) (void)scores.find_or_add("model-" + std::to_string(i));
+  EXPECT_EQ(scores.count(), kPrefetchModelsMax);
+  EXPECT_EQ(scores.name(scores.find_or_add("one more")), "other");
+}
+
+/// Any sequence of calls keeps the books: nothing held is counted twice, and at the end all is 0.
+TEST_F(PlannerTest, TheBooksBalanceAfterAnySequenceOfCalls) {
+  uint64_t seed = 42;
+  const auto random = [&](uint64_t below) { return (seed = mix(seed + 1)) % below; };
+  make({.bytes_per_second = 64 * MiB, .orders_max = 5, .judge_bytes = UINT64_MAX});
+  std::vector<Planner::Order> begun;
+  for (int step = 0; step < 50'000; ++step) {
+    now += milliseconds{random(3000)};
+    switch (random(6)) {
+      case 0:
+      case 1: {
+        std::vector<PlanEntry> next;
+        for (uint64_t i = random(5); i > 0; --i)
+          next.push_back({.track = random(50),
+                          .probability = static_cast<double>(random(100)) / 100,
+                          .due = now + seconds{random(600)},
+                          .head_bytes = 1 + random(300'000),
+                          .whole_bytes = random(2) * 3'000'000});
+        set(random(20), 0, next, seconds{1 + random(900)}, random(50), random(2) == 0);
+        break;
+      }
+      case 2:
+        planner->cancel(random(20), 0, now);
+        break;
+      case 3:
+        ask(random(50), {random(2) * 300'000, 400'000}, random(20), random(2) == 0);
+        break;
+      case 4:
+        if (auto order = planner->next(now)) begun.push_back(*order);
+        break;
+      default:
+        if (begun.empty()) break;
+        const size_t which = random(begun.size());
+        const auto end = static_cast<Planner::End>(random(4));
+        planner->landed(begun[which].id, random(begun[which].head.length() + 1));
+        planner->ended(begun[which].id, end, now);
+        begun.erase(begun.begin() + static_cast<ptrdiff_t>(which));
+    }
+    ASSERT_EQ(planner->gauges().running, begun.size());
+  }
+  for (const auto& order : begun) planner->ended(order.id, Planner::End::Stopped, now);
+  now += 1000s;
+  planner->expire(now);
+  const auto gauges = planner->gauges();
+  EXPECT_EQ(gauges.sessions, 0u);
+  EXPECT_EQ(gauges.candidates, 0u);
+  EXPECT_EQ(gauges.held, 0u);
+  EXPECT_EQ(gauges.held_bytes, 0u);
+  EXPECT_EQ(score().bytes_fetched.get(), score().bytes_used.get() + score().bytes_wasted.get());
+}
+
+}  // namespace
+}  // namespace segue::edge
