@@ -37,8 +37,7 @@ Buffer* RamTier::try_evict_in(Shard& shard, SizeClass size_class) noexcept {
       const bool needed =
           !buffer->on_drive && !buffer->probation && buffer->uses < generation.readers();
       const bool keep = keeper_ != nullptr && kept < kKeptPerEvictionMax && !buffer->on_drive &&
-                        !buffer->probation &&
-                        !generation.detached() && may_write() &&
+                        !buffer->probation && !generation.detached() && may_write() &&
                         keeper_->wants_to_keep(*buffer, needed);
       if (!keep) {
         evict_locked(shard, *buffer, needed);

@@ -31,8 +31,7 @@ bool same_slice(const SliceKey& a, const SliceKey& b) noexcept {
 
 // --- the order of one class in one shard ---
 
-void RamTier::ResidentSet::create(EvictionPolicy policy, uint32_t entries,
-                                  uint32_t probation_max) {
+void RamTier::ResidentSet::create(EvictionPolicy policy, uint32_t entries, uint32_t probation_max) {
   if (entries == 0) return;
   order_ = make_eviction_order(policy, entries);
   probation_ = make_eviction_order(EvictionPolicy::Lru, entries);  // never touched: a FIFO
@@ -118,8 +117,7 @@ Result<Done> RamTier::create(uint64_t ram_bytes, const uint8_t (&shares)[kSizeCl
       // Slices spread evenly, so twice the mean is never reached by chance; a shard that does get
       // there evicts one of its own (enter_order).
       const uint32_t count = pool_.total(static_cast<SizeClass>(c));
-      shard->resident[c].create(policy,
-                                std::min(count, 2 * (count / shards) + kBuffersPerShardMin),
+      shard->resident[c].create(policy, std::min(count, 2 * (count / shards) + kBuffersPerShardMin),
                                 count * probation_share / 100 / shards);
     }
     shards_.push_back(std::move(shard));
@@ -333,8 +331,8 @@ RamTier::Landed RamTier::commit(Buffer& buffer) noexcept {
       if (buffer.probation) probation_bytes_.fetch_add(buffer.length, std::memory_order_relaxed);
       // No admission credit until a client asks.
       wanted = keeper_ != nullptr && !buffer.on_drive && !buffer.probation &&
-               !buffer.generation->detached() &&
-               may_write() && keeper_->wants_to_keep(buffer, false);
+               !buffer.generation->detached() && may_write() &&
+               keeper_->wants_to_keep(buffer, false);
       if (wanted) pool_.advance(buffer, BufferEvent::StartWrite);
     } else {
       unlink(shard, buffer);

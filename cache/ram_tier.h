@@ -60,6 +60,9 @@ class RamTier final : public WaitQueue {
   /// Up to `wanted` buffers of kSliceBytes, linked through next, each Reserved; the count given.
   [[nodiscard]] uint32_t try_reserve(uint32_t wanted, Priority priority, Buffer*& first) noexcept;
   [[nodiscard]] bool start_wait_buffer(Priority priority, WaitTicket& ticket) noexcept;
+  [[nodiscard]] uint32_t demand_waiting() const noexcept {
+    return demand_waiting_.load(std::memory_order_relaxed);
+  }
   void give_back(Buffer& buffer) noexcept;
   void pass_on() noexcept override;
 

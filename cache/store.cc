@@ -192,8 +192,8 @@ FillPermit Store::try_start_fill(const Ref<Generation>& generation, SliceIndex s
   if (where(*generation, slice) != Where::Absent) return permit;
   Buffer* reserved = reservation.first_;
   Buffer* rest = reserved->next;
-  Buffer* claimed = impl_->ram.try_claim(generation, slice, reserved, RamTier::Source::Origin, {},
-                                         priority);
+  Buffer* claimed =
+      impl_->ram.try_claim(generation, slice, reserved, RamTier::Source::Origin, {}, priority);
   if (claimed == nullptr) return permit;
   reservation.first_ = rest;
   --reservation.count_;
@@ -228,6 +228,8 @@ bool Store::apply(const PurgeStatement& statement, bool cut) noexcept {
 }
 
 // --- state ---
+
+uint32_t Store::demand_waiting() const noexcept { return impl_->ram.demand_waiting(); }
 
 Store::Usage Store::usage() const {
   const BufferPool& pool = impl_->ram.pool();

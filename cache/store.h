@@ -221,6 +221,8 @@ class Store {
   /// False: the table of prefixes or tags is full and nothing was purged.
   bool apply(const PurgeStatement& statement, bool cut) noexcept;
 
+  /// Demand that is queued for a buffer now. Any loop; takes no lock.
+  [[nodiscard]] uint32_t demand_waiting() const noexcept;
   struct Usage {
     // The sum of buffers == the sum of free + reserved + filling + resident + writing + draining;
     // exact while nothing changes. Pinned ones are counted in their state too.

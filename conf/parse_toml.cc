@@ -332,6 +332,20 @@ void read_site(Reader& reader, Mistakes& mistakes, std::vector<SiteSettings>& si
   sites.push_back(std::move(site));
 }
 
+void read_prefetch(Reader& reader, PrefetchSettings& prefetch) {
+  reader.value("mode", prefetch.mode, kPrefetchMode);
+  reader.values("follow", prefetch.follow, kPath);
+  reader.value("bytes_per_second", prefetch.bytes_per_second, kSize);
+  reader.value("bytes_per_day", prefetch.bytes_per_day, kSize);
+  reader.number("fills", prefetch.fills, 1, 64);
+  reader.number("ram_percent", prefetch.ram_percent, 1, 75);
+  reader.value("head", prefetch.head, kDuration);
+  reader.value("lead", prefetch.lead, kDuration);
+  reader.boolean("rest", prefetch.rest);
+  reader.number("probability_percent", prefetch.probability_percent, 0, 100);
+  reader.number("floor_percent", prefetch.floor_percent, 0, 100);
+}
+
 void read_all(Reader& reader, Mistakes& mistakes, Settings& settings) {
   reader.table("node", [&](Reader& node) { read_node(node, settings.node); });
   reader.tables("listen", [&](Reader& listen) { read_listen(listen, mistakes, settings.listen); });
@@ -344,6 +358,7 @@ void read_all(Reader& reader, Mistakes& mistakes, Settings& settings) {
     });
   });
   reader.tables("site", [&](Reader& site) { read_site(site, mistakes, settings.sites); });
+  reader.table("prefetch", [&](Reader& prefetch) { read_prefetch(prefetch, settings.prefetch); });
   reader.table("log", [&](Reader& log) {
     log.value("access", settings.log.access, kPath);
     log.number("sample", settings.log.sample, 1, kLogSampleMax);

@@ -109,6 +109,22 @@ struct SiteSettings {
   std::string cors = "*";  // Access-Control-Allow-Origin; empty: no CORS fields
 };
 
+enum class PrefetchMode : uint8_t { Off, Observe, On };
+
+struct PrefetchSettings {
+  PrefetchMode mode = PrefetchMode::Off;
+  std::vector<std::string> follow;      // files and FIFOs with a feed (conf/feed.md)
+  uint64_t bytes_per_second = 8 * MiB;  // from origins
+  uint64_t bytes_per_day = 0;           // 0: no limit
+  uint32_t fills = 8;                   // at once
+  uint32_t ram_percent = 10;            // of the RAM tier, for what nobody has asked for yet
+  milliseconds head{10'000};            // of a track, fetched before it is asked for
+  milliseconds lead{300'000};           // a track due later than this waits
+  bool rest = true;                     // beyond the head, once play is confirmed
+  uint32_t probability_percent = 5;     // less probable tracks are not fetched
+  uint32_t floor_percent = 20;          // a model less precise is throttled
+};
+
 struct LogSettings {
   std::string access = "off";  // path, "-" (standard output) or "off"
   uint32_t sample = 1;         // one of so many good responses is written; all others are
@@ -123,6 +139,7 @@ struct Settings {
   CacheSettings cache;
   std::vector<OriginSettings> origins;
   std::vector<SiteSettings> sites;
+  PrefetchSettings prefetch;
   LogSettings log;
 };
 

@@ -199,6 +199,30 @@ void check_sites(const Settings& settings, Mistakes& mistakes) {
   }
 }
 
+void check_prefetch(const Settings& settings, Mistakes& mistakes) {
+  const PrefetchSettings& prefetch = settings.prefetch;
+  constexpr uint64_t kBytesPerSecondMin = 64 * KiB;
+  constexpr milliseconds kHeadMax{600'000};
+  constexpr milliseconds kLeadMax{std::chrono::hours{24}};
+  if (prefetch.mode == PrefetchMode::Off && !prefetch.follow.empty()) {
+    mistakes.add("prefetch.follow",
+                 "a feed is followed and prefetch is off; allowed with mode \"observe\" or \"on\"");
+  }
+  if (prefetch.bytes_per_second < kBytesPerSecondMin) {
+    mistakes.add(
+        "prefetch.bytes_per_second",
+        fmt::format("{} is less than one head in four seconds; allowed: from {}",
+                    format_size(prefetch.bytes_per_second), format_size(kBytesPerSecondMin)));
+  }
+  if (prefetch.head < milliseconds{100} || prefetch.head > kHeadMax)
+    mistakes.add("prefetch.head", "not a part of a track; allowed: 100ms to 10m");
+  if (prefetch.lead < milliseconds{1000} || prefetch.lead > kLeadMax)
+    mistakes.add("prefetch.lead", "too soon or too late to help; allowed: 1s to 24h");
+  Once paths(mistakes);
+  for (size_t i = 0; i < prefetch.follow.size(); ++i)
+    paths.see(prefetch.follow[i], fmt::format("prefetch.follow[{}]", i));
+}
+
 }  // namespace
 
 void complete_and_validate(Settings& settings, const Machine& machine, Mistakes& mistakes) {
@@ -213,6 +237,7 @@ void complete_and_validate(Settings& settings, const Machine& machine, Mistakes&
     mistakes.add("site", "several origins and no [[site]]; say which hosts go to which origin");
   }
   check_sites(settings, mistakes);
+  check_prefetch(settings, mistakes);
 }
 
 }  // namespace segue::conf

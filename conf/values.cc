@@ -165,6 +165,12 @@ std::optional<CachePolicy> parse_policy(std::string_view text) {
                                 {{{"lru", CachePolicy::Lru}, {"s3fifo", CachePolicy::S3Fifo}}});
 }
 
+std::optional<PrefetchMode> parse_prefetch_mode(std::string_view text) {
+  return choose<PrefetchMode, 3>(
+      text,
+      {{{"off", PrefetchMode::Off}, {"observe", PrefetchMode::Observe}, {"on", PrefetchMode::On}}});
+}
+
 std::optional<ValidatorRule> parse_validator(std::string_view text) {
   return choose<ValidatorRule, 3>(text, {{{"etag", ValidatorRule::Etag},
                                           {"mtime", ValidatorRule::Mtime},

@@ -22,6 +22,7 @@ struct Rule {
 [[nodiscard]] std::optional<uint32_t> parse_threads(std::string_view text);
 [[nodiscard]] std::optional<IoBackend> parse_io(std::string_view text);
 [[nodiscard]] std::optional<CachePolicy> parse_policy(std::string_view text);
+[[nodiscard]] std::optional<PrefetchMode> parse_prefetch_mode(std::string_view text);
 [[nodiscard]] std::optional<ValidatorRule> parse_validator(std::string_view text);
 [[nodiscard]] std::optional<LogLevel> parse_level(std::string_view text);
 [[nodiscard]] std::optional<std::string> parse_node_name(std::string_view text);
@@ -44,6 +45,8 @@ inline constexpr Rule<Server> kServer{
 inline constexpr Rule<uint32_t> kThreads{parse_threads, "a whole number, 0 for one per core"};
 inline constexpr Rule<IoBackend> kIo{parse_io, "\"auto\", \"uring\" or \"threads\""};
 inline constexpr Rule<CachePolicy> kPolicy{parse_policy, "\"lru\" or \"s3fifo\""};
+inline constexpr Rule<PrefetchMode> kPrefetchMode{parse_prefetch_mode,
+                                                  "\"off\", \"observe\" or \"on\""};
 inline constexpr Rule<ValidatorRule> kValidator{parse_validator,
                                                 "\"etag\", \"mtime\" or \"length\""};
 inline constexpr Rule<LogLevel> kLevel{parse_level,

@@ -109,6 +109,23 @@ Result<edge::ListenAddress> address_of(const conf::Address& address) {
   return edge::ListenAddress::parse(address.text);
 }
 
+edge::Prefetcher::Options prefetch_of(const conf::PrefetchSettings& settings,
+                                      uint64_t buffers_bytes) {
+  edge::Prefetcher::Options options;
+  options.plan = {
+      .fetches = settings.mode == conf::PrefetchMode::On,
+      .bytes_per_second = settings.bytes_per_second,
+      .orders_max = settings.fills,
+      .held_bytes_max = buffers_bytes / 100 * settings.ram_percent,
+      .bytes_per_day = settings.bytes_per_day != 0 ? settings.bytes_per_day : UINT64_MAX,
+      .probability_min = settings.probability_percent / 100.0,
+      .lead_max = duration_cast<seconds>(settings.lead),
+      .rest = settings.rest,
+      .precision_floor = settings.floor_percent / 100.0};
+  options.head = settings.head;
+  return options;
+}
+
 /// Everything that differs between what an operator writes and what a module takes is decided here.
 std::expected<edge::NodeOptions, std::string> node_options(const conf::Settings& settings,
                                                            const conf::Plan& plan) {
@@ -144,6 +161,11 @@ std::expected<edge::NodeOptions, std::string> node_options(const conf::Settings&
     options.origins.push_back(origin_of(origin, options.name));
   for (uint32_t i = 0; i < settings.sites.size(); ++i)
     options.sites.push_back(site_of(settings.sites[i], settings, i));
+  options.store.probation_share = static_cast<uint8_t>(settings.prefetch.ram_percent);
+  if (settings.prefetch.mode != conf::PrefetchMode::Off) {
+    options.prefetch = prefetch_of(settings.prefetch, plan.buffers_bytes);
+    options.feeds = settings.prefetch.follow;
+  }
   options.drain_limit = settings.node.drain;
   options.retire_limit = settings.node.retire;
   options.access_log_sample = settings.log.sample;

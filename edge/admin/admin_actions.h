@@ -35,6 +35,14 @@ struct NodeReadiness {
   std::string_view reason;  // "serving", "draining", "starting"; static storage
 };
 
+/// What became of lines of a recommendation feed.
+struct FeedOutcome {
+  uint64_t taken = 0;
+  uint64_t malformed = 0;
+  bool too_fast = false;  // the lines after these were not read: come again
+  bool off = false;       // this node takes no feed
+};
+
 /// Called on the loop of the admin listener.
 class AdminActions {
  public:
@@ -49,6 +57,8 @@ class AdminActions {
   /// with `where` as the reason for the operator (400); {Self, Full | Overloaded}: try later (503);
   /// else 500.
   [[nodiscard]] virtual Task<Result<PurgeOutcome>> purge(PurgeRequest request) = 0;
+  /// Lines of a recommendation feed (NDJSON); never waits.
+  [[nodiscard]] virtual FeedOutcome feed(std::string_view /*lines*/) { return {.off = true}; }
   /// What the node knows of `url`, as text for people. Waits. Errors as purge().
   [[nodiscard]] virtual Task<Result<std::string>> explain(std::string url) = 0;
 };

@@ -23,7 +23,8 @@ struct Route {
 };
 constexpr Route kRoutes[] = {{"/metrics", false},    {"/live", false},     {"/ready", false},
                              {"/stats.json", false}, {"/explain", false},  {"/drain", true},
-                             {"/purge", true},       {"/node.json", false}};
+                             {"/purge", true},       {"/node.json", false},
+                             {"/feed", true}};
 
 [[nodiscard]] Stream::End end_of(const Result<Done>& sent) noexcept {
   if (sent) return Stream::End::Complete;
@@ -117,12 +118,27 @@ void AdminHandler::serve(Exchange& exchange, std::string_view body) {
     }
     return start(exchange, answer_explain(exchange, *std::move(url)));
   }
+  if (path == "/feed") return start(exchange, answer(exchange, answer_feed(body)));
   if (path == "/drain") {
     counters_.drains.add();
     actions_.drain();
     return start(exchange, answer(exchange, {.status = 202, .body = "{\"draining\":true}\n"}));
   }
   start(exchange, answer(exchange, answer_get(path)));
+}
+
+AdminHandler::Reply AdminHandler::answer_feed(std::string_view body) {
+  counters_.feeds.add();
+  const FeedOutcome outcome = actions_.feed(body);
+  if (outcome.off) return failure(409, "prefetch is off: [prefetch] mode");
+  Reply reply;
+  reply.body = fmt::format("{{\"taken\":{},\"malformed\":{}}}\n", outcome.taken, outcome.malformed);
+  if (outcome.taken == 0 && outcome.malformed > 0) reply.status = 400;
+  if (outcome.too_fast) {
+    reply.status = 429;
+    reply.retry_after = true;
+  }
+  return reply;
 }
 
 AdminHandler::Reply AdminHandler::answer_get(std::string_view path) {
@@ -221,6 +237,8 @@ void register_metrics(Registry& registry, const AdminCounters& counters) {
   registry.add_counter(kRefused, kHelp, {{"reason", "host"}}, counters.refused_hosts);
   registry.add_counter(kRefused, kHelp, {{"reason", "origin"}}, counters.refused_origins);
   registry.add_counter("segue_admin_purges_total", "Purges asked for.", {}, counters.purges);
+  registry.add_counter("segue_admin_feeds_total", "Batches of feed lines sent.", {},
+                       counters.feeds);
   registry.add_counter("segue_admin_drains_total", "Drains asked for.", {}, counters.drains);
 }
 

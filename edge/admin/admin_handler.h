@@ -10,6 +10,7 @@
 //   GET  /explain?url= what the node knows of a URL
 //   POST /drain        retire
 //   POST /purge        JSON body or query, see purge_request.h
+//   POST /feed         lines of a recommendation feed (conf/feed.md); 429: come again with the rest
 //
 // Whoever can reach it may do all of this, so it listens on a unix socket or loopback only. A page
 // in an operator's browser can reach loopback too: hence only known Host names are answered (421;
@@ -31,7 +32,7 @@ inline constexpr uint32_t kAdminBodyBytesMax = 64 * 1024;
 inline constexpr uint32_t kAdminRequestsMax = 64;  // at once; more: 503
 
 struct AdminCounters {
-  Counter requests, refused_hosts, refused_origins, purges, drains;
+  Counter requests, refused_hosts, refused_origins, purges, drains, feeds;
 };
 
 /// Loop-owned.
@@ -70,6 +71,7 @@ class AdminHandler final : public RequestHandler {
   [[nodiscard]] static Reply failure_of(const Error& error);
   [[nodiscard]] bool is_known_host(std::string_view host) const noexcept;
   [[nodiscard]] bool comes_from_elsewhere(const http::Request& request) const noexcept;
+  [[nodiscard]] Reply answer_feed(std::string_view body);
   void start(Exchange& exchange, Task<void> task);
   [[nodiscard]] Reply answer_get(std::string_view path);
   Task<Result<Done>> send(Exchange& exchange, Reply reply);

@@ -7,6 +7,8 @@
 #include "edge/delivery/request_target.h"
 #include "edge/delivery/respond.h"
 #include "edge/delivery/send.h"
+#include "edge/prefetch/asked_queue.h"
+#include "edge/prefetch/cmcd.h"
 #include "http/conditions.h"
 #include "http/multipart.h"
 
@@ -115,6 +117,7 @@ struct Delivery::Impl {
   void begin(Exchange& exchange) noexcept;
   bool answer_plainly(Exchange& exchange);
   bool try_serve_hit(Exchange& exchange);
+  void tell(const Exchange& exchange, bool known) noexcept;
   void prepare_stored(Exchange& exchange, uint64_t resident_bytes) noexcept;
   SliceCounts count_slices(const Exchange& exchange, uint64_t resident_bytes) const noexcept;
   void answer_own(Exchange& exchange, int status, std::string_view reason, AccessEnd end);
@@ -137,6 +140,7 @@ struct Delivery::Impl {
   const Options options;
   // loop-owned
   std::vector<std::unique_ptr<SiteSnapshot>> snapshots;  // the last one is in force
+  AskedQueue* listening = nullptr;                       // null: nobody wants to know
   IdSource ids;
   TaskGroup tasks;
   DeliveryCounters counters;
@@ -150,6 +154,7 @@ Delivery::Delivery(Loop& loop, cache::LocalStore& local, Fills& fills, Ref<const
 }
 Delivery::~Delivery() = default;
 const DeliveryCounters& Delivery::counters() const noexcept { return impl_->counters; }
+void Delivery::tell(AskedQueue* asked) noexcept { impl_->listening = asked; }
 void Delivery::set_sites(Ref<const SiteTable> sites) { impl_->set_sites(std::move(sites)); }
 Task<void> Delivery::drain() { co_await impl_->tasks.drain(); }
 
@@ -178,9 +183,11 @@ void Delivery::serve(Exchange& exchange) {
   if (self.answer_plainly(exchange)) return;
   const http::Method method = exchange.request.method;
   const bool relayed = method != http::Method::Get && method != http::Method::Head;
-  if (!relayed && self.fills.try_select(exchange.asked, exchange.selection) &&
-      self.try_serve_hit(exchange))
-    return;
+  if (!relayed) {
+    const bool known = self.fills.try_select(exchange.asked, exchange.selection);
+    if (self.listening != nullptr) self.tell(exchange, known);
+    if (known && self.try_serve_hit(exchange)) return;
+  }
   if (!self.tasks.try_spawn(relayed ? self.run_relay(exchange) : self.run(exchange))) {
     if (exchange.head_sent) return self.finish(exchange, AccessEnd::Cut);
     exchange.reader.reset();
@@ -291,6 +298,42 @@ void Delivery::Impl::prepare_stored(Exchange& exchange, uint64_t resident_bytes)
       exchange.head.bodyless ? 0 : exchange.head.content_length.value_or(0);
   if (!exchange.selection.hit)
     exchange.record.reason = http::name_of(exchange.selection.forward_reason);
+}
+
+/// What was asked, for whoever plans ahead. Before it is answered: a prefetch of the same may be
+/// running.
+void Delivery::Impl::tell(const Exchange& exchange, bool known) noexcept {
+  const Asked& what = exchange.asked;
+  if (what.head_only) return;
+  AskedNote note;
+  note.demand.track = track_of(what.key);
+  note.listener = exchange.client.address_hash;
+  const std::string_view origin_form = exchange.request.origin_form;
+  const size_t query = std::min(origin_form.find('?'), origin_form.size());
+  const CmcdText cmcd(origin_form.substr(std::min(query + 1, origin_form.size())),
+                      exchange.request.fields);
+  if (const auto session = cmcd.find("sid"))
+    note.demand.session = local.store().hash(*session).low | 1;
+  const uint64_t length = known ? exchange.selection.selected.generation->complete_length() : 0;
+  switch (what.range_form) {
+    case Asked::RangeForm::None:
+      note.demand.range = {0, UINT64_MAX};
+      break;
+    case Asked::RangeForm::Bounded:
+    case Asked::RangeForm::OpenEnded:
+      note.demand.range = what.range;
+      break;
+    case Asked::RangeForm::Suffix:
+      if (!known) return;
+      note.demand.range = {length - std::min(length, what.range.end), length};
+      break;
+  }
+  if (known && note.demand.range.first < length) {
+    const cache::Where where = local.store().where(*exchange.selection.selected.generation,
+                                                   cache::slice_at(note.demand.range.first));
+    note.demand.hit = where == cache::Where::Resident || where == cache::Where::OnDrive;
+  }
+  listening->push(note);
 }
 
 /// A fresh header and, at least for its first batch, bytes in RAM: head and body go out by one

@@ -14,6 +14,8 @@
 
 namespace segue::edge {
 
+class AskedQueue;
+
 /// What became of the requests of one loop; exported as segue_requests_total{outcome,...} and the
 /// like.
 struct DeliveryCounters {
@@ -48,6 +50,8 @@ class Delivery {
   /// closes the connection.
   void refuse(Exchange& exchange, int status, std::string_view reason);
 
+  /// Tells `asked` what is asked for, from here on; null: nobody. It outlives the delivery.
+  void tell(AskedQueue* asked) noexcept;
   /// From here on requests go by `sites` (a reload); those under way end on the rules they began
   /// with. On the loop; allocates.
   void set_sites(Ref<const SiteTable> sites);

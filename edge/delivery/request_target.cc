@@ -12,8 +12,6 @@ namespace {
 
 using std::chrono::minutes;
 
-constexpr size_t kQueryNamesMax = 32;  // conf refuses more
-
 /// One play's many ranges are one use: the same listener asking for the same representation within
 /// ten minutes (clients repeat one track's ranges 8 to 30 times, facts of real players).
 cache::UseId use_id(uint64_t address_hash, const KeyHash& key, WallTime now) noexcept {
@@ -39,39 +37,6 @@ void set_first_range(Asked& asked, const http::ParsedRange& range) noexcept {
 }
 
 }  // namespace
-
-Result<KeyText> write_key_text(const Site& site, std::string_view origin_form,
-                               std::span<char> scratch, std::span<char> out) noexcept {
-  auto canonical = http::canonicalize(origin_form, scratch);
-  if (!canonical) return fail(canonical.error());
-  if (site.name.size() + canonical->path.size() > out.size()) {
-    return fail(Side::Client, Kind::Full, "key text");
-  }
-  size_t used = 0;
-  auto put = [&](std::string_view text) {
-    std::memcpy(out.data() + used, text.data(), text.size());
-    used += text.size();
-  };
-  put(site.name);
-  put(canonical->path);
-  if (canonical->query && site.query != QueryMode::Drop) {
-    std::array<std::string_view, kQueryNamesMax> names;
-    const size_t count = std::min(site.query_names.size(), names.size());
-    for (size_t i = 0; i < count; ++i) names[i] = site.query_names[i];
-    const http::QueryRule rule{
-        .mode = site.query == QueryMode::List ? http::QueryMode::List : http::QueryMode::Keep,
-        .names = std::span(names).first(count)};
-    if (used == out.size()) return fail(Side::Client, Kind::Full, "key text");
-    auto query = http::filter_query(*canonical->query, rule, out.subspan(used + 1));
-    if (!query) return fail(query.error());
-    if (!query->empty()) {
-      out[used] = '?';
-      used += 1 + query->size();
-    }
-  }
-  const std::string_view key_text(out.data(), used);
-  return KeyText{.key_text = key_text, .target = key_text.substr(site.name.size())};
-}
 
 std::optional<Refusal> resolve_target(Exchange& exchange, const SiteTable& sites,
                                       const cache::Store& store, WallTime now) noexcept {

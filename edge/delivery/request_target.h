@@ -7,6 +7,7 @@
 #include "cache/store.h"
 #include "edge/delivery/exchange.h"
 #include "edge/delivery/site_table.h"
+#include "edge/fill/key_text.h"
 #include "http/range.h"
 
 namespace segue::edge {
@@ -25,15 +26,5 @@ struct Refusal {
 [[nodiscard]] std::optional<Refusal> resolve_target(Exchange& exchange, const SiteTable& sites,
                                                     const cache::Store& store,
                                                     WallTime now) noexcept;
-
-/// The canonical target of `origin_form` for `site`, and the key text in front of it, written into
-/// `out`: "<site><path>[?query]". For purge and explain as well, so that an operator's URL finds
-/// the same key. Errors as http::canonicalize.
-struct KeyText {
-  std::string_view key_text;
-  std::string_view target;  // its tail: what goes to the origin
-};
-[[nodiscard]] Result<KeyText> write_key_text(const Site& site, std::string_view origin_form,
-                                             std::span<char> scratch, std::span<char> out) noexcept;
 
 }  // namespace segue::edge

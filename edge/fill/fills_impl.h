@@ -243,7 +243,7 @@ struct Fills::Impl {
   Troubles troubles;             // contacts that failed
   Troubles failed_fills;         // why a slice does not come: told to the readers that give up
   std::vector<FillRun*> active;  // at most options.fills_max
-  uint32_t prefetching = 0;  // of `active`, those that nobody waits for
+  uint32_t prefetching = 0;      // of `active`, those that nobody waits for
   uint32_t collections = 0;
   bool draining = false;
   // Where bytes go that nobody wants (before the first whole slice of a suffix answer, slices that

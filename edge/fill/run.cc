@@ -188,8 +188,7 @@ Task<Result<FillPermit>> Fills::Impl::next_permit(FillRun& run, SliceIndex slice
     if (!reserved) co_return fail(reserved.error());
     run.reservation = std::move(*reserved);
   }
-  co_return store.try_start_fill(run.selected.generation, slice, run.reservation,
-                                 run.ask.priority);
+  co_return store.try_start_fill(run.selected.generation, slice, run.reservation, run.ask.priority);
 }
 
 Task<Result<Done>> Fills::Impl::land(FillRun& run, origin::FetchStream& stream, ByteRange covers) {
@@ -254,8 +253,8 @@ Result<uint32_t> Fills::Impl::start_run(const Asked& asked, const cache::Selecte
   run->selected = selected;
   run->next = run->end = first;
   while (run->end < first + wanted) {
-    FillPermit permit = store.try_start_fill(generation, SliceIndex{run->end}, run->reservation,
-                                             asked.priority);
+    FillPermit permit =
+        store.try_start_fill(generation, SliceIndex{run->end}, run->reservation, asked.priority);
     if (!permit) break;
     run->permits.push_back(std::move(permit));
     ++run->end;

@@ -33,9 +33,10 @@ struct Series {
   std::vector<CounterSource> counters;
   std::vector<AskSource> asks;
   std::vector<const LatencyHistogram*> histograms;
+  double found = 0;
 
   [[nodiscard]] double value() const {
-    double sum = 0;
+    double sum = found;
     for (const CounterSource& source : counters) {
       sum += static_cast<double>(source.counter->get()) * source.unit;
     }
@@ -118,8 +119,10 @@ struct Registry::Impl final : prometheus::Collectable {
                     Labels labels);
   /// The families, with segue_degraded as it is now.
   [[nodiscard]] Family degraded_family() const;
+  [[nodiscard]] std::vector<Family> found_families() const;
 
   std::vector<Family> families;
+  std::vector<std::pair<Registry::AskAll, const void*>> asks_for_all;
   mutable std::mutex degraded_mutex;
   std::map<std::string, Counter, std::less<>> degraded;
 };
@@ -136,7 +139,7 @@ Series& Registry::Impl::series_of(std::string_view name, std::string_view help,
   SEGUE_ASSERT(family->type == type);  // one name, one type: two callers of ours disagree
   auto series = std::ranges::find(family->series, labels, &Series::labels);
   if (series == family->series.end()) {
-    family->series.push_back({std::move(labels), {}, {}, {}});
+    family->series.push_back({std::move(labels), {}, {}, {}, 0});
     series = family->series.end() - 1;
   }
   return *series;
@@ -149,9 +152,28 @@ Family Registry::Impl::degraded_family() const {
                 {}};
   const std::scoped_lock lock(degraded_mutex);
   for (const auto& [what, on] : degraded) {
-    family.series.push_back({{{"what", what}}, {{&on, 1}}, {}, {}});
+    family.series.push_back({{{"what", what}}, {{&on, 1}}, {}, {}, 0});
   }
   return family;
+}
+
+std::vector<Family> Registry::Impl::found_families() const {
+  std::vector<Registry::Found> found;
+  for (const auto& [ask, context] : asks_for_all) ask(context, found);
+  std::vector<Family> made;
+  for (Registry::Found& one : found) {
+    auto family = std::ranges::find(made, one.name, &Family::name);
+    if (family == made.end()) {
+      made.push_back(
+          {std::string(one.name),
+           std::string(one.help),
+           one.is_counter ? prometheus::MetricType::Counter : prometheus::MetricType::Gauge,
+           {}});
+      family = made.end() - 1;
+    }
+    family->series.push_back({std::move(one.labels), {}, {}, {}, one.value});
+  }
+  return made;
 }
 
 std::vector<prometheus::MetricFamily> Registry::Impl::Collect() const {
@@ -165,6 +187,7 @@ std::vector<prometheus::MetricFamily> Registry::Impl::Collect() const {
     collected.push_back(std::move(made));
   };
   for (const Family& family : families) collect(family);
+  for (const Family& family : found_families()) collect(family);
   if (const Family family = degraded_family(); !family.series.empty()) collect(family);
   return collected;
 }
@@ -206,6 +229,10 @@ void Registry::add_histogram(std::string_view name, std::string_view help, Label
       .histograms.push_back(&histogram);
 }
 
+void Registry::add_found(AskAll ask, const void* context) {
+  impl_->asks_for_all.emplace_back(ask, context);
+}
+
 void Registry::set_degraded(std::string_view what, bool degraded) {
   const std::scoped_lock lock(impl_->degraded_mutex);
   impl_->degraded[std::string(what)].set(degraded ? 1 : 0);
@@ -234,6 +261,7 @@ std::string Registry::json() const {
     out.push_back(']');
   };
   for (const Family& family : impl_->families) append(family);
+  for (const Family& family : impl_->found_families()) append(family);
   if (const Family family = impl_->degraded_family(); !family.series.empty()) append(family);
   out.append("\n}\n");
   return out;

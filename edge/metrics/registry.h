@@ -38,6 +38,17 @@ class Registry {
                  const void* context);
   void add_counter(std::string_view name, std::string_view help, Labels labels, Ask ask,
                    const void* context);
+  /// Series whose labels are only known as the node runs (models of a feed): asked for at each
+  /// scrape. How many there can be is bounded by whoever adds them.
+  struct Found {
+    std::string_view name;  // static storage
+    std::string_view help;  // static storage
+    bool is_counter = true;
+    Labels labels;
+    double value = 0;
+  };
+  using AskAll = void (*)(const void* context, std::vector<Found>& out);
+  void add_found(AskAll ask, const void* context);
   void add_histogram(std::string_view name, std::string_view help, Labels labels,
                      const LatencyHistogram& histogram);
 

@@ -14,6 +14,7 @@
 #include "edge/node/node.h"
 #include "edge/node/shared_parts.h"
 #include "edge/node/worker.h"
+#include "edge/prefetch/prefetcher.h"
 #include "http/request_parser.h"
 
 namespace segue::edge {
@@ -204,6 +205,33 @@ Task<Result<std::string>> NodeActions::explain(std::string url) {
         "replaced\n";
   }
   co_return text + describe(store, found.selected, worker_.loop().wall_now());
+}
+
+FeedOutcome NodeActions::feed(std::string_view lines) {
+  FeedOutcome outcome;
+  outcome.off = prefetcher_ == nullptr;
+  uint64_t number = 0;
+  while (!outcome.off && !lines.empty()) {
+    const size_t end = std::min(lines.find('\n'), lines.size());
+    std::string_view line = lines.substr(0, end);
+    ++number;
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (!line.empty()) {
+      switch (prefetcher_->take_line(PrefetchSource::Post, line, number)) {
+        case Prefetcher::Line::Taken:
+          ++outcome.taken;
+          break;
+        case Prefetcher::Line::Malformed:
+          ++outcome.malformed;
+          break;
+        case Prefetcher::Line::TooFast:
+          outcome.too_fast = true;
+          return outcome;
+      }
+    }
+    lines.remove_prefix(std::min(end + 1, lines.size()));
+  }
+  return outcome;
 }
 
 AdminListener::AdminListener(const NodeOptions& options, SharedParts& shared, Worker& worker,

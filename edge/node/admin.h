@@ -15,6 +15,7 @@ namespace segue::edge {
 
 struct NodeOptions;
 struct SharedParts;
+class Prefetcher;
 class Worker;
 
 /// What the admin listener asks, answered from the node's parts. Loop 0.
@@ -29,6 +30,9 @@ class NodeActions final : public AdminActions {
   void drain() override { draining_ = true; }
   [[nodiscard]] Task<Result<PurgeOutcome>> purge(PurgeRequest request) override;
   [[nodiscard]] Task<Result<std::string>> explain(std::string url) override;
+  [[nodiscard]] FeedOutcome feed(std::string_view lines) override;
+  /// Where feed lines go; null: prefetch is off.
+  void set_prefetcher(Prefetcher* prefetcher) noexcept { prefetcher_ = prefetcher; }
 
   [[nodiscard]] bool draining() const noexcept { return draining_; }
   void stop() noexcept { stopping_ = true; }
@@ -38,6 +42,7 @@ class NodeActions final : public AdminActions {
   Worker& worker_;
   const std::string& name_;
   const std::vector<std::string>& addresses_;  // complete once the node listens
+  Prefetcher* prefetcher_ = nullptr;
   bool draining_ = false;
   bool stopping_ = false;
 };
@@ -54,6 +59,7 @@ class AdminListener {
   [[nodiscard]] std::expected<void, std::string> listen(std::vector<int>& handed_over);
   /// Asked to retire: /ready says no, and the node ends once nobody is connected.
   [[nodiscard]] bool draining() const noexcept { return actions_.draining(); }
+  void set_prefetcher(Prefetcher* prefetcher) noexcept { actions_.set_prefetcher(prefetcher); }
   /// /ready says no from here on; the listener goes on until drain(). On loop 0.
   void start_stopping() noexcept { actions_.stop(); }
   [[nodiscard]] Task<void> drain();

@@ -14,6 +14,7 @@
 #include "edge/node/handed_over.h"
 #include "edge/node/loop_health.h"
 #include "edge/node/metrics.h"
+#include "edge/node/prefetch.h"
 #include "edge/node/reload.h"
 #include "edge/node/shared_parts.h"
 #include "edge/node/worker.h"
@@ -69,6 +70,7 @@ struct Node::Impl {
   std::vector<std::unique_ptr<Worker>> workers;
   std::vector<std::unique_ptr<TaskGroup>> groups;  // by worker
   std::unique_ptr<TaskGroup> upkeep;               // of loop 0
+  std::unique_ptr<NodePrefetch> prefetch;          // of loop 0; null: off
   std::unique_ptr<AdminListener> admin;
   std::unique_ptr<HandedOver> handed_over;  // null: no service manager opened sockets
   std::unique_ptr<LoopHealth> health;
@@ -151,9 +153,10 @@ std::expected<void, std::string> Node::Impl::build() {
   upkeep = std::make_unique<TaskGroup>(workers.front()->loop(), 1);
   first_upkeep();
   register_node_metrics(shared, workers);
+  if (options.prefetch) prefetch = std::make_unique<NodePrefetch>(options, shared, workers);
   shared.drain_limit = options.drain_limit;
   shared.retire_limit = options.retire_limit;
-  reload = std::make_unique<Reload>(shared, workers);
+  reload = std::make_unique<Reload>(shared, workers, prefetch.get());
   reload->register_metrics(shared.registry);
   if (auto listening = listen(); !listening) return listening;
   std::vector<Loop*> loops;
@@ -171,6 +174,7 @@ std::expected<void, std::string> Node::Impl::build() {
 
 std::expected<void, std::string> Node::Impl::listen() {
   admin = std::make_unique<AdminListener>(options, shared, *workers.front(), addresses);
+  if (prefetch) admin->set_prefetcher(&prefetch->prefetcher());
   std::vector<int> given = options.handed_over;
   if (auto listening = admin->listen(given); !listening) return listening;
   if (auto claimed = claim_listeners(options, given); !claimed) return claimed;
@@ -220,6 +224,7 @@ void Node::run() {
     const bool spawned = impl_->upkeep->try_spawn(impl_->keep_up());
     SEGUE_ASSERT(spawned);
   }
+  if (impl_->prefetch) impl_->prefetch->start();
   impl_->workers.front()->loop().run();
 }
 
@@ -276,6 +281,7 @@ void Node::Impl::start_drain(uint32_t index) {
 
 Task<void> Node::Impl::drain_worker(uint32_t index) {
   if (index == 0) co_await upkeep->drain();
+  if (index == 0 && prefetch) co_await prefetch->drain();
   co_await workers[index]->drain(shared.drain_limit.load(std::memory_order_relaxed));
   workers.front()->loop().post(drained_messages[index]);
 }

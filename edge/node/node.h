@@ -14,6 +14,7 @@
 #include "cache/drive.h"
 #include "cache/store.h"
 #include "edge/fill/site.h"
+#include "edge/prefetch/prefetcher.h"
 #include "edge/server/listen_address.h"
 #include "origin/options.h"
 
@@ -37,8 +38,10 @@ struct NodeOptions {
   std::vector<DriveOptions> drives;
   std::vector<origin::OriginOptions> origins;
   std::vector<Ref<const Site>> sites;
-  std::string access_log;          // empty: off; "-": standard output
-  uint32_t access_log_sample = 1;  // one of so many good responses is written
+  std::string access_log;                       // empty: off; "-": standard output
+  uint32_t access_log_sample = 1;               // one of so many good responses is written
+  std::optional<Prefetcher::Options> prefetch;  // none: off
+  std::vector<std::string> feeds;               // followed files and FIFOs
   uint32_t connections_per_loop_max = kConnectionsPerLoopMax;
   std::chrono::milliseconds drain_limit{5000};      // running bodies get this long at a stop
   std::chrono::milliseconds retire_limit{600'000};  // a drain ends after this even if players stay

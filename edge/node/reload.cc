@@ -4,13 +4,15 @@
 
 #include "edge/metrics/registry.h"
 #include "edge/node/node.h"
+#include "edge/node/prefetch.h"
 #include "edge/node/shared_parts.h"
 #include "edge/node/worker.h"
 
 namespace segue::edge {
 
-Reload::Reload(SharedParts& shared, const std::vector<std::unique_ptr<Worker>>& workers)
-    : shared_(shared) {
+Reload::Reload(SharedParts& shared, const std::vector<std::unique_ptr<Worker>>& workers,
+               NodePrefetch* prefetch)
+    : shared_(shared), prefetch_(prefetch) {
   for (const auto& worker : workers) {
     messages_.push_back(std::make_unique<Message>());
     messages_.back()->owner = this;
@@ -22,7 +24,7 @@ Reload::Reload(SharedParts& shared, const std::vector<std::unique_ptr<Worker>>& 
 Reload::~Reload() = default;
 
 std::expected<Reload::Prepared, std::string> Reload::prepare(const NodeOptions& fresh) {
-  return Prepared{.sites = make_ref<SiteTable>(fresh.sites)};
+  return Prepared{.sites = make_ref<SiteTable>(fresh.sites), .prefetch = fresh.prefetch};
 }
 
 std::expected<void, std::string> Reload::apply(const NodeOptions& fresh) {
@@ -60,8 +62,14 @@ void Reload::Message::arrive(PostNode& node) {
     newest = owner.newest_;
     number = owner.newest_number_;
   }
-  // The admin listener lives on loop 0 and reads the shared table there.
-  if (message.worker->loop().index() == 0) owner.shared_.sites = newest.sites;
+  // The admin listener and the planner live on loop 0 and read the shared table there.
+  if (message.worker->loop().index() == 0) {
+    owner.shared_.sites = newest.sites;
+    if (owner.prefetch_ != nullptr) {
+      owner.prefetch_->set_sites(*newest.sites);
+      if (newest.prefetch) owner.prefetch_->prefetcher().configure(*newest.prefetch);
+    }
+  }
   message.worker->set_sites(std::move(newest.sites));
   message.in_force.store(number, std::memory_order_release);
 }

@@ -7,6 +7,7 @@
 #include <expected>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,9 +15,11 @@
 #include "base/loop/loop.h"
 #include "base/ref.h"
 #include "edge/delivery/site_table.h"
+#include "edge/prefetch/prefetcher.h"
 
 namespace segue::edge {
 
+class NodePrefetch;
 class Registry;
 class Worker;
 struct NodeOptions;
@@ -24,8 +27,9 @@ struct SharedParts;
 
 class Reload {
  public:
-  /// Both outlive it.
-  Reload(SharedParts& shared, const std::vector<std::unique_ptr<Worker>>& workers);
+  /// All outlive it; `prefetch` may be null.
+  Reload(SharedParts& shared, const std::vector<std::unique_ptr<Worker>>& workers,
+         NodePrefetch* prefetch);
   ~Reload();
   Reload(const Reload&) = delete;
   Reload& operator=(const Reload&) = delete;
@@ -47,6 +51,7 @@ class Reload {
   /// What is ready to be put in force; a part that reads files (certificates) belongs here.
   struct Prepared {
     Ref<const SiteTable> sites;
+    std::optional<Prefetcher::Options> prefetch;
   };
   struct Message : PostNode {
     Message() : PostNode(&Message::arrive) {}
@@ -61,6 +66,7 @@ class Reload {
   [[nodiscard]] static std::expected<Prepared, std::string> prepare(const NodeOptions& fresh);
 
   SharedParts& shared_;
+  NodePrefetch* const prefetch_;
   std::vector<std::unique_ptr<Message>> messages_;  // by loop
   std::mutex mutex_;                                // of the next two; held for a copy
   Prepared newest_;

@@ -63,6 +63,8 @@ class Worker {
   [[nodiscard]] const Server& server() const noexcept { return *server_; }
   [[nodiscard]] const Delivery& delivery() const noexcept { return *delivery_; }
   [[nodiscard]] const Fills& fills() const noexcept { return *fills_; }
+  [[nodiscard]] Fills& fills() noexcept { return *fills_; }
+  [[nodiscard]] Delivery& delivery() noexcept { return *delivery_; }
   [[nodiscard]] const std::vector<std::unique_ptr<origin::Fetcher>>& fetchers() const noexcept {
     return fetchers_;
   }

@@ -1,5 +1,5 @@
-// edge/prefetch/feed_lines.h - cuts a stream of bytes into lines, whatever pieces it comes in. Holds
-// at most one line of kFeedLineBytesMax; a longer one is skipped to its end.
+// edge/prefetch/feed_lines.h - cuts a stream of bytes into lines, whatever pieces it comes in.
+// Holds at most one line of kFeedLineBytesMax; a longer one is skipped to its end.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -12,7 +12,8 @@ namespace {
 
 namespace dom = simdjson::dom;
 
-constexpr double kExactIntegerMax = 9007199254740992.0;  // 2^53: beyond it JSON numbers are not exact
+constexpr double kExactIntegerMax =
+    9007199254740992.0;  // 2^53: beyond it JSON numbers are not exact
 
 /// The members of one object, checked one by one. The first mistake is kept; after it nothing more
 /// is read, and the whole message is refused.
@@ -28,9 +29,10 @@ class Members {
     if (!find(name, value)) return;
     std::string_view read;
     if (value.get(read) != simdjson::SUCCESS) return fail(fmt::format("{} is no string", name));
-    if (read.size() > bytes_max)
-      return fail(fmt::format("{} is over {} bytes", name, bytes_max));
-    const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; };
+    if (read.size() > bytes_max) return fail(fmt::format("{} is over {} bytes", name, bytes_max));
+    const auto is_control = [](char c) {
+      return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
+    };
     if (std::ranges::any_of(read, is_control))
       return fail(fmt::format("{} has a control character", name));
     out = read;

@@ -1,5 +1,6 @@
-// edge/prefetch/feed_message.h - one message of the recommendation feed: what a session plays now and
-// what it will probably play next, or what the catalogue knows of a track. Schema: conf/feed.md.
+// edge/prefetch/feed_message.h - one message of the recommendation feed: what a session plays now
+// and what it will probably play next, or what the catalogue knows of a track. Schema:
+// conf/feed.md.
 //
 // Whoever feeds is trusted to recommend, not to be right: every message is bounded in size, depth,
 // entries and values before anything is kept of it, and a track is a path on a configured site,
@@ -22,8 +23,8 @@ using std::chrono::milliseconds;
 
 inline constexpr uint32_t kFeedLineBytesMax = 64 * KiB;
 inline constexpr uint32_t kFeedDepthMax = 6;
-inline constexpr uint32_t kFeedMembersMax = 64;   // of one object
-inline constexpr uint32_t kFeedNextMax = 32;      // recommended tracks of one message
+inline constexpr uint32_t kFeedMembersMax = 64;     // of one object
+inline constexpr uint32_t kFeedNextMax = 32;        // recommended tracks of one message
 inline constexpr uint32_t kFeedNameBytesMax = 128;  // session, listener, model, context
 inline constexpr uint32_t kFeedPathBytesMax = 2048;
 inline constexpr uint32_t kFeedTagsMax = 16;

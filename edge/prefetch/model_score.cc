@@ -11,7 +11,8 @@ std::string_view name_of(PrefetchSource source) noexcept {
 }
 
 void ModelScore::record_lead(std::chrono::nanoseconds took) noexcept {
-  const auto bound = std::ranges::upper_bound(kLeadBounds, std::chrono::floor<std::chrono::seconds>(took).count());
+  const auto bound =
+      std::ranges::upper_bound(kLeadBounds, std::chrono::floor<std::chrono::seconds>(took).count());
   lead[static_cast<size_t>(bound - kLeadBounds.begin())].add();
   lead_ms_sum.add(static_cast<uint64_t>(std::max<int64_t>(took / std::chrono::milliseconds{1}, 0)));
 }

@@ -1,5 +1,5 @@
-// edge/prefetch/model_score.h - how good each model's recommendations were: counted by the loop that
-// plans, read by any thread.
+// edge/prefetch/model_score.h - how good each model's recommendations were: counted by the loop
+// that plans, read by any thread.
 #pragma once
 #include <array>
 #include <atomic>
@@ -31,7 +31,8 @@ struct ModelScore {
   Counter avoided;    // first bytes that were a hit because of it
   Counter throttled;  // gauge: 1 while under its precision floor
   Counter dropped;    // candidates not taken because of that
-  // From fetched to asked for; lead[i] counts what took less than kLeadBounds[i], the last the rest.
+  // From fetched to asked for; lead[i] counts what took less than kLeadBounds[i], the last the
+  // rest.
   static constexpr std::array<int, 7> kLeadBounds = {1, 5, 15, 30, 60, 120, 300};  // seconds
   std::array<Counter, kLeadBounds.size() + 1> lead;
   Counter lead_ms_sum;

@@ -74,8 +74,9 @@ bool Planner::set(const PlanUpdate& update, MonoTime now) {
       candidate.entry.probability = entry->probability;
       candidate.until = update.until;
       if (candidate.state != Candidate::State::Running) enter(index, now);
-    } else if (update.now && (candidate.entry.track == *update.now ||
-                              candidate.entry.track == rest_of(*update.now)) &&
+    } else if (update.now &&
+               (candidate.entry.track == *update.now ||
+                candidate.entry.track == rest_of(*update.now)) &&
                (candidate.state == Candidate::State::Running ||
                 candidate.state == Candidate::State::Fulfilled)) {
       session.candidates.push_back(index);  // it plays: what was fetched for it is being used

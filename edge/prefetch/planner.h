@@ -1,4 +1,5 @@
-// edge/prefetch/planner.h - decides what is fetched before anyone asks, and judges what became of it.
+// edge/prefetch/planner.h - decides what is fetched before anyone asks, and judges what became of
+// it.
 //
 // A plain class: no I/O, no clock (the time is passed in), the same orders for the same calls. So
 // the daemon, the replay of a trace and the unit tests run the same decisions. Loop-owned; every
@@ -33,10 +34,10 @@ inline constexpr uint32_t kPlanHeldMax = 256 * 1024;
 struct PlanEntry {
   TrackId track = 0;
   double probability = 1;
-  MonoTime due{};            // when it will be asked for
-  uint64_t head_bytes = 0;   // of its beginning
-  uint32_t tail_bytes = 0;   // of its end, for players that read that first; 0: none
-  uint64_t whole_bytes = 0;  // 0: not known
+  MonoTime due{};                      // when it will be asked for
+  uint64_t head_bytes = 0;             // of its beginning
+  uint32_t tail_bytes = 0;             // of its end, for players that read that first; 0: none
+  uint64_t whole_bytes = 0;            // 0: not known
   Ref<const PrefetchTarget> target{};  // for whoever fetches; may be null
 };
 
@@ -47,7 +48,7 @@ struct PlanUpdate {
   uint64_t revision = 0;  // 0: the newest
   MonoTime until{};
   std::optional<TrackId> now{};  // what plays: not revoked, though it is not next any more
-  bool confirmed = false;      // `now` is beyond its head: the rest of it is worth fetching
+  bool confirmed = false;        // `now` is beyond its head: the rest of it is worth fetching
   std::span<const PlanEntry> next{};
 };
 
@@ -64,8 +65,8 @@ class Planner {
   struct Options {
     bool fetches = true;  // false: `observe`; plans and judges without a byte fetched
     uint64_t bytes_per_second = 8 * MiB;
-    uint32_t orders_max = 8;                // at once
-    uint64_t held_bytes_max = 64 * MiB;     // running, and held and not asked for
+    uint32_t orders_max = 8;             // at once
+    uint64_t held_bytes_max = 64 * MiB;  // running, and held and not asked for
     uint64_t bytes_per_day = UINT64_MAX;
     double probability_min = 0.05;
     seconds lead_max{300};  // a track due later waits

@@ -94,7 +94,8 @@ MonoTime Planner::wake_at(MonoTime now) const {
   if (!tables_->waiting.empty()) at = std::min(at, tables_->waiting.begin()->first);
   if (!tables_->session_ends.empty()) at = std::min(at, tables_->session_ends.begin()->first);
   if (!tables_->held_ends.empty()) at = std::min(at, tables_->held_ends.begin()->first);
-  if (!tables_->ready.empty() && !paused_ && tokens_ < static_cast<double>(options_.bytes_per_second))
+  if (!tables_->ready.empty() && !paused_ &&
+      tokens_ < static_cast<double>(options_.bytes_per_second))
     at = std::min(at, now + milliseconds{100});
   return std::max(at, now + milliseconds{1});
 }

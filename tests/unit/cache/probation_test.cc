@@ -1,5 +1,5 @@
-// Goal: what was prefetched and not asked for takes its share of RAM and no more, earns nothing, and
-// becomes like any other slice by one use.
+// Goal: what was prefetched and not asked for takes its share of RAM and no more, earns nothing,
+// and becomes like any other slice by one use.
 #include "tests/unit/cache/store_fixture.h"
 
 namespace segue::cache::test {
@@ -26,7 +26,8 @@ class ProbationTest : public StoreTest {
   }
   uint32_t here(const Ref<Generation>& generation) {
     uint32_t count = 0;
-    for (uint32_t i = 0; i < generation->slices(); ++i) count += where(generation, i) == Where::Resident;
+    for (uint32_t i = 0; i < generation->slices(); ++i)
+      count += where(generation, i) == Where::Resident;
     return count;
   }
   void tick() { clock.advance(std::chrono::seconds{2}); }

@@ -1,6 +1,6 @@
 // Goal: a fill for nobody takes nothing that a client needs. Method: the same requests with and
-// without prefetches beside them, on pools, tasks and an origin that are full; what clients wait for
-// is compared to the nanosecond.
+// without prefetches beside them, on pools, tasks and an origin that are full; what clients wait
+// for is compared to the nanosecond.
 #include "tests/unit/edge/fill_fixture.h"
 
 namespace segue::edge::test {

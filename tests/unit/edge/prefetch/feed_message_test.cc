@@ -1,5 +1,5 @@
-// Goal: what conf/feed.md says is what is read; everything else is refused with a reason, and bounds
-// hold at their last value and are refused one beyond it.
+// Goal: what conf/feed.md says is what is read; everything else is refused with a reason, and
+// bounds hold at their last value and are refused one beyond it.
 #include "edge/prefetch/feed_message.h"
 
 #include <fmt/format.h>
@@ -97,18 +97,31 @@ TEST(FeedMessage, ATrackIsAPathAndNeverAUrl) {
 }
 
 TEST(FeedMessage, WrongTypesAndValuesRefuseTheWholeMessage) {
-  for (const char* line :
-       {"", "x", "[]", "17", "{}", R"({"session":7})", R"({"session":"s","next":{}})",
-        R"({"session":"s","next":[1]})", R"({"session":"s","next":[{"track":"/a","p":1.01}]})",
-        R"({"session":"s","next":[{"track":"/a","p":-0.1}]})",
-        R"({"session":"s","next":[{"track":"/a","eta_ms":-1}]})",
-        R"({"session":"s","next":[{"track":"/a","tail":1}]})", R"({"session":"s","ttl_ms":0})",
-        R"({"session":"s","ttl_ms":86400001})", R"({"session":"s","revision":-1})",
-        R"({"session":"s","revision":1e300})", R"({"session":"s","context":{"type":"dream"}})",
-        R"({"session":"s","now":{"position_ms":3}})", R"({"v":2,"session":"s"})",
-        R"({"op":"purge","session":"s"})", "{\"session\":\"a\\u0001b\"}",
-        R"({"op":"track","track":"/a","key":24})", R"({"op":"track","track":"/a","mood":[1]})",
-        "{\"session\":\"\xff\"}", R"({"session":"s")"}) {
+  for (const char* line : {"",
+                           "x",
+                           "[]",
+                           "17",
+                           "{}",
+                           R"({"session":7})",
+                           R"({"session":"s","next":{}})",
+                           R"({"session":"s","next":[1]})",
+                           R"({"session":"s","next":[{"track":"/a","p":1.01}]})",
+                           R"({"session":"s","next":[{"track":"/a","p":-0.1}]})",
+                           R"({"session":"s","next":[{"track":"/a","eta_ms":-1}]})",
+                           R"({"session":"s","next":[{"track":"/a","tail":1}]})",
+                           R"({"session":"s","ttl_ms":0})",
+                           R"({"session":"s","ttl_ms":86400001})",
+                           R"({"session":"s","revision":-1})",
+                           R"({"session":"s","revision":1e300})",
+                           R"({"session":"s","context":{"type":"dream"}})",
+                           R"({"session":"s","now":{"position_ms":3}})",
+                           R"({"v":2,"session":"s"})",
+                           R"({"op":"purge","session":"s"})",
+                           "{\"session\":\"a\\u0001b\"}",
+                           R"({"op":"track","track":"/a","key":24})",
+                           R"({"op":"track","track":"/a","mood":[1]})",
+                           "{\"session\":\"\xff\"}",
+                           R"({"session":"s")"}) {
     EXPECT_NE(mistake(line), "") << line;
   }
 }
@@ -121,7 +134,8 @@ TEST(FeedMessage, AMemberGivenTwiceRefusesTheMessage) {
 
 std::string with_next(uint32_t count) {
   std::string line = R"({"session":"s","next":[)";
-  for (uint32_t i = 0; i < count; ++i) line += fmt::format(R"({}{{"track":"/{}"}})", i ? "," : "", i);
+  for (uint32_t i = 0; i < count; ++i)
+    line += fmt::format(R"({}{{"track":"/{}"}})", i ? "," : "", i);
   return line + "]}";
 }
 
@@ -148,7 +162,8 @@ TEST(FeedMessage, NamesAndPathsAreBounded) {
   EXPECT_EQ(mistake(session(kFeedNameBytesMax)), "");
   EXPECT_NE(mistake(session(kFeedNameBytesMax + 1)), "");
   const auto path = [](size_t bytes) {
-    return fmt::format(R"({{"session":"s","next":[{{"track":"/{}"}}]}})", std::string(bytes - 1, 'p'));
+    return fmt::format(R"({{"session":"s","next":[{{"track":"/{}"}}]}})",
+                       std::string(bytes - 1, 'p'));
   };
   EXPECT_EQ(mistake(path(kFeedPathBytesMax)), "");
   EXPECT_NE(mistake(path(kFeedPathBytesMax + 1)), "");
@@ -187,7 +202,8 @@ Collected cut(std::string_view bytes, size_t piece) {
     collected.lines.emplace_back(number, text);
   };
   const auto too_long = [&](uint64_t number) { collected.too_long.push_back(number); };
-  for (size_t at = 0; at < bytes.size(); at += piece) lines.take(bytes.substr(at, piece), line, too_long);
+  for (size_t at = 0; at < bytes.size(); at += piece)
+    lines.take(bytes.substr(at, piece), line, too_long);
   lines.end(line, too_long);
   return collected;
 }

@@ -14,9 +14,7 @@ using namespace std::chrono_literals;
 class PlannerTest : public ::testing::Test {
  protected:
   PlannerTest() { make({}); }
-  void make(Planner::Options options) {
-    planner = std::make_unique<Planner>(options, scores);
-  }
+  void make(Planner::Options options) { planner = std::make_unique<Planner>(options, scores); }
   static PlanEntry entry(TrackId track, double p = 1, std::chrono::seconds in = 0s,
                          uint64_t head = 256 * KiB) {
     return {.track = track, .probability = p, .due = MonoTime{1h} + in, .head_bytes = head};
@@ -356,7 +354,8 @@ TEST_F(PlannerTest, WhatFailedOrWasHereIsNeitherUsedNorWaste) {
 }
 
 TEST_F(PlannerTest, SessionsAreBounded) {
-  for (uint64_t session = 1; session <= kPlanSessionsMax; ++session) ASSERT_TRUE(set(session, 1, {}));
+  for (uint64_t session = 1; session <= kPlanSessionsMax; ++session)
+    ASSERT_TRUE(set(session, 1, {}));
   EXPECT_FALSE(set(kPlanSessionsMax + 1, 1, {}));
   EXPECT_TRUE(set(1, 2, {}));
   planner->cancel(5, 0, now);

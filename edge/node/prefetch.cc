@@ -1,0 +1,186 @@
+#include "edge/node/prefetch.h"
+
+#include "edge/node/node.h"
+#include "edge/node/shared_parts.h"
+#include "edge/node/worker.h"
+
+namespace segue::edge {
+
+NodePrefetch::NodePrefetch(const NodeOptions& options, SharedParts& shared,
+                           const std::vector<std::unique_ptr<Worker>>& workers)
+    : loop_(workers.front()->loop()) {
+  const Loop::Turn turn(loop_);
+  Worker& home = *workers.front();
+  prefetcher_ = std::make_unique<Prefetcher>(
+      loop_, home.local(), home.fills(), static_cast<uint32_t>(workers.size()), *options.prefetch);
+  set_sites(*shared.sites);
+  Prefetcher::Pressure pressure;
+  for (const auto& worker : workers) {
+    worker->delivery().tell(&prefetcher_->asked(worker->loop().index()));
+    pressure.fills.push_back(&worker->fills().counters());
+    for (const auto& fetcher : worker->fetchers()) {
+      if (fetcher->counters() != nullptr) pressure.origins.push_back(fetcher->counters());
+    }
+  }
+  prefetcher_->set_pressure(std::move(pressure));
+  for (const std::string& path : options.feeds)
+    followers_.push_back(std::make_unique<FeedFollower>(loop_, *prefetcher_, path));
+  register_metrics(shared.registry);
+}
+
+NodePrefetch::~NodePrefetch() {
+  const Loop::Turn turn(loop_);
+  followers_.clear();
+  prefetcher_.reset();
+}
+
+void NodePrefetch::start() {
+  for (const auto& follower : followers_) follower->start();
+}
+
+void NodePrefetch::set_sites(const SiteTable& sites) { prefetcher_->set_sites(sites.sites()); }
+
+Task<void> NodePrefetch::drain() {
+  for (const auto& follower : followers_) follower->stop();
+  co_await prefetcher_->drain();
+}
+
+namespace {
+
+using Found = Registry::Found;
+
+struct ModelSeries {
+  const Counter ModelScore::* counter;
+  const char* name;
+  const char* help;
+  const char* label;  // value of the label "fate" or "unit"; null: none
+};
+constexpr ModelSeries kModelSeries[] = {
+    {&ModelScore::messages, "segue_prefetch_plans_total", "Plans taken.", nullptr},
+    {&ModelScore::ignored, "segue_prefetch_plans_ignored_total",
+     "Plans not taken: an old revision, or no room.", nullptr},
+    {&ModelScore::candidates, "segue_prefetch_candidates_total", "Tracks recommended.", nullptr},
+    {&ModelScore::dropped, "segue_prefetch_candidates_dropped_total",
+     "Tracks not considered because their model is under its precision floor.", nullptr},
+    {&ModelScore::planned, "segue_prefetch_started_total",
+     "Tracks begun to be fetched (when observing: that would have been).", nullptr},
+    {&ModelScore::fetched, "segue_prefetch_tracks_total", "Tracks by what became of them.",
+     "fetched"},
+    {&ModelScore::already_here, "segue_prefetch_tracks_total", "Tracks by what became of them.",
+     "already_here"},
+    {&ModelScore::failed, "segue_prefetch_tracks_total", "Tracks by what became of them.",
+     "failed"},
+    {&ModelScore::late, "segue_prefetch_tracks_total", "Tracks by what became of them.", "late"},
+    {&ModelScore::used, "segue_prefetch_tracks_total", "Tracks by what became of them.", "used"},
+    {&ModelScore::unused_expired, "segue_prefetch_tracks_total", "Tracks by what became of them.",
+     "expired"},
+    {&ModelScore::unused_revoked, "segue_prefetch_tracks_total", "Tracks by what became of them.",
+     "revoked"},
+    {&ModelScore::unused_evicted, "segue_prefetch_tracks_total", "Tracks by what became of them.",
+     "evicted"},
+    {&ModelScore::bytes_fetched, "segue_prefetch_bytes_total", "Bytes fetched for nobody yet.",
+     "fetched"},
+    {&ModelScore::bytes_used, "segue_prefetch_bytes_total", "Bytes fetched for nobody yet.",
+     "used"},
+    {&ModelScore::bytes_wasted, "segue_prefetch_bytes_total", "Bytes fetched for nobody yet.",
+     "wasted"},
+    {&ModelScore::avoided, "segue_prefetch_first_byte_misses_avoided_total",
+     "Plays that began with a hit because of a prefetch.", nullptr},
+};
+
+void ask_models(const void* context, std::vector<Found>& out) {
+  const auto& prefetcher = *static_cast<const Prefetcher*>(context);
+  const ModelScores& scores = prefetcher.scores();
+  const auto first_bytes = static_cast<double>(prefetcher.planner().totals().first_bytes.get());
+  for (uint32_t model = 0; model < scores.count(); ++model) {
+    const ModelScore& score = scores.at(model);
+    const Labels labels{{"model", std::string(scores.name(model))}};
+    for (const ModelSeries& series : kModelSeries) {
+      Labels with = labels;
+      if (series.label != nullptr) with.emplace_back("fate", series.label);
+      out.push_back({series.name, series.help, true, std::move(with),
+                     static_cast<double>((score.*series.counter).get())});
+    }
+    const auto gauge = [&](std::string_view name, std::string_view help, double value) {
+      out.push_back({name, help, false, labels, value});
+    };
+    gauge("segue_prefetch_precision_ratio", "Bytes used of the bytes prefetched and judged.",
+          score.precision());
+    gauge("segue_prefetch_coverage_ratio", "First-byte misses avoided per first-byte request.",
+          first_bytes > 0 ? static_cast<double>(score.avoided.get()) / first_bytes : 0);
+    gauge("segue_prefetch_throttled", "1 while the model is under its precision floor.",
+          static_cast<double>(score.throttled.get()));
+    uint64_t below = 0;
+    for (size_t i = 0; i < score.lead.size(); ++i) {
+      below += score.lead[i].get();
+      Labels with = labels;
+      with.emplace_back("under_seconds", i < ModelScore::kLeadBounds.size()
+                                             ? std::to_string(ModelScore::kLeadBounds[i])
+                                             : "inf");
+      out.push_back({"segue_prefetch_lead_total",
+                     "Tracks asked for so soon after they were fetched (cumulative).", true,
+                     std::move(with), static_cast<double>(below)});
+    }
+  }
+}
+
+template <uint64_t Planner::Gauges::* Member>
+double ask_gauge(const void* context) {
+  return static_cast<double>(static_cast<const Prefetcher*>(context)->planner().gauges().*Member);
+}
+
+}  // namespace
+
+void NodePrefetch::register_metrics(Registry& registry) const {
+  const Prefetcher& prefetcher = *prefetcher_;
+  for (const PrefetchSource source :
+       {PrefetchSource::File, PrefetchSource::Post, PrefetchSource::Nats, PrefetchSource::Cmcd,
+        PrefetchSource::Predictor, PrefetchSource::Popular}) {
+    const FeedCounters& counters = prefetcher.feed(source);
+    const Labels labels{{"source", std::string(name_of(source))}};
+    registry.add_counter("segue_feed_lines_total", "Lines of feeds read.", labels, counters.lines);
+    registry.add_counter("segue_feed_malformed_total", "Lines of feeds that were no message.",
+                         labels, counters.malformed);
+    registry.add_counter("segue_feed_too_fast_total", "Lines sent back because they came too fast.",
+                         labels, counters.too_fast);
+    registry.add_counter("segue_feed_cancels_total", "Plans cancelled.", labels, counters.cancels);
+    registry.add_counter("segue_feed_facts_total", "Facts about tracks taken.", labels,
+                         counters.facts);
+  }
+  for (const auto& follower : followers_) {
+    registry.add_counter("segue_feed_file_bytes_total", "Bytes read from followed files.", {},
+                         follower->counters().bytes);
+    registry.add_counter("segue_feed_file_opened_total",
+                         "Times a followed file was opened, rotations included.", {},
+                         follower->counters().opened);
+    registry.add_gauge("segue_feed_files_open", "Followed files that are there.", {},
+                       follower->counters().open);
+  }
+  using Gauges = Planner::Gauges;
+  registry.add_gauge("segue_prefetch_sessions", "Sessions with a plan.", {},
+                     &ask_gauge<&Gauges::sessions>, &prefetcher);
+  registry.add_gauge("segue_prefetch_waiting", "Recommended tracks remembered.", {},
+                     &ask_gauge<&Gauges::candidates>, &prefetcher);
+  registry.add_gauge("segue_prefetch_in_flight", "Tracks being fetched for nobody yet.", {},
+                     &ask_gauge<&Gauges::running>, &prefetcher);
+  registry.add_gauge("segue_prefetch_held_bytes", "Bytes fetched and not asked for yet.", {},
+                     &ask_gauge<&Gauges::held_bytes>, &prefetcher);
+  registry.add_gauge("segue_prefetch_bytes_today", "Bytes fetched in the present day's budget.", {},
+                     &ask_gauge<&Gauges::bytes_today>, &prefetcher);
+  registry.add_counter("segue_prefetch_pauses_total", "Looks at which clients' fills came first.",
+                       {}, prefetcher.pauses());
+  registry.add_counter("segue_first_byte_requests_total", "Requests for the beginning of a track.",
+                       {}, prefetcher.planner().totals().first_bytes);
+  registry.add_counter("segue_first_byte_misses_total",
+                       "Requests for the beginning of a track that was not here.", {},
+                       prefetcher.planner().totals().first_byte_misses);
+  registry.add_counter(
+      "segue_prefetch_notes_dropped_total", "Requests the planner was not told of.", {},
+      [](const void* context) {
+        return static_cast<double>(static_cast<const Prefetcher*>(context)->notes_dropped());
+      },
+      &prefetcher);
+  registry.add_found(&ask_models, &prefetcher);
+}
+
+}  // namespace segue::edge

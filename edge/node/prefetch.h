@@ -1,0 +1,43 @@
+// edge/node/prefetch.h - prefetch of a running node: one planner on loop 0, told by the deliveries
+// of all loops, fed by followed files and the admin listener.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "base/loop/task.h"
+#include "edge/prefetch/feed_follower.h"
+#include "edge/prefetch/prefetcher.h"
+
+namespace segue::edge {
+
+class Registry;
+class SiteTable;
+class Worker;
+struct NodeOptions;
+struct SharedParts;
+
+/// Built after the workers are wired, destroyed before them.
+class NodePrefetch {
+ public:
+  NodePrefetch(const NodeOptions& options, SharedParts& shared,
+               const std::vector<std::unique_ptr<Worker>>& workers);
+  ~NodePrefetch();
+  NodePrefetch(const NodePrefetch&) = delete;
+  NodePrefetch& operator=(const NodePrefetch&) = delete;
+
+  [[nodiscard]] Prefetcher& prefetcher() noexcept { return *prefetcher_; }
+  void start();
+  /// On loop 0: rules of a reload.
+  void set_sites(const SiteTable& sites);
+  /// On loop 0, before its worker is drained.
+  [[nodiscard]] Task<void> drain();
+
+ private:
+  void register_metrics(Registry& registry) const;
+
+  Loop& loop_;
+  std::unique_ptr<Prefetcher> prefetcher_;
+  std::vector<std::unique_ptr<FeedFollower>> followers_;
+};
+
+}  // namespace segue::edge

@@ -1,0 +1,21 @@
+// edge/prefetch/prefetch_job.h - one order being fetched. Only the files of this folder include it.
+#pragma once
+#include "base/ref.h"
+#include "edge/prefetch/prefetcher.h"
+
+namespace segue::edge {
+
+/// Outlives the task that fetches it; owns all that its `asked` views.
+struct Prefetcher::Job final : public RefCounted {
+  Planner::Order order;
+  Asked asked;
+  Signal signal;
+  bool cancelled = false;
+
+  void cancel() noexcept {
+    cancelled = true;
+    signal.raise();
+  }
+};
+
+}  // namespace segue::edge

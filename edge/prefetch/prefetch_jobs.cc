@@ -1,0 +1,188 @@
+// What the planner orders is fetched here, through the same doors as a client's request.
+#include <algorithm>
+
+#include "edge/prefetch/prefetch_job.h"
+
+namespace segue::edge {
+namespace {
+
+using cache::SliceIndex;
+using cache::Where;
+
+constexpr milliseconds kLookWhileBusy{50};
+constexpr seconds kHeaderMax{6};
+constexpr seconds kBytesMax{20};
+// The origin's time to the head, against what is usual: slower than this, prefetches stand aside.
+constexpr double kSlowFactor = 2;
+constexpr double kSlowFloorNs = 20e6;
+constexpr double kUsualDrift = 0.02;
+constexpr uint32_t kDroppedSlicesMax = 32;  // heads and rests are never longer
+
+}  // namespace
+
+/// Plans, stops and starts what is due, and sleeps until there may be more.
+void Prefetcher::step() {
+  if (draining_) return;
+  const MonoTime now = loop_.now();
+  const bool pressed = is_pressed();
+  planner_.pause(pressed);
+  while (auto order = planner_.next(now)) start(std::move(*order));
+  for (const uint64_t order : planner_.take_stopped()) {
+    if (const auto job = jobs_.find(order); job != jobs_.end()) job->second->cancel();
+  }
+  for (const auto& target : planner_.take_dropped()) drop(*target);
+  MonoTime wake = planner_.wake_at(now);
+  const Planner::Gauges gauges = planner_.gauges();
+  if (gauges.running > 0 || (pressed && gauges.candidates > 0))
+    wake = std::min(wake, now + kLookWhileBusy);
+  loop_.arm(tick_, wake);
+}
+
+/// Whether clients wait for what prefetches would take: buffers, or the origin's attention.
+bool Prefetcher::is_pressed() {
+  if (local_.store().demand_waiting() > 0) {
+    pauses_.add();
+    stop_jobs();
+    return true;
+  }
+  uint64_t waiting = 0;
+  for (const FillCounters* fills : pressure_.fills) waiting += fills->demand_awaiting_head.get();
+  uint64_t heads = 0;
+  uint64_t head_ns = 0;
+  for (const origin::OriginCounters* origin : pressure_.origins) {
+    heads += origin->first_byte_count.get();
+    head_ns += origin->first_byte_ns_sum.get();
+  }
+  if (heads > heads_seen_) {
+    const double recent =
+        static_cast<double>(head_ns - head_ns_seen_) / static_cast<double>(heads - heads_seen_);
+    heads_seen_ = heads;
+    head_ns_seen_ = head_ns;
+    slow_ = head_ns_usual_ > 0 && recent > kSlowFactor * head_ns_usual_ + kSlowFloorNs;
+    // Down at once, up slowly: an origin that stays slower is what is usual after a while.
+    head_ns_usual_ = head_ns_usual_ == 0 || recent < head_ns_usual_
+                         ? recent
+                         : head_ns_usual_ + kUsualDrift * (recent - head_ns_usual_);
+  } else if (waiting == 0) {
+    slow_ = false;  // nobody is there to be slowed down
+  }
+  const bool pressed = waiting >= options_.pause_fills || (slow_ && waiting > 0);
+  if (pressed) {
+    pauses_.add();
+    stop_jobs();
+  }
+  return pressed;
+}
+
+/// Clients that have joined one read on by themselves.
+void Prefetcher::stop_jobs() noexcept {
+  for (auto& [order, job] : jobs_) job->cancel();
+}
+
+void Prefetcher::drop(const PrefetchTarget& target) {
+  cache::Store& store = local_.store();
+  const auto found = store.look_up(target.key, target.key_text);
+  if (found.known != cache::Store::Known::Yes) return;
+  const cache::Generation& generation = *found.selected.generation;
+  const uint32_t slices = generation.slices();
+  for (uint32_t slice = 0; slice < std::min(slices, kDroppedSlicesMax); ++slice)
+    store.drop_unasked(generation, SliceIndex{slice});
+  if (slices > kDroppedSlicesMax) store.drop_unasked(generation, SliceIndex{slices - 1});
+}
+
+void Prefetcher::start(Planner::Order order) {
+  const uint64_t id = order.id;
+  auto job = make_ref<Job>();
+  job->order = std::move(order);
+  const PrefetchTarget* target = job->order.target.get();
+  if (target == nullptr) return planner_.ended(id, Planner::End::Failed, loop_.now());
+  Asked& asked = job->asked;
+  asked.site = target->site.get();
+  asked.key = target->key;
+  asked.key_text = target->key_text;
+  asked.target = target->origin_target();
+  asked.range_form = Asked::RangeForm::Bounded;
+  asked.range = job->order.head;
+  asked.priority = cache::Priority::Prefetch;
+  jobs_.emplace(id, job);
+  if (!tasks_.try_spawn(run(job))) {
+    jobs_.erase(id);
+    planner_.ended(id, Planner::End::Failed, loop_.now());
+  }
+}
+
+Task<void> Prefetcher::run(Ref<Job> owned) {
+  const Ref<Job> job = std::move(owned);
+  const Planner::End end = co_await fetch(*job);
+  planner_.ended(job->order.id, end, loop_.now());
+  jobs_.erase(job->order.id);
+  if (!draining_) loop_.arm(tick_, loop_.now());  // on a later turn: step() starts tasks
+}
+
+Task<Planner::End> Prefetcher::fetch(Job& job) {
+  Scope scope{.loop = loop_,
+              .local = local_,
+              .signal = job.signal,
+              .cancelled = job.cancelled,
+              .deadline = loop_.now() + kHeaderMax};
+  Selection selection;
+  if (!fills_.try_select(job.asked, selection)) {
+    auto selected = co_await fills_.select(scope, job.asked);
+    if (!selected) co_return job.cancelled ? Planner::End::Stopped : Planner::End::Failed;
+    selection = std::move(*selected);
+  }
+  if (selection.pass || selection.response->parts().form != StoredResponse::Form::Normal)
+    co_return Planner::End::Failed;
+  const cache::Selected selected = selection.selected;
+  const bool is_ours = !selection.hit && !selection.collapsed;
+  const uint64_t length = selected.generation->complete_length();
+  const ByteRange head = job.order.head.clipped(length);
+  const uint64_t tail_first = length - std::min<uint64_t>(length, job.order.tail_bytes);
+  const ByteRange parts[] = {head, ByteRange{std::max(tail_first, head.end), length}};
+  for (const ByteRange& part : parts) {
+    if (part.empty() || (&part != &parts[0] && job.order.tail_bytes == 0)) continue;
+    auto brought = co_await bring(scope, job, selected, part, is_ours);
+    if (!brought) co_return job.cancelled ? Planner::End::Stopped : Planner::End::Failed;
+  }
+  co_return Planner::End::Complete;
+}
+
+/// Reads behind the fills of the range, as a client would, and lets the bytes lie. What a drive has
+/// is near enough: it stays there.
+Task<Result<Done>> Prefetcher::bring(Scope& scope, Job& job, const cache::Selected& selected,
+                                     ByteRange range, bool is_ours) {
+  const cache::Generation& generation = *selected.generation;
+  cache::Store& store = local_.store();
+  const uint32_t first = cache::slice_at(range.first).value;
+  const uint32_t end = cache::slice_at(range.end - 1).value + 1;
+  std::vector<bool> ours(end - first);
+  for (uint32_t slice = first; slice < end; ++slice) {
+    const Where where = store.where(generation, SliceIndex{slice});
+    ours[slice - first] = where == Where::Absent || (is_ours && where != Where::OnDrive);
+  }
+  RangeReader reader(fills_, job.asked, selected, range, /*open_ended=*/false);
+  for (uint32_t slice = first; slice < end; ++slice) {
+    if (!ours[slice - first]) continue;
+    const uint64_t slice_end =
+        cache::first_byte_of(SliceIndex{slice}) + generation.slice_bytes(SliceIndex{slice});
+    uint64_t at = std::max(cache::first_byte_of(SliceIndex{slice}), range.first);
+    while (at < std::min(slice_end, range.end)) {
+      if (job.cancelled) co_return fail(Side::Client, Kind::Closed, "revoked");
+      scope.deadline = loop_.now() + kBytesMax;
+      auto readable = co_await reader.readable(scope, at);
+      if (!readable) co_return fail(readable.error());
+      at += readable->bytes.size();
+    }
+    planner_.landed(job.order.id, generation.slice_bytes(SliceIndex{slice}));
+  }
+  co_return Done{};
+}
+
+Task<void> Prefetcher::drain() {
+  draining_ = true;
+  loop_.disarm(tick_);
+  stop_jobs();
+  co_await tasks_.drain();
+}
+
+}  // namespace segue::edge

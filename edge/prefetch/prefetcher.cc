@@ -1,0 +1,221 @@
+// Lines and notes in, plans out. What is fetched: prefetch_jobs.cc.
+#include "edge/prefetch/prefetcher.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/log.h"
+#include "edge/fill/key_text.h"
+#include "edge/prefetch/prefetch_job.h"
+
+namespace segue::edge {
+namespace {
+
+constexpr double kBytesPerSecondUnknown = 32'000;  // 256 kbit/s: what is not said is rather large
+constexpr uint32_t kTailBytes = 64 * KiB;          // holds the last page of any Ogg stream
+constexpr seconds kLogEvery{1};
+constexpr milliseconds kConfirmedAfter{10'000};
+
+double bytes_per_second_of(uint64_t bytes, milliseconds duration) noexcept {
+  if (bytes == 0 || duration <= milliseconds{0}) return 0;
+  return static_cast<double>(bytes) / std::chrono::duration<double>(duration).count();
+}
+
+}  // namespace
+
+Prefetcher::Prefetcher(Loop& loop, cache::LocalStore& local, Fills& fills, uint32_t loops,
+                       Options options)
+    : loop_(loop),
+      local_(local),
+      fills_(fills),
+      options_(options),
+      planner_(options.plan, scores_),
+      tasks_(loop, kPrefetchTasksPerLoopMax),
+      tick_(*this) {
+  for (uint32_t i = 0; i < loops; ++i)
+    asked_.push_back(std::make_unique<AskedQueue>(loop, &Prefetcher::take_notes, this));
+}
+
+Prefetcher::~Prefetcher() { loop_.disarm(tick_); }
+
+void Prefetcher::set_sites(std::vector<Ref<const Site>> sites) { sites_ = std::move(sites); }
+
+void Prefetcher::configure(const Options& options) {
+  options_ = options;
+  planner_.configure(options.plan);
+  step();
+}
+
+uint64_t Prefetcher::notes_dropped() const noexcept {
+  uint64_t sum = 0;
+  for (const auto& queue : asked_) sum += queue->dropped().get();
+  return sum;
+}
+
+uint64_t Prefetcher::session_of(std::string_view name) const {
+  return local_.store().hash(name).low | 1;  // never 0, which means unknown
+}
+
+// --- lines ---
+
+void Prefetcher::refuse_line(PrefetchSource source, uint64_t number) {
+  FeedCounters& counters = feeds_[static_cast<uint8_t>(source)];
+  counters.lines.add();
+  counters.malformed.add();
+  if (loop_.now() - logged_at_ < kLogEvery) return;
+  logged_at_ = loop_.now();
+  log_warning("feed_line", "source={} line={} mistake=\"over {} bytes\"", name_of(source), number,
+              kFeedLineBytesMax);
+}
+
+bool Prefetcher::has_room() noexcept {
+  const double rate = options_.lines_per_second;
+  const std::chrono::duration<double> passed = loop_.now() - lines_filled_at_;
+  lines_left_ = std::min(rate, lines_left_ + rate * passed.count());
+  lines_filled_at_ = loop_.now();
+  return lines_left_ >= 1;
+}
+
+Prefetcher::Line Prefetcher::take_line(PrefetchSource source, std::string_view line,
+                                       uint64_t number) {
+  FeedCounters& counters = feeds_[static_cast<uint8_t>(source)];
+  if (!has_room()) {
+    counters.too_fast.add();
+    return Line::TooFast;
+  }
+  lines_left_ -= 1;
+  counters.lines.add();
+  const auto message = parser_.parse(line);
+  if (!message) {
+    counters.malformed.add();
+    // One line a second: a feed gone mad must not fill the log as well.
+    if (loop_.now() - logged_at_ >= kLogEvery) {
+      logged_at_ = loop_.now();
+      log_warning("feed_line", "source={} line={} mistake=\"{}\"", name_of(source), number,
+                  message.error());
+    }
+    return Line::Malformed;
+  }
+  switch (message->op) {
+    case FeedOp::Set:
+      take_plan(*message, source);
+      break;
+    case FeedOp::Cancel:
+      counters.cancels.add();
+      planner_.cancel(session_of(message->session), message->revision, loop_.now());
+      break;
+    case FeedOp::Track:
+      counters.facts.add();
+      take_facts(*message->facts);
+      break;
+  }
+  if (!draining_) loop_.arm(tick_, loop_.now());  // once for all lines of this turn
+  return Line::Taken;
+}
+
+Ref<const PrefetchTarget> Prefetcher::target_of(const FeedTrack& track) {
+  const Site* site = nullptr;
+  if (track.site.empty() && sites_.size() == 1) site = sites_.front().get();
+  for (const Ref<const Site>& one : sites_) {
+    if (one->name == track.site) site = one.get();
+  }
+  if (site == nullptr) return {};
+  std::array<char, kKeyBytesMax> scratch;
+  std::array<char, kKeyBytesMax> out;
+  const auto text = write_key_text(*site, track.path, scratch, out);
+  if (!text) return {};
+  auto target = make_ref<PrefetchTarget>();
+  target->site = Ref<const Site>(site);
+  target->key = local_.store().hash(text->key_text);
+  target->key_text = text->key_text;
+  return target;
+}
+
+PlanEntry Prefetcher::entry_of(const FeedNext& next, MonoTime due,
+                               Ref<const PrefetchTarget> target) const {
+  PlanEntry entry;
+  entry.track = track_of(target->key);
+  entry.probability = next.probability;
+  entry.due = due;
+  entry.whole_bytes = next.bytes;
+  double rate = bytes_per_second_of(next.bytes, next.duration);
+  if (const auto facts = facts_.find(entry.track); facts != facts_.end()) {
+    if (entry.whole_bytes == 0) entry.whole_bytes = facts->second.whole_bytes;
+    if (rate == 0) rate = facts->second.bytes_per_second;
+    if (next.head == milliseconds{0}) entry.head_bytes = facts->second.head_bytes;
+  }
+  if (rate == 0) rate = kBytesPerSecondUnknown;
+  if (entry.head_bytes == 0) {
+    const milliseconds head = next.head > milliseconds{0} ? next.head : options_.head;
+    entry.head_bytes = static_cast<uint64_t>(std::min(
+        rate * std::chrono::duration<double>(head).count(), static_cast<double>(kHeadBytesMax)));
+  }
+  entry.head_bytes = std::clamp<uint64_t>(entry.head_bytes, 64 * KiB, kHeadBytesMax);
+  entry.tail_bytes = next.tail ? kTailBytes : 0;
+  entry.target = std::move(target);
+  return entry;
+}
+
+void Prefetcher::take_plan(const FeedMessage& message, PrefetchSource /*source*/) {
+  const MonoTime now = loop_.now();
+  PlanUpdate update{.session = session_of(message.session),
+                    .model = scores_.find_or_add(message.model),
+                    .revision = message.revision,
+                    .until = now + message.ttl};
+  milliseconds left{0};
+  if (message.now) {
+    if (const auto playing = target_of(message.now->track)) {
+      update.now = track_of(playing->key);
+      update.confirmed = message.now->playing && message.now->position >= kConfirmedAfter;
+    }
+    left = std::max(milliseconds{0}, message.now->duration - message.now->position);
+  }
+  std::vector<PlanEntry> entries;
+  for (const FeedNext& next : message.next) {
+    auto target = target_of(next.track);
+    if (!target) {
+      scores_.at(update.model).failed.add();
+      continue;
+    }
+    entries.push_back(entry_of(next, now + next.eta.value_or(left), std::move(target)));
+  }
+  update.next = entries;
+  (void)planner_.set(update, now);  // what it ignores it counts
+}
+
+void Prefetcher::take_facts(const FeedTrackFacts& facts) {
+  const auto target = target_of(facts.track);
+  if (!target) return;
+  const TrackId track = track_of(target->key);
+  if (!facts_.contains(track)) {
+    if (facts_order_.size() < kCatalogueFactsMax) {
+      facts_order_.push_back(track);
+    } else {
+      facts_.erase(std::exchange(facts_order_[facts_oldest_], track));
+      facts_oldest_ = (facts_oldest_ + 1) % kCatalogueFactsMax;
+    }
+  }
+  double rate = facts.bits_per_second / 8.0;
+  if (rate == 0) rate = bytes_per_second_of(facts.bytes, facts.duration);
+  uint64_t whole = facts.bytes;
+  if (whole == 0 && rate > 0)
+    whole = static_cast<uint64_t>(rate * std::chrono::duration<double>(facts.duration).count());
+  facts_[track] = {.whole_bytes = whole, .head_bytes = facts.head_bytes, .bytes_per_second = rate};
+}
+
+// --- notes ---
+
+void Prefetcher::take_notes(AskedQueue& queue, void* owner) {
+  auto& self = *static_cast<Prefetcher*>(owner);
+  queue.drain([&](const AskedNote& note) { self.see(note); });
+  self.step();
+}
+
+void Prefetcher::see(const AskedNote& note) {
+  // Fetched, and gone again before it was asked for: the cache had to make room.
+  if (options_.plan.fetches && note.demand.range.first == 0 && !note.demand.hit)
+    (void)planner_.evicted(note.demand.track);
+  planner_.see(note.demand, loop_.now());
+}
+
+}  // namespace segue::edge

@@ -1,0 +1,136 @@
+// edge/prefetch/prefetcher.h - joins the feed, the planner and the fills: takes lines of a feed and
+// notes of what was asked for, and fetches what the planner orders as a caller of lowest priority.
+//
+// Loop-owned, one per node: all of it runs on the loop it was made on. Fills of other loops join
+// its fills through the store.
+#pragma once
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/counter.h"
+#include "edge/fill/fills.h"
+#include "edge/prefetch/asked_queue.h"
+#include "edge/prefetch/feed_lines.h"
+#include "edge/prefetch/planner.h"
+#include "origin/counters.h"
+
+namespace segue::edge {
+
+inline constexpr uint32_t kCatalogueFactsMax = 256 * 1024;
+inline constexpr uint64_t kHeadBytesMax = 4 * MiB;
+
+struct FeedCounters {
+  Counter lines, malformed, too_fast, cancels, facts;
+};
+
+class Prefetcher {
+ public:
+  struct Options {
+    Planner::Options plan;
+    milliseconds head{10'000};           // of a track, where the feed does not say
+    uint32_t lines_per_second = 20'000;  // of all sources together; more: come again
+    uint32_t pause_fills = 64;           // requests of clients that wait for origins: no prefetch
+  };
+  /// What says how busy the node is; all outlive the prefetcher.
+  struct Pressure {
+    std::vector<const FillCounters*> fills;              // of all loops
+    std::vector<const origin::OriginCounters*> origins;  // likewise
+  };
+  /// `loops`: how many deliveries tell what they were asked.
+  Prefetcher(Loop& loop, cache::LocalStore& local, Fills& fills, uint32_t loops, Options options);
+  ~Prefetcher();
+  Prefetcher(const Prefetcher&) = delete;
+  Prefetcher& operator=(const Prefetcher&) = delete;
+
+  /// The sites that tracks are on, from here on; those under way end as they began.
+  void set_sites(std::vector<Ref<const Site>> sites);
+  void set_pressure(Pressure pressure) { pressure_ = std::move(pressure); }
+  void configure(const Options& options);
+
+  enum class Line : uint8_t { Taken, Malformed, TooFast };
+  /// One line of a feed. TooFast: not read at all; come again in a second.
+  Line take_line(PrefetchSource source, std::string_view line, uint64_t number);
+  /// Whether a line would be taken now.
+  [[nodiscard]] bool has_room() noexcept;
+  /// A line that was too long to be read.
+  void refuse_line(PrefetchSource source, uint64_t number);
+
+  /// Where the delivery of that loop tells what it was asked.
+  [[nodiscard]] AskedQueue& asked(uint32_t loop_index) noexcept { return *asked_[loop_index]; }
+
+  /// Stops what runs and waits for it. The deliveries have been drained before.
+  [[nodiscard]] Task<void> drain();
+
+  [[nodiscard]] const Planner& planner() const noexcept { return planner_; }
+  [[nodiscard]] const ModelScores& scores() const noexcept { return scores_; }
+  [[nodiscard]] const FeedCounters& feed(PrefetchSource source) const noexcept {
+    return feeds_[static_cast<uint8_t>(source)];
+  }
+  [[nodiscard]] uint64_t notes_dropped() const noexcept;
+  [[nodiscard]] const Counter& pauses() const noexcept { return pauses_; }
+
+ private:
+  struct Facts {
+    uint64_t whole_bytes = 0;
+    uint64_t head_bytes = 0;
+    double bytes_per_second = 0;
+  };
+  struct Job;
+  struct Tick : Timer {
+    explicit Tick(Prefetcher& to) : Timer(&Tick::run), owner(to) {}
+    static void run(Timer& timer) { static_cast<Tick&>(timer).owner.step(); }
+    Prefetcher& owner;
+  };
+
+  static void take_notes(AskedQueue& queue, void* owner);
+  void see(const AskedNote& note);
+  void take_plan(const FeedMessage& message, PrefetchSource source);
+  void take_facts(const FeedTrackFacts& facts);
+  [[nodiscard]] Ref<const PrefetchTarget> target_of(const FeedTrack& track);
+  [[nodiscard]] PlanEntry entry_of(const FeedNext& next, MonoTime due,
+                                   Ref<const PrefetchTarget> target) const;
+  [[nodiscard]] uint64_t session_of(std::string_view name) const;
+  void step();
+  [[nodiscard]] bool is_pressed();
+  void start(Planner::Order order);
+  void stop_jobs() noexcept;
+  void drop(const PrefetchTarget& target);
+  Task<void> run(Ref<Job> owned);
+  Task<Planner::End> fetch(Job& job);
+  Task<Result<Done>> bring(Scope& scope, Job& job, const cache::Selected& selected, ByteRange range,
+                           bool is_ours);
+
+  // constant after construction
+  Loop& loop_;
+  cache::LocalStore& local_;
+  Fills& fills_;
+  Pressure pressure_;
+  // loop-owned
+  Options options_;
+  std::vector<Ref<const Site>> sites_;
+  ModelScores scores_;
+  Planner planner_;
+  FeedParser parser_;
+  FeedCounters feeds_[kPrefetchSources];
+  std::unordered_map<TrackId, Facts> facts_;
+  std::vector<TrackId> facts_order_;  // a ring: the oldest goes first
+  size_t facts_oldest_ = 0;
+  std::vector<std::unique_ptr<AskedQueue>> asked_;
+  std::unordered_map<uint64_t, Ref<Job>> jobs_;  // by order
+  TaskGroup tasks_;
+  Tick tick_;
+  Counter pauses_;
+  double lines_left_ = 0;
+  MonoTime lines_filled_at_{};
+  MonoTime logged_at_{};
+  uint64_t heads_seen_ = 0;
+  uint64_t head_ns_seen_ = 0;
+  double head_ns_usual_ = 0;
+  bool slow_ = false;
+  bool draining_ = false;
+};
+
+}  // namespace segue::edge
