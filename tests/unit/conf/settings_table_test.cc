@@ -57,6 +57,7 @@ TEST(SettingsTable, HasEveryKeyThatTheParserTakesAndNoOther) {
       {"[origin.a.breaker]", "origin.NAME.breaker."},
       {"[[site]]", "site[]."},
       {"[[site]]\n[site.ttl]", "site[].ttl."},
+      {"[prefetch]", "prefetch."},
       {"[log]", "log."}};
   std::set<std::string> parsed;
   std::set<std::string> inner;
