@@ -21,10 +21,9 @@ struct Route {
   std::string_view path;
   bool is_post;
 };
-constexpr Route kRoutes[] = {{"/metrics", false},    {"/live", false},     {"/ready", false},
-                             {"/stats.json", false}, {"/explain", false},  {"/drain", true},
-                             {"/purge", true},       {"/node.json", false},
-                             {"/feed", true}};
+constexpr Route kRoutes[] = {{"/metrics", false},    {"/live", false},      {"/ready", false},
+                             {"/stats.json", false}, {"/explain", false},   {"/drain", true},
+                             {"/purge", true},       {"/node.json", false}, {"/feed", true}};
 
 [[nodiscard]] Stream::End end_of(const Result<Done>& sent) noexcept {
   if (sent) return Stream::End::Complete;

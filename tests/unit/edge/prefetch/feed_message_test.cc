@@ -26,14 +26,14 @@ std::string mistake(std::string_view line) {
 }
 
 TEST(FeedMessage, APlanIsReadWhole) {
-  const auto message = read(
-      R"({"v":1,"op":"set","session":"s1","listener":"l","model":"als","revision":12,)"
-      R"("ttl_ms":9000,)"
-      R"("context":{"type":"playlist","id":"p","collaborative":true,"revision":88},)"
-      R"("now":{"site":"music","track":"/a","position_ms":1000,"duration_ms":3000,)"
-      R"("playing":false},)"
-      R"("next":[{"site":"music","track":"/b?v=1","p":0.25,"eta_ms":2000,"duration_ms":4000,)"
-      R"("bytes":70000,"head_ms":500,"tail":true},{"track":"/c"}],"unknown":{"x":[1]}})");
+  const auto message =
+      read(R"({"v":1,"op":"set","session":"s1","listener":"l","model":"als","revision":12,)"
+           R"("ttl_ms":9000,)"
+           R"("context":{"type":"playlist","id":"p","collaborative":true,"revision":88},)"
+           R"("now":{"site":"music","track":"/a","position_ms":1000,"duration_ms":3000,)"
+           R"("playing":false},)"
+           R"("next":[{"site":"music","track":"/b?v=1","p":0.25,"eta_ms":2000,"duration_ms":4000,)"
+           R"("bytes":70000,"head_ms":500,"tail":true},{"track":"/c"}],"unknown":{"x":[1]}})");
   EXPECT_EQ(message.op, FeedOp::Set);
   EXPECT_EQ(message.session, "s1");
   EXPECT_EQ(message.listener, "l");
@@ -76,10 +76,10 @@ TEST(FeedMessage, ACancelNeedsNothingButItsSession) {
 }
 
 TEST(FeedMessage, FactsOfATrackAreRead) {
-  const auto message = read(
-      R"({"op":"track","track":"/a","duration_ms":201000,"bitrate":160000,"bytes":4020000,)"
-      R"("head_bytes":210000,"encoding":"ogg","tempo":122.5,"key":9,"energy":0.5,)"
-      R"("mood":["warm"]})");
+  const auto message =
+      read(R"({"op":"track","track":"/a","duration_ms":201000,"bitrate":160000,"bytes":4020000,)"
+           R"("head_bytes":210000,"encoding":"ogg","tempo":122.5,"key":9,"energy":0.5,)"
+           R"("mood":["warm"]})");
   ASSERT_TRUE(message.facts.has_value());
   EXPECT_EQ(message.facts->duration, 201s);
   EXPECT_EQ(message.facts->bits_per_second, 160000u);
