@@ -202,7 +202,9 @@ Task<Result<Done>> LocalStore::purge(PurgeStatement statement, bool cut) {
   } else {
     shared.sweeps_running.fetch_add(1, std::memory_order_acq_rel);
     const bool added = shared.purges.try_add(statement);
-    if (added) co_await impl_->sweep_ram(cut);
+    // Who is looked up next is compared with it, so nobody waits for a walk over millions; only
+    // what runs has to be found to be cut. Upkeep frees the memory.
+    if (added && cut) co_await impl_->sweep_ram(true);
     shared.sweeps_running.fetch_sub(1, std::memory_order_acq_rel);
     if (!added) co_return fail_retryable(Side::Self, Kind::Full, "purge table");
   }

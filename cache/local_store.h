@@ -85,8 +85,9 @@ struct LocalStore::Impl {
   LocalStoreCounters counters;
   // upkeep (one loop only): a pass over all records, some at a time
   Representations::Sweep sweep_at;
-  Sequence sweep_began;        // statements below it are checked once the pass ends
-  uint64_t sweep_added = 0;    // statements made before the pass
+  Representations::Sweep ram_at;  // of the same pass, over RAM
+  Sequence sweep_began;           // statements below it are checked once the pass ends
+  uint64_t sweep_added = 0;       // statements made before the pass
   uint64_t retired_added = 0;  // statements made before the last pass that retired all it checked
   bool sweeping = false;
   bool sweep_failed = false;  // a record could not be read: nothing is retired this time

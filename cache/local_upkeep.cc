@@ -11,6 +11,10 @@ constexpr std::chrono::seconds kTableFlushEvery{5};
 // Records read per pass to check or forget them: 64 reads of 4 KiB a second disturb nobody, and a
 // million representations are through in some hours; until then the statements stay in force.
 constexpr uint32_t kRecordsPerPass = 64;
+// Entries are looked at in blocks of 64: some 50 us a turn, and at most a few hundredths of a
+// second of each second, so that a stream of purges costs hits next to nothing.
+constexpr uint32_t kRamBlocksPerTurn = 32;
+constexpr uint32_t kRamBlocksPerPass = 1024;
 // A record comes from a drive: its length may be anything. What lies beyond is left to age.
 constexpr uint32_t kSlicesForgottenMax = 1U << 20;
 }  // namespace
@@ -75,9 +79,15 @@ Task<void> LocalStore::Impl::sweep_records() {
     if (nothing) co_return;
     shared.purges.start_pass();
     sweep_began = store.next_sequence();
+    ram_at = {};
     sweep_at = {};
     sweeping = true;
     sweep_failed = false;
+  }
+  for (uint32_t i = 1; !shared.representations.ended(ram_at); ++i) {
+    if (i > kRamBlocksPerPass) co_return;
+    (void)shared.representations.sweep(ram_at, false);
+    if (i % kRamBlocksPerTurn == 0) co_await Yield{};
   }
   uint32_t looked_at = 0;
   while (looked_at < kRecordsPerPass && !shared.representations.ended(sweep_at)) {
