@@ -15,6 +15,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <memory>
 #include <optional>
 #include <string>
@@ -122,14 +123,21 @@ uint64_t known(Store& store, uint64_t count) {
   return found;
 }
 
-double purge_ms(EventLoop& loop, LocalStore& local, const std::string& tag) {
+struct Took {
+  double ms = 0;
+  double cpu_ms = 0;
+};
+
+Took purge(EventLoop& loop, LocalStore& local, const std::string& tag) {
   PurgeStatement statement;
   statement.scope = PurgeScope::Tag;
   statement.key = local.store().hash(tag);
   statement.sequence = local.store().next_sequence();
   const auto start = std::chrono::steady_clock::now();
+  const std::clock_t cpu = std::clock();
   run<Done>(loop, [&] { return local.purge(std::move(statement), false); }, "purge");
-  return Milliseconds(std::chrono::steady_clock::now() - start).count();
+  return {Milliseconds(std::chrono::steady_clock::now() - start).count(),
+          1000.0 * static_cast<double>(std::clock() - cpu) / CLOCKS_PER_SEC};
 }
 
 int measure(EventLoop& loop, LocalStore& local, const std::string& file, uint64_t count) {
@@ -138,13 +146,14 @@ int measure(EventLoop& loop, LocalStore& local, const std::string& file, uint64_
   const uint64_t before = known(store, count);
   std::vector<double> others;
   for (uint32_t i = 0; i < kRounds; ++i)
-    others.push_back(purge_ms(loop, local, fmt::format("nobody's-{}", i)));
+    others.push_back(purge(loop, local, fmt::format("nobody's-{}", i)).ms);
   const uint64_t still = known(store, count);
-  const double took = purge_ms(loop, local, "all");
+  const Took took = purge(loop, local, "all");
   const uint64_t after = known(store, count);
   fmt::print("representations under one tag: {}; known before {}, after {} other purges {}\n",
              count, before, kRounds, still);
-  fmt::print("one purge of them all: {:.2f} ms; known after it: {}\n", took, after);
+  fmt::print("one purge of them all: {:.2f} ms, {:.2f} ms of CPU; known after it: {}\n", took.ms,
+             took.cpu_ms, after);
   fmt::print("purges of tags nobody carries: median {:.2f} ms\n", median(others));
   fmt::print("two page writes and one fdatasync: median {:.2f} ms\n", flush_ms(file));
   return before == count && still == count && after == 0 ? 0 : 1;
