@@ -17,6 +17,7 @@ struct Words {
   std::string admin;        // --admin of the verbs that talk to a node
   std::string node_config;  // --config of the same
   std::string size;         // cache format --size
+  bool as_json = false;     // stats --json
 };
 
 constexpr const char* kFooter =
@@ -75,7 +76,11 @@ void add_node_verbs(CLI::App& app, Words& words) {
   purge->add_flag("--soft", arguments.soft, "Make it stale instead: revalidated when asked for");
   purge->add_flag("--cut", arguments.cut, "Also end responses that have begun");
   add_asking(app, words, "drain", "Take no new clients; end when the last is served");
-  add_asking(app, words, "stats", "Counters of a node as JSON");
+  CLI::App* listens =
+      add_asking(app, words, "listens", "Plays, listeners and downloads, as lines of JSON");
+  listens->add_flag("--csv", words.command.as_csv, "As CSV");
+  CLI::App* stats = add_asking(app, words, "stats", "Counters of a node as JSON");
+  stats->add_flag("--json", words.as_json, "As JSON, which it is anyway; for scripts that say so");
 }
 
 void add_cache(CLI::App& app, Words& words) {
@@ -106,9 +111,9 @@ void add_local_verbs(CLI::App& app, Words& words) {
 
 Verb verb_of(const CLI::App& app) {
   constexpr std::pair<const char*, Verb> kVerbs[] = {
-      {"serve", Verb::Serve},   {"check", Verb::Check},      {"explain", Verb::Explain},
-      {"purge", Verb::Purge},   {"drain", Verb::Drain},      {"stats", Verb::Stats},
-      {"limits", Verb::Limits}, {"settings", Verb::Settings}};
+      {"serve", Verb::Serve},   {"check", Verb::Check},     {"explain", Verb::Explain},
+      {"purge", Verb::Purge},   {"drain", Verb::Drain},     {"stats", Verb::Stats},
+      {"limits", Verb::Limits}, {"listens", Verb::Listens}, {"settings", Verb::Settings}};
   for (const auto& [name, verb] : kVerbs) {
     if (app.got_subcommand(name)) return verb;
   }
@@ -154,8 +159,8 @@ std::expected<Command, Outcome> finish(Words& words) {
     }
     command.drive.size_bytes = *size;
   }
-  const bool asks_node =
-      verb == Verb::Explain || verb == Verb::Purge || verb == Verb::Drain || verb == Verb::Stats;
+  const bool asks_node = verb == Verb::Explain || verb == Verb::Purge || verb == Verb::Drain ||
+                         verb == Verb::Stats || verb == Verb::Listens;
   if (asks_node) {
     auto admin = find_admin(words);
     if (!admin) return std::unexpected(admin.error());

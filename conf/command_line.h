@@ -24,6 +24,7 @@ enum class Verb : uint8_t {
   Version,
   Limits,
   Settings,
+  Listens,
 };
 
 struct PurgeArguments {
@@ -49,6 +50,7 @@ struct Command {
   PurgeArguments purge;      // purge
   DriveArguments drive;      // cache format, cache wipe
   bool as_man_page = false;  // settings
+  bool as_csv = false;       // listens
 };
 
 /// Where a node's admin listener is looked for when neither --admin nor --config says.

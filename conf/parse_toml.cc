@@ -364,6 +364,10 @@ void read_all(Reader& reader, Mistakes& mistakes, Settings& settings) {
     log.number("sample", settings.log.sample, 1, kLogSampleMax);
     log.value("level", settings.log.level, kLevel);
   });
+  reader.table("listens", [&](Reader& listens) {
+    listens.boolean("count", settings.listens.count);
+    listens.number("bitrate", settings.listens.bitrate_kbits, 8, 10'000);
+  });
   reader.report_unknown();
 }
 

@@ -131,6 +131,11 @@ struct LogSettings {
   LogLevel level = LogLevel::Info;
 };
 
+struct ListensSettings {
+  bool count = false;
+  uint32_t bitrate_kbits = 128;  // of the audio, to make seconds of bytes
+};
+
 struct Settings {
   NodeSettings node;
   std::vector<Address> listen;
@@ -141,6 +146,7 @@ struct Settings {
   std::vector<SiteSettings> sites;
   PrefetchSettings prefetch;
   LogSettings log;
+  ListensSettings listens;
 };
 
 }  // namespace segue::conf

@@ -102,6 +102,11 @@ constexpr SettingRow kRows[] = {
      "one of so many good responses is written; every other response always is"},
     {"log.level", "`debug`, `info`, `warning`, `error`", "info", Takes::Reload,
      "of the node's own log"},
+    {"listens.count", "`true`, `false`", "false", Takes::Restart,
+     "count plays, listeners and downloads per track and hour (`segue listens`); takes up to 12 "
+     "MiB"},
+    {"listens.bitrate", "8 to 10000", "128", Takes::Restart,
+     "kbit/s of your audio: seconds of listening are bytes delivered by this"},
 };
 
 /// Whether `key` is `pattern` with a name for NAME and numbers between brackets.

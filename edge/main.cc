@@ -169,6 +169,8 @@ std::expected<edge::NodeOptions, std::string> node_options(const conf::Settings&
   options.drain_limit = settings.node.drain;
   options.retire_limit = settings.node.retire;
   options.access_log_sample = settings.log.sample;
+  if (settings.listens.count)
+    options.listens_bytes_per_second = settings.listens.bitrate_kbits * 1000 / 8;
   if (settings.log.access != "off") options.access_log = settings.log.access;
   options.connections_per_loop_max = static_cast<uint32_t>(std::min<uint64_t>(
       kConnectionsPerLoopMax, std::max<uint64_t>(plan.connections / plan.threads, 1)));
@@ -332,6 +334,8 @@ int run(int argc, char** argv) {
       return edge::ask_and_print(place_of(command->admin), edge::drain_call());
     case conf::Verb::Stats:
       return edge::ask_and_print(place_of(command->admin), edge::stats_call());
+    case conf::Verb::Listens:
+      return edge::ask_and_print(place_of(command->admin), edge::listens_call(command->as_csv));
     case conf::Verb::Explain:
       return edge::ask_and_print(place_of(command->admin), edge::explain_call(command->url));
     case conf::Verb::Purge:

@@ -2,6 +2,7 @@
 // the admin handler only turns HTTP into these calls and back.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -51,6 +52,8 @@ class AdminActions {
   [[nodiscard]] virtual NodeReadiness ready() const = 0;
   /// Name, version, addresses and sites as JSON, for the page.
   [[nodiscard]] virtual std::string node_json() const = 0;
+  /// Listening per track and hour, as CSV or lines of JSON; nothing where it is not counted.
+  [[nodiscard]] virtual std::optional<std::string> listens(bool csv) const = 0;
   /// Retire: /ready says no from here on, the node serves on until it is idle. May be asked again.
   virtual void drain() = 0;
   /// Ends when the purge is in force and durable. Waits. Errors: {Client, Malformed | NotFound}

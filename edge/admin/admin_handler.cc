@@ -23,7 +23,8 @@ struct Route {
 };
 constexpr Route kRoutes[] = {{"/metrics", false},    {"/live", false},      {"/ready", false},
                              {"/stats.json", false}, {"/explain", false},   {"/drain", true},
-                             {"/purge", true},       {"/node.json", false}, {"/feed", true}};
+                             {"/purge", true},       {"/node.json", false}, {"/feed", true},
+                             {"/listens", false}};
 
 [[nodiscard]] Stream::End end_of(const Result<Done>& sent) noexcept {
   if (sent) return Stream::End::Complete;
@@ -123,7 +124,7 @@ void AdminHandler::serve(Exchange& exchange, std::string_view body) {
     actions_.drain();
     return start(exchange, answer(exchange, {.status = 202, .body = "{\"draining\":true}\n"}));
   }
-  start(exchange, answer(exchange, answer_get(path)));
+  start(exchange, answer(exchange, answer_get(path, query)));
 }
 
 AdminHandler::Reply AdminHandler::answer_feed(std::string_view body) {
@@ -140,7 +141,14 @@ AdminHandler::Reply AdminHandler::answer_feed(std::string_view body) {
   return reply;
 }
 
-AdminHandler::Reply AdminHandler::answer_get(std::string_view path) {
+AdminHandler::Reply AdminHandler::answer_get(std::string_view path, std::string_view query) {
+  if (path == "/listens") {
+    const bool csv = http::find_query_parameter(query, "format") == "csv";
+    auto text = actions_.listens(csv);
+    if (!text) return failure(404, "listening is not counted: set listens.count");
+    return {.content_type = csv ? "text/csv; charset=utf-8" : "application/x-ndjson",
+            .body = *std::move(text)};
+  }
   if (path == "/metrics") {
     return {.content_type = kPrometheusText, .body = registry_.prometheus_text()};
   }

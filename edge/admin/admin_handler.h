@@ -2,6 +2,7 @@
 // connections and parser as the public side, without the cache.
 //
 //   GET  /             the page for operators, with /page.js, /page.css, /chart.js
+//   GET  /listens     plays and listeners, lines of JSON; ?format=csv
 //   GET  /node.json    name, version, addresses, sites
 //   GET  /metrics      Prometheus text
 //   GET  /live         200 while the loop runs
@@ -73,7 +74,7 @@ class AdminHandler final : public RequestHandler {
   [[nodiscard]] bool comes_from_elsewhere(const http::Request& request) const noexcept;
   [[nodiscard]] Reply answer_feed(std::string_view body);
   void start(Exchange& exchange, Task<void> task);
-  [[nodiscard]] Reply answer_get(std::string_view path);
+  [[nodiscard]] Reply answer_get(std::string_view path, std::string_view query);
   Task<Result<Done>> send(Exchange& exchange, Reply reply);
   Task<void> answer(Exchange& exchange, Reply reply);
   Task<void> answer_purge(Exchange& exchange, PurgeRequest purge);

@@ -57,6 +57,10 @@ AdminCall drain_call() { return {AdminCall::Method::Post, "/drain"}; }
 
 AdminCall stats_call() { return {AdminCall::Method::Get, "/stats.json"}; }
 
+AdminCall listens_call(bool csv) {
+  return {AdminCall::Method::Get, csv ? "/listens?format=csv" : "/listens"};
+}
+
 AdminCall explain_call(std::string_view url) {
   return {AdminCall::Method::Get, "/explain?url=" + escaped(url)};
 }

@@ -30,6 +30,7 @@ struct AdminAnswer {
 
 [[nodiscard]] AdminCall drain_call();
 [[nodiscard]] AdminCall stats_call();
+[[nodiscard]] AdminCall listens_call(bool csv);
 [[nodiscard]] AdminCall explain_call(std::string_view url);
 /// One statement: `scope` is "url" or "prefix". Soft: stale instead of gone; cut: end running
 /// responses too.

@@ -289,6 +289,11 @@ SliceCounts Delivery::Impl::count_slices(const Exchange& exchange,
 /// Head of a stored response whose plan is made: `resident_bytes` of its range are pinned by the
 /// caller.
 void Delivery::Impl::prepare_stored(Exchange& exchange, uint64_t resident_bytes) noexcept {
+  if (exchange.plan.body == Plan::Body::Single) {
+    // Here, because plan.range shrinks as it is sent.
+    exchange.record.first_position = exchange.plan.range.first;
+    exchange.record.complete_length = exchange.selection.selected.generation->complete_length();
+  }
   const SliceCounts slices = count_slices(exchange, resident_bytes);
   write_stored_head(exchange, exchange.plan, *fields_of(exchange), options.node_name, slices,
                     loop.wall_now());

@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "edge/metrics/json.h"
+#include "edge/metrics/listens.h"
 
 namespace segue::edge {
 
@@ -68,7 +69,6 @@ class RecordRing {
 struct LoopLog {
   explicit LoopLog(uint32_t records_max) : ring(records_max) {}
   RecordRing ring;
-  uint32_t since_sampled = 0;  // good responses since the last one that was written
   AccessLog::LoopCounters counters;
 };
 
@@ -136,6 +136,8 @@ struct AccessLog::Impl {
   void run();
   /// Formats and writes what is in the rings. True if there was something.
   bool drain();
+  /// Whether sampling lets this line through.
+  [[nodiscard]] bool is_wanted(const AccessRecord& record) noexcept;
   void write_batch();
   [[nodiscard]] bool wait_for_pipe() const noexcept;
   void reopen_if_asked() noexcept;
@@ -146,12 +148,14 @@ struct AccessLog::Impl {
   // constant after create()
   std::string path;
   int wake_fd = -1;
+  Listens* listens = nullptr;
   std::vector<std::unique_ptr<LoopLog>> loops;
   // writer-owned
   int fd = -1;
   bool regular = false;
   std::string batch;
   uint64_t batch_lines = 0;
+  uint32_t since_sampled = 0;  // good responses since the last one that was written
   WriterCounters counters;
   // atomic, any thread
   std::atomic<bool> asleep{false};
@@ -206,13 +210,28 @@ void AccessLog::Impl::run() {
   }
 }
 
+bool AccessLog::Impl::is_wanted(const AccessRecord& record) noexcept {
+  if (path.empty()) return false;
+  const uint32_t one_of = sample.load(std::memory_order_relaxed);
+  if (one_of <= 1 || !is_good(record)) return true;
+  if (++since_sampled < one_of) {
+    counters.sampled_out.add();
+    return false;
+  }
+  since_sampled = 0;
+  return true;
+}
+
 bool AccessLog::Impl::drain() {
   bool worked = false;
   for (const auto& loop : loops) {
     while (const AccessRecord* record = loop->ring.front()) {
-      append_access_line(*record, batch);
+      if (listens != nullptr) listens->take(*record);
+      if (is_wanted(*record)) {
+        append_access_line(*record, batch);
+        ++batch_lines;
+      }
       loop->ring.pop();
-      ++batch_lines;
       worked = true;
       if (batch.size() >= kBatchBytesMax) write_batch();
     }
@@ -231,6 +250,7 @@ bool AccessLog::Impl::wait_for_pipe() const noexcept {
 }
 
 void AccessLog::Impl::write_batch() {
+  if (batch.empty()) return;
   std::string_view rest = batch;
   while (!rest.empty()) {
     // POLLOUT promises a pipe PIPE_BUF bytes of room, so more at once could wait without end.
@@ -248,7 +268,7 @@ void AccessLog::Impl::write_batch() {
 }
 
 void AccessLog::Impl::reopen_if_asked() noexcept {
-  if (!reopen_asked.exchange(false, std::memory_order_acq_rel)) return;
+  if (!reopen_asked.exchange(false, std::memory_order_acq_rel) || path.empty()) return;
   const int opened = open_log(path);
   if (opened < 0) {
     counters.reopen_failures.add();
@@ -268,9 +288,12 @@ Result<std::unique_ptr<AccessLog>> AccessLog::create(Options options) {
   auto impl = std::make_unique<Impl>();
   impl->path = std::move(options.path);
   impl->sample = options.sample;
-  impl->fd = open_log(impl->path);
-  if (impl->fd < 0) return fail(Side::Self, Kind::IoError, "opening the access log", errno);
-  impl->regular = is_regular(impl->fd);
+  impl->listens = options.listens;
+  if (!impl->path.empty()) {
+    impl->fd = open_log(impl->path);
+    if (impl->fd < 0) return fail(Side::Self, Kind::IoError, "opening the access log", errno);
+    impl->regular = is_regular(impl->fd);
+  }
   impl->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (impl->wake_fd < 0) return fail(Side::Self, Kind::IoError, "access log eventfd", errno);
   for (uint32_t i = 0; i < options.loops; ++i) {
@@ -295,12 +318,6 @@ AccessLog::~AccessLog() {
 void AccessLog::submit(uint32_t loop_index, const AccessRecord& record) noexcept {
   SEGUE_DEBUG_ASSERT(loop_index < impl_->loops.size());
   LoopLog& loop = *impl_->loops[loop_index];
-  const uint32_t sample = impl_->sample.load(std::memory_order_relaxed);
-  if (sample > 1 && is_good(record) && ++loop.since_sampled < sample) {
-    loop.counters.sampled_out.add();
-    return;
-  }
-  if (is_good(record)) loop.since_sampled = 0;
   if (!loop.ring.try_push(record)) {
     loop.counters.dropped.add();
     return;

@@ -12,6 +12,8 @@
 
 namespace segue::edge {
 
+class Listens;
+
 /// Records one loop can have waiting for the writer (about 1 KiB each, reserved at start).
 inline constexpr uint32_t kAccessLogRecordsPerLoopMax = 4096;
 
@@ -23,9 +25,10 @@ void append_access_line(const AccessRecord& record, std::string& out);
 class AccessLog {
  public:
   struct Options {
-    std::string path = "-";  // a file, appended to; "-" is stdout
+    std::string path = "-";  // a file, appended to; "-" is stdout; empty: no lines
     uint32_t sample = 1;     // see set_sample()
     uint32_t loops = 1;
+    Listens* listens = nullptr;  // is given every record, sampled or not; outlives the log
     uint32_t records_per_loop = kAccessLogRecordsPerLoopMax;
     /// Tests only: no writer thread; write_pending() does its work.
     bool without_writer = false;
@@ -50,12 +53,12 @@ class AccessLog {
 
   struct LoopCounters {
     Counter submitted, dropped;
-    Counter sampled_out;  // good responses that sampling left out
   };
   [[nodiscard]] const LoopCounters& counters(uint32_t loop_index) const noexcept;
   /// Of the writer: lines written, lines lost because the file did not take them, failed reopens.
   struct WriterCounters {
     Counter written, lost, reopen_failures;
+    Counter sampled_out;  // good responses that sampling left out
   };
   [[nodiscard]] const WriterCounters& writer_counters() const noexcept;
   [[nodiscard]] uint32_t loops() const noexcept;

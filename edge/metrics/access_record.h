@@ -66,6 +66,9 @@ struct AccessRecord {
       -1};                   // waited for the origin's header; negative: it was not asked
   uint64_t bytes_sent = 0;   // of the body
   uint64_t bytes_total = 0;  // of the body, as announced; 0 where unknown or none
+  // Of a single range of a stored representation; both 0 where there is none.
+  uint64_t first_position = 0;
+  uint64_t complete_length = 0;
   uint32_t slices_hit = 0;
   uint32_t slices_needed = 0;
   int status = 0;

@@ -154,7 +154,12 @@ std::string NodeActions::node_json() const {
   };
   append_list("listen", addresses_, [](const std::string& address) { return address; });
   append_list("sites", shared_.sites->sites(), [](const auto& site) { return site->name; });
-  return text + "}\n";
+  return text + fmt::format(",\"listens\":{}}}\n", shared_.listens != nullptr);
+}
+
+std::optional<std::string> NodeActions::listens(bool csv) const {
+  if (!shared_.listens) return std::nullopt;
+  return csv ? shared_.listens->csv() : shared_.listens->json_lines();
 }
 
 Task<Result<PurgeOutcome>> NodeActions::purge(PurgeRequest request) {

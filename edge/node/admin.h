@@ -3,6 +3,7 @@
 #include <expected>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,7 @@ class NodeActions final : public AdminActions {
 
   [[nodiscard]] NodeReadiness ready() const override;
   [[nodiscard]] std::string node_json() const override;
+  [[nodiscard]] std::optional<std::string> listens(bool csv) const override;
   void drain() override { draining_ = true; }
   [[nodiscard]] Task<Result<PurgeOutcome>> purge(PurgeRequest request) override;
   [[nodiscard]] Task<Result<std::string>> explain(std::string url) override;

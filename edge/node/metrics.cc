@@ -250,6 +250,8 @@ void add_drive(Registry& registry, const cache::Drive& drive, size_t index) {
 void add_access_log(Registry& registry, const AccessLog::WriterCounters& c) {
   registry.add_counter("segue_access_log_written_total", "Lines written to the access log.", {},
                        c.written);
+  registry.add_counter("segue_access_log_sampled_out_total",
+                       "Good responses that sampling (log.sample) left out.", {}, c.sampled_out);
   registry.add_counter("segue_access_log_lost_total",
                        "Lines that the access log's file did not take.", {}, c.lost);
   registry.add_counter("segue_access_log_reopen_failures_total",
@@ -277,11 +279,9 @@ void register_node_metrics(SharedParts& shared,
                            log.submitted);
       registry.add_counter("segue_access_log_dropped_total",
                            "Records dropped because the writer was behind.", {}, log.dropped);
-      registry.add_counter("segue_access_log_sampled_out_total",
-                           "Good responses that sampling (log.sample) left out.", {},
-                           log.sampled_out);
     }
   }
+  if (shared.listens) shared.listens->register_metrics(registry);
   if (shared.access_log) add_access_log(registry, shared.access_log->writer_counters());
   add_store(registry, *shared.store);
   register_process_metrics(registry);

@@ -129,10 +129,15 @@ std::expected<void, std::string> Node::Impl::build_shared(
   shared.sites = make_ref<SiteTable>(options.sites);
   for (const origin::OriginOptions& origin_options : options.origins)
     shared.health.push_back(origin::make_health(origin_options));
-  if (!options.access_log.empty()) {
+  if (options.listens_bytes_per_second > 0) {
+    shared.listens = std::make_unique<Listens>(Listens::Options{
+        .salt = kernel_random(), .bytes_per_second = options.listens_bytes_per_second});
+  }
+  if (!options.access_log.empty() || shared.listens) {
     auto log = AccessLog::create({.path = options.access_log,
                                   .sample = options.access_log_sample,
-                                  .loops = options.threads});
+                                  .loops = options.threads,
+                                  .listens = shared.listens.get()});
     if (!log)
       return std::unexpected(
           fmt::format("access log {}: {}", options.access_log, strerror(log.error().os_errno)));

@@ -38,8 +38,9 @@ struct NodeOptions {
   std::vector<DriveOptions> drives;
   std::vector<origin::OriginOptions> origins;
   std::vector<Ref<const Site>> sites;
-  std::string access_log;                       // empty: off; "-": standard output
-  uint32_t access_log_sample = 1;               // one of so many good responses is written
+  std::string access_log;                 // empty: off; "-": standard output
+  uint32_t listens_bytes_per_second = 0;  // of audio, to count listening by; 0: it is not counted
+  uint32_t access_log_sample = 1;         // one of so many good responses is written
   std::optional<Prefetcher::Options> prefetch;  // none: off
   std::vector<std::string> feeds;               // followed files and FIFOs
   uint32_t connections_per_loop_max = kConnectionsPerLoopMax;

@@ -11,6 +11,7 @@
 #include "edge/delivery/site_table.h"
 #include "edge/fill/stored_response.h"
 #include "edge/metrics/access_log.h"
+#include "edge/metrics/listens.h"
 #include "edge/metrics/registry.h"
 #include "origin/health.h"
 
@@ -25,6 +26,7 @@ struct SharedParts {
   std::unique_ptr<cache::Store> store;
   Ref<const SiteTable> sites;  // of loop 0 once the node runs; each worker has its own
   std::vector<std::shared_ptr<origin::Health>> health;  // by origin
+  std::unique_ptr<Listens> listens;                     // null: not counted; outlives the log
   std::unique_ptr<AccessLog> access_log;                // null: off
   // What a reload changes for all loops at once; atomic, any thread.
   std::atomic<std::chrono::milliseconds> drain_limit{std::chrono::milliseconds{0}};

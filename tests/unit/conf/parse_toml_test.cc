@@ -171,7 +171,7 @@ TEST(ParseToml, AnUnknownKeyIsAMistakeWithTheNearestKnownOne) {
             "threads, io, drain, retire");
   EXPECT_EQ(only_mistake("[caches]\n"),
             "segue.toml:1: caches: unknown key (did you mean \"cache\"?); allowed: node, listen, "
-            "admin, cache, origin, site, prefetch, log");
+            "admin, cache, origin, site, prefetch, log, listens");
 }
 
 TEST(ParseToml, AnUnknownKeyFarFromAllGetsNoGuess) {

@@ -58,7 +58,8 @@ TEST(SettingsTable, HasEveryKeyThatTheParserTakesAndNoOther) {
       {"[[site]]", "site[]."},
       {"[[site]]\n[site.ttl]", "site[].ttl."},
       {"[prefetch]", "prefetch."},
-      {"[log]", "log."}};
+      {"[log]", "log."},
+      {"[listens]", "listens."}};
   std::set<std::string> parsed;
   std::set<std::string> inner;
   for (const auto& [header, prefix] : kTables) {

@@ -11,6 +11,9 @@ namespace {
 
 class ScriptedNode final : public AdminActions {
  public:
+  [[nodiscard]] std::optional<std::string> listens(bool csv) const override {
+    return csv ? "csv" : "{}\n";
+  }
   [[nodiscard]] std::string node_json() const override { return "{\"name\":\"a\"}\n"; }
   [[nodiscard]] NodeReadiness ready() const override {
     return {!draining, draining ? "draining" : "serving"};

@@ -1,0 +1,139 @@
+// Goal: who listened to what, counted as edge/metrics/listens.h says. Method: records with times of
+// the test's own.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "edge/metrics/byte_coverage.h"
+#include "edge/metrics/listens.h"
+
+namespace segue::edge {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::minutes;
+
+constexpr uint64_t kLength = 10'000'000;
+constexpr uint64_t kMinute = 60 * 16'000;
+
+class ListensTest : public testing::Test {
+ protected:
+  /// One delivered range.
+  void play(uint64_t first, uint64_t bytes, std::string_view client = "192.0.2.1",
+            std::string_view agent = "Player/1", std::string_view path = "/t/1") {
+    AccessRecord record;
+    record.time = now;
+    record.status = 206;
+    record.first_position = first;
+    record.bytes_sent = bytes;
+    record.complete_length = kLength;
+    record.site.assign("music");
+    record.client.assign(client);
+    record.user_agent.assign(agent);
+    record.path.assign(path);
+    listens.take(record);
+  }
+  bool says(std::string_view words) const { return listens.json_lines().contains(words); }
+
+  WallTime now{std::chrono::sys_days{std::chrono::year{2026} / 3 / 1} + hours{12}};
+  Listens listens{{.salt = 7, .bytes_per_second = 16'000, .sessions_max = 4, .rows_max = 4}};
+};
+
+TEST_F(ListensTest, ManyRangesOfOnePlayerAreOnePlayAndBytesCountOnce) {
+  for (uint64_t at = 0; at < 2'000'000; at += 100'000) play(at, 100'000);
+  play(0, 160'000);
+  EXPECT_TRUE(says("\"plays\":1,\"listeners\":1,\"downloads\":1,\"seconds\":125.0,"));
+  EXPECT_TRUE(says("\"tenths\":[1,1,0,0,0,0,0,0,0,0],\"skips\":[0,0,0,0,0,0,0,0,0,0]"));
+  EXPECT_TRUE(says("\"hour\":\"2026-03-01T12:00Z\",\"site\":\"music\",\"track\":\"/t/1\""));
+}
+
+TEST_F(ListensTest, HalfAnHourOfSilenceIsAnotherPlayOfTheSameListener) {
+  play(0, 1000);
+  now += minutes{31};
+  play(0, 1000);
+  EXPECT_TRUE(says("\"plays\":2,\"listeners\":1,\"downloads\":0"));
+}
+
+TEST_F(ListensTest, ListenersAreAddressesCutToTheirNetworkWithTheirUserAgent) {
+  play(0, 1000, "192.0.2.1");
+  play(0, 1000, "192.0.2.200");
+  EXPECT_TRUE(says("\"plays\":1,\"listeners\":1"));
+  play(0, 1000, "192.0.3.1");
+  play(0, 1000, "192.0.2.1", "Player/2");
+  EXPECT_TRUE(says("\"plays\":3,\"listeners\":3"));
+  EXPECT_EQ(listener_of("2001:db8:1:2::3", "a", 1), listener_of("2001:db8:1:9::4", "a", 1));
+  EXPECT_NE(listener_of("2001:db8:1:2::3", "a", 1), listener_of("2001:db8:2:2::3", "a", 1));
+  EXPECT_NE(listener_of("192.0.2.1", "a", 1), listener_of("192.0.2.1", "a", 2));
+}
+
+TEST_F(ListensTest, ADownloadNeedsAMinuteOfAudioAndCountsOnceInADay) {
+  play(0, kMinute - 1);
+  play(0, kMinute - 1);
+  EXPECT_TRUE(says("\"downloads\":0"));
+  play(kMinute - 1, 1);
+  EXPECT_TRUE(says("\"downloads\":1"));
+  now += hours{23};
+  play(0, 2 * kMinute);
+  EXPECT_FALSE(
+      says("\"hour\":\"2026-03-02T11:00Z\",\"site\":\"music\",\"track\":\"/t/1\","
+           "\"plays\":1,\"listeners\":1,\"downloads\":1"));
+  now += hours{2};
+  play(0, 2 * kMinute);
+  EXPECT_TRUE(
+      says("\"hour\":\"2026-03-02T13:00Z\",\"site\":\"music\",\"track\":\"/t/1\","
+           "\"plays\":1,\"listeners\":1,\"downloads\":1"));
+}
+
+TEST_F(ListensTest, RobotsAndEmptyUserAgentsAreLeftOut) {
+  for (const char* agent : {"Googlebot/2.1", "curl/8", "", "My SPIDER"})
+    play(0, 2 * kMinute, "192.0.2.1", agent);
+  EXPECT_EQ(listens.json_lines(), "");
+}
+
+TEST_F(ListensTest, AJumpForwardIsASkipButTheLookAtTheEndIsNone) {
+  play(0, 1'500'000);
+  play(kLength - 65'536, 65'536);  // the last page of an Ogg file
+  play(1'500'000, 100'000);
+  EXPECT_TRUE(says("\"skips\":[0,0,0,0,0,0,0,0,0,0]"));
+  play(5'000'000, 100'000);
+  EXPECT_TRUE(says("\"skips\":[0,1,0,0,0,0,0,0,0,0]"));
+  play(0, 100'000);  // back is no skip
+  EXPECT_TRUE(says("\"skips\":[0,1,0,0,0,0,0,0,0,0]"));
+}
+
+TEST_F(ListensTest, FullTablesCountNoMoreButKeepWhatTheyHave) {
+  for (int i = 0; i < 10; ++i) play(0, 1000, fmt::format("192.0.{}.1", i));
+  EXPECT_TRUE(says("\"plays\":4,\"listeners\":4"));
+  now += hours{1};  // those are silent now: their places are free
+  for (int i = 20; i < 23; ++i) play(0, 1000, fmt::format("192.0.{}.1", i));
+  EXPECT_TRUE(says("\"plays\":3,\"listeners\":3"));
+}
+
+TEST_F(ListensTest, TheOldestHourGoesWhenTheRowsAreFull) {
+  for (int hour = 0; hour < 6; ++hour, now += hours{1}) play(0, 1000, "192.0.2.1", "Player/1");
+  EXPECT_FALSE(says("T12:00Z"));
+  EXPECT_TRUE(says("T14:00Z"));
+  EXPECT_TRUE(says("T17:00Z"));
+}
+
+TEST_F(ListensTest, HostilePathsStayWithinTheirCellAndLine) {
+  play(0, 1000, "192.0.2.1", "Player/1", "/a\",\"x\r\n");
+  EXPECT_TRUE(says("\"track\":\"/a\\\",\\\"x\\u000d\\u000a\"")) << listens.json_lines();
+  EXPECT_TRUE(listens.csv().contains("\"/a\"\",\"\"x\r\n\",1,1,0,"));
+}
+
+TEST(ByteCoverage, CountsEachByteOnceAndNeverLessThanItWasGiven) {
+  ByteCoverage coverage;
+  EXPECT_EQ(coverage.add(100, 200), 100U);
+  EXPECT_EQ(coverage.add(150, 250), 50U);
+  EXPECT_EQ(coverage.add(0, 1000), 850U);
+  EXPECT_EQ(coverage.add(5, 5), 0U);
+  EXPECT_EQ(coverage.total(), 1000U);
+  coverage.clear();
+  // Every second block, backwards: more spans than there is room for.
+  for (uint64_t at = 40; at-- > 0;) coverage.add(at * 20, at * 20 + 10);
+  for (uint64_t at = 0; at < 40; ++at) EXPECT_EQ(coverage.within(at * 20, at * 20 + 10), 10U);
+  EXPECT_LE(coverage.total(), 800U);
+}
+
+}  // namespace
+}  // namespace segue::edge
