@@ -41,8 +41,8 @@ class HttpTransfer final : public CurlTransfer {
     std::string target;                      // with the server's base path
     FieldList fields;
     bool fresh_connection = false;
-    std::string_view method;  // empty: GET
-    std::string_view body;    // with a method; stays put until the transfer is gone
+    std::string_view method;     // empty: GET
+    std::span<const char> body;  // with a method; stays put until the transfer is gone
   };
   HttpTransfer(CurlDriver& driver, const OriginOptions& options, TransferOwner& owner) noexcept
       : driver_(driver), options_(options), owner_(owner) {}
