@@ -50,6 +50,13 @@ inline constexpr uint32_t kAcceptsPerTurnMax = 64;
 inline constexpr std::chrono::milliseconds kAcceptPause{
     100};  // where even the spare descriptor does not help
 
+// --- TLS ---
+inline constexpr std::chrono::seconds kTlsHandshakeTimeout{10};  // from accept to the last flight
+inline constexpr uint32_t kTlsHandshakesPerLoopMax =
+    512;  // one more: the oldest is cut, half-open ones being the oldest
+// 64 KiB each, held only while a socket takes no more; one more: that response is cut.
+inline constexpr uint32_t kSealedBatchesPerLoopMax = 2048;
+
 inline constexpr uint32_t kPassesPerLoopMax = 512;  // responses streamed through unstored
 inline constexpr uint32_t kPassBufferBytes = 32 * KiB;
 

@@ -40,6 +40,16 @@ constexpr uint64_t kFillBytes = 4 * KiB;
 constexpr uint64_t kWaiterBytes = 64;
 constexpr uint64_t kOperationBytes = 128;
 
+std::string tls_rows() {
+  const Row rows[] = {
+      {"kTlsHandshakeTimeout", time(kTlsHandshakeTimeout), "from accept to the last flight"},
+      {"kTlsHandshakesPerLoopMax", count(kTlsHandshakesPerLoopMax), "more: the oldest is cut"},
+      {"kSealedBatchesPerLoopMax", count(kSealedBatchesPerLoopMax),
+       "of 70 KiB, only while a socket is full; more: cut"},
+  };
+  return section("TLS", rows);
+}
+
 std::string connection_rows() {
   const Row rows[] = {
       {"kRequestLineBytesMax", size(kRequestLineBytesMax), "longer: 414"},
@@ -129,6 +139,8 @@ std::string loop_rows() {
 
 }  // namespace
 
-std::string print_limits() { return connection_rows() + fill_rows() + cache_rows() + loop_rows(); }
+std::string print_limits() {
+  return connection_rows() + tls_rows() + fill_rows() + cache_rows() + loop_rows();
+}
 
 }  // namespace segue::conf

@@ -226,19 +226,42 @@ void read_node(Reader& reader, NodeSettings& node) {
   reader.value("retire", node.retire, kDuration);
 }
 
-void read_listen(Reader& reader, Mistakes& mistakes, std::vector<Address>& listen) {
+void read_listen(Reader& reader, Mistakes& mistakes, std::vector<ListenSettings>& listen) {
   std::vector<Address> addresses;
   bool tls = false;
+  std::string client_ca;
   reader.values("addr", addresses, kAddress);
   reader.boolean("tls", tls);
-  if (tls) {
-    mistakes.add(reader.key_path("tls"),
-                 "TLS is not supported in this build; allowed: false (put a TLS proxy in front)");
+  reader.value("client_ca", client_ca, kPath);
+  if (!client_ca.empty() && !tls) {
+    mistakes.add(reader.key_path("client_ca"), "certificates of clients need tls = true");
   }
   if (addresses.empty() && !mistakes.has_under(reader.key_path("addr"))) {
     mistakes.add(reader.path(), fmt::format("addr is missing; allowed: {}", kAddress.allowed));
   }
-  std::ranges::move(addresses, std::back_inserter(listen));
+  for (Address& address : addresses) listen.push_back({std::move(address), tls, client_ca});
+}
+
+void read_certificate(Reader& reader, Mistakes& mistakes,
+                      std::vector<CertificateSettings>& certificates) {
+  CertificateSettings certificate;
+  reader.value("chain", certificate.chain, kPath);
+  reader.value("key", certificate.key, kPath);
+  reader.value("ocsp", certificate.ocsp, kPath);
+  for (const char* needed : {"chain", "key"}) {
+    if (!mistakes.was_written(reader.key_path(needed)))
+      mistakes.add(reader.path(),
+                   fmt::format("{} is missing; allowed: the path of a PEM file", needed));
+  }
+  certificates.push_back(std::move(certificate));
+}
+
+void read_tls(Reader& reader, Mistakes& mistakes, TlsSettings& tls) {
+  reader.value("min_version", tls.tls12, kTls12);
+  reader.value("unknown_name", tls.refuse_unknown_names, kRefuse);
+  reader.value("ticket_keys", tls.ticket_keys, kPath);
+  reader.tables("certificate",
+                [&](Reader& each) { read_certificate(each, mistakes, tls.certificates); });
 }
 
 void read_drive(Reader& reader, Mistakes& mistakes, std::vector<DriveSettings>& drives) {
@@ -349,6 +372,7 @@ void read_prefetch(Reader& reader, PrefetchSettings& prefetch) {
 void read_all(Reader& reader, Mistakes& mistakes, Settings& settings) {
   reader.table("node", [&](Reader& node) { read_node(node, settings.node); });
   reader.tables("listen", [&](Reader& listen) { read_listen(listen, mistakes, settings.listen); });
+  reader.table("tls", [&](Reader& tls) { read_tls(tls, mistakes, settings.tls); });
   reader.table("admin", [&](Reader& admin) { admin.value("listen", settings.admin, kAddress); });
   reader.table("cache", [&](Reader& cache) { read_cache(cache, mistakes, settings.cache); });
   reader.table("origin", [&](Reader& origins) {

@@ -52,6 +52,26 @@ struct NodeSettings {
   milliseconds retire{600'000};  // what players get after `segue drain`
 };
 
+struct ListenSettings : Address {
+  bool tls = false;
+  std::string client_ca = {};  // with tls: clients show a certificate signed by this file's CAs
+};
+
+struct CertificateSettings {
+  std::string chain;  // PEM file: the certificate, then what leads to its CA
+  std::string key;    // PEM file
+  std::string ocsp;   // DER file of a response to staple; empty: none
+};
+
+/// Of all listeners with tls.
+struct TlsSettings {
+  std::vector<CertificateSettings> certificates;  // the first one where a name has none of its own
+  bool tls12 = true;                              // false: TLS 1.3 alone
+  bool refuse_unknown_names = false;  // instead of showing the first certificate to whoever asks
+                                      // for a name that none covers
+  std::string ticket_keys;            // file a fleet shares; empty: keys of this process
+};
+
 struct DriveSettings {
   std::string path;         // a folder (segue.drive is made in it), a file or a block device
   uint64_t size_bytes = 0;  // 0: a device whole; a folder or file: CacheSettings::size_bytes
@@ -138,9 +158,10 @@ struct ListensSettings {
 
 struct Settings {
   NodeSettings node;
-  std::vector<Address> listen;
+  std::vector<ListenSettings> listen;
   bool listen_is_default = false;  // nothing said where
-  std::optional<Address> admin;    // none: no admin listener
+  TlsSettings tls;
+  std::optional<Address> admin;  // none: no admin listener
   CacheSettings cache;
   std::vector<OriginSettings> origins;
   std::vector<SiteSettings> sites;

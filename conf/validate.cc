@@ -58,7 +58,7 @@ std::vector<std::string> origin_names(const Settings& settings) {
 void complete(Settings& settings, const Machine& machine) {
   if (settings.node.name.empty()) settings.node.name = node_name_of(machine.host_name);
   if (settings.listen.empty()) {
-    settings.listen.push_back(*parse_address(kDefaultListen));
+    settings.listen.push_back({*parse_address(kDefaultListen), false, {}});
     settings.listen_is_default = true;
   }
   if (settings.sites.empty() && settings.origins.size() == 1) {
@@ -95,6 +95,11 @@ void check_listeners(const Settings& settings, Mistakes& mistakes) {
     if (address.is_unix() || address.port != 0) addresses.see(address.text, key);
   };
   for (const Address& address : settings.listen) see(address, "listen");
+  const bool any_tls = std::ranges::any_of(settings.listen, &ListenSettings::tls);
+  if (any_tls && settings.tls.certificates.empty() && !mistakes.has_under("tls")) {
+    mistakes.add("tls",
+                 "a listener has tls = true; needed: [[tls.certificate]] with chain and key");
+  }
   if (!settings.admin) return;
   see(*settings.admin, "admin.listen");
   if (!is_loopback(*settings.admin)) {

@@ -283,6 +283,14 @@ std::optional<std::string> parse_method(std::string_view text) {
   return std::string(text);  // methods are case-sensitive (RFC 9110 §9.1)
 }
 
+std::optional<bool> parse_tls12(std::string_view text) {
+  return choose<bool, 2>(text, {{{"1.2", true}, {"1.3", false}}});
+}
+
+std::optional<bool> parse_refuse(std::string_view text) {
+  return choose<bool, 2>(text, {{{"default", false}, {"refuse", true}}});
+}
+
 std::optional<std::string> parse_cors(std::string_view text) {
   if (text == "off") return std::string{};
   if (text == "*") return std::string(text);

@@ -35,6 +35,8 @@ struct Rule {
 [[nodiscard]] std::optional<std::string> parse_tag_field(std::string_view text);
 [[nodiscard]] std::optional<std::string> parse_method(std::string_view text);
 [[nodiscard]] std::optional<std::string> parse_cors(std::string_view text);
+[[nodiscard]] std::optional<bool> parse_tls12(std::string_view text);
+[[nodiscard]] std::optional<bool> parse_refuse(std::string_view text);
 
 inline constexpr Rule<uint64_t> kSize{parse_size, kSizeAllowed};
 inline constexpr Rule<milliseconds> kDuration{parse_duration, kDurationAllowed};
@@ -70,6 +72,8 @@ inline constexpr Rule<std::string> kTagField{
 inline constexpr Rule<std::string> kMethod{
     parse_method,
     "a method to relay such as \"POST\" (not GET, HEAD, OPTIONS, CONNECT, TRACE), or \"*\""};
+inline constexpr Rule<bool> kTls12{parse_tls12, "\"1.2\" or \"1.3\""};
+inline constexpr Rule<bool> kRefuse{parse_refuse, "\"default\" or \"refuse\""};
 inline constexpr Rule<std::string> kCors{
     parse_cors, "\"*\", one origin such as \"https://player.example\", or \"off\""};
 

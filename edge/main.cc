@@ -126,6 +126,22 @@ edge::Prefetcher::Options prefetch_of(const conf::PrefetchSettings& settings,
   return options;
 }
 
+edge::NodeTlsOptions tls_of(const conf::Settings& settings) {
+  edge::NodeTlsOptions options;
+  for (const conf::CertificateSettings& each : settings.tls.certificates)
+    options.server.certificates.push_back({each.chain, each.key, each.ocsp});
+  options.server.tls12 = settings.tls.tls12;
+  options.server.http2 = false;
+  options.server.refuse_unknown_names = settings.tls.refuse_unknown_names;
+  options.ticket_keys = settings.tls.ticket_keys;
+  for (const conf::ListenSettings& listen : settings.listen) {
+    const bool known =
+        std::ranges::find(options.client_cas, listen.client_ca) != options.client_cas.end();
+    if (listen.tls && !known) options.client_cas.push_back(listen.client_ca);
+  }
+  return options;
+}
+
 /// Everything that differs between what an operator writes and what a module takes is decided here.
 std::expected<edge::NodeOptions, std::string> node_options(const conf::Settings& settings,
                                                            const conf::Plan& plan) {
@@ -133,12 +149,14 @@ std::expected<edge::NodeOptions, std::string> node_options(const conf::Settings&
   options.name = settings.node.name;
   options.threads = plan.threads;
   options.io = io_of(settings.node.io);
-  for (const conf::Address& address : settings.listen) {
+  for (const conf::ListenSettings& address : settings.listen) {
     auto parsed = address_of(address);
     if (!parsed) return std::unexpected("listen " + address.text + ": " + parsed.error().where);
     options.listen.push_back(*parsed);
     options.listen_texts.push_back(address.text);
+    options.listen_tls.push_back({address.tls, address.client_ca});
   }
+  options.tls = tls_of(settings);
   if (settings.admin) {
     auto parsed = address_of(*settings.admin);
     if (!parsed)
@@ -275,6 +293,18 @@ int serve(const conf::Flags& flags) {
   return 0;
 }
 
+/// `segue check`: the settings, and then what they name.
+conf::Outcome check_all(const conf::Flags& flags) {
+  conf::Outcome outcome = conf::check(flags);
+  if (outcome.exit_code != 0) return outcome;
+  const std::vector<std::string> wrong =
+      edge::check_tls(tls_of(conf::load(flags).settings), SystemClock());
+  if (wrong.empty()) return outcome;
+  outcome = {"", 1};
+  for (const std::string& line : wrong) outcome.text += line + "\n";
+  return outcome;
+}
+
 int print(const conf::Outcome& outcome) {
   std::fputs(outcome.text.c_str(), outcome.exit_code == 0 ? stdout : stderr);
   return outcome.exit_code;
@@ -320,7 +350,7 @@ int run(int argc, char** argv) {
     case conf::Verb::Serve:
       return serve(command->flags);
     case conf::Verb::Check:
-      return print(conf::check(command->flags));
+      return print(check_all(command->flags));
     case conf::Verb::Version:
       return std::puts("segue " SEGUE_VERSION), 0;
     case conf::Verb::Limits:

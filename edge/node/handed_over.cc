@@ -22,16 +22,18 @@ HandedOver::HandedOver(std::vector<Target> targets)
 
 HandedOver::~HandedOver() {
   const Loop::Turn turn(*targets_.front().loop);
-  acceptors_.clear();
+  listeners_.clear();
   for (const Message& message : *messages_)
     SEGUE_ASSERT(!message.under_way.load(std::memory_order_acquire));
 }
 
-void HandedOver::listen(int listener) {
+void HandedOver::listen(int listener, std::shared_ptr<const tls::ContextHolder> tls) {
   const int own = fcntl(listener, F_DUPFD_CLOEXEC, 3);
   SEGUE_ASSERT(own >= 0);  // start-up: descriptors are not spent
-  acceptors_.push_back(std::make_unique<Acceptor>(*targets_.front().loop, own, spare_, counters_,
-                                                  &HandedOver::on_accepted, this));
+  Listening& at =
+      *listeners_.emplace_back(std::make_unique<Listening>(this, std::move(tls), nullptr));
+  at.acceptor = std::make_unique<Acceptor>(*targets_.front().loop, own, spare_, counters_,
+                                           &HandedOver::on_accepted, &at);
 }
 
 /// The loop with the fewest connections, those on their way there included: a burst is accepted
@@ -58,15 +60,18 @@ HandedOver::Message* HandedOver::free_message() noexcept {
   return nullptr;
 }
 
-void HandedOver::on_accepted(int fd, const sockaddr_storage& from, void* owner) {
-  auto& self = *static_cast<HandedOver*>(owner);
+void HandedOver::on_accepted(int fd, const sockaddr_storage& from, void* listening) {
+  const auto& at = *static_cast<Listening*>(listening);
+  HandedOver& self = *at.owner;
+  auto tls = at.tls != nullptr ? at.tls->get() : nullptr;
   const Peer peer = peer_of(from, self.seed_);
   const uint32_t target = self.emptiest();
   Message* message = target == 0 ? nullptr : self.free_message();
-  if (message == nullptr) return self.targets_.front().server->adopt(fd, peer);
+  if (message == nullptr) return self.targets_.front().server->adopt(fd, peer, std::move(tls));
   message->target = target;
   message->fd = fd;
   message->peer = peer;
+  message->tls = std::move(tls);
   message->under_way.store(true, std::memory_order_relaxed);
   self.coming_[target].fetch_add(1, std::memory_order_relaxed);
   self.handed_over_.add();
@@ -76,20 +81,24 @@ void HandedOver::on_accepted(int fd, const sockaddr_storage& from, void* owner) 
 void HandedOver::Message::arrive(PostNode& node) {
   auto& message = static_cast<Message&>(node);
   HandedOver& owner = *message.owner;
-  owner.targets_[message.target].server->adopt(message.fd, message.peer);
+  owner.targets_[message.target].server->adopt(message.fd, message.peer, std::move(message.tls));
   owner.coming_[message.target].fetch_sub(1, std::memory_order_relaxed);
   // Last: from here on loop 0 may use the message again.
   message.under_way.store(false, std::memory_order_release);
 }
 
-std::expected<void, std::string> claim_listeners(NodeOptions& options,
-                                                 const std::vector<int>& given) {
+std::expected<std::vector<ListenTls>, std::string> claim_listeners(NodeOptions& options,
+                                                                   const std::vector<int>& given) {
+  std::vector<ListenTls> tls;
   const bool any = options.listen.empty();  // no [[listen]]: what was handed over is meant
   for (const int fd : given) {
     bool claimed = any;
+    ListenTls& how = tls.emplace_back();
     for (size_t i = options.listen.size(); i-- > 0;) {
       if (!options.listen[i].is_of(fd)) continue;
+      how = options.listen_tls[i];
       options.listen.erase(options.listen.begin() + static_cast<ptrdiff_t>(i));
+      options.listen_tls.erase(options.listen_tls.begin() + static_cast<ptrdiff_t>(i));
       options.listen_texts.erase(options.listen_texts.begin() + static_cast<ptrdiff_t>(i));
       claimed = true;
     }
@@ -101,7 +110,7 @@ std::expected<void, std::string> claim_listeners(NodeOptions& options,
     }
     adopt_listener(fd);
   }
-  return {};
+  return tls;
 }
 
 void HandedOver::register_metrics(Registry& registry) const {

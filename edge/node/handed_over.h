@@ -13,10 +13,12 @@
 #include "edge/server/acceptor.h"
 #include "edge/server/connection.h"
 #include "edge/server/server.h"
+#include "tls/context_holder.h"
 
 namespace segue::edge {
 
 class Registry;
+struct ListenTls;
 struct NodeOptions;
 
 /// Connections on their way from loop 0 to another; over it loop 0 serves them itself.
@@ -37,10 +39,11 @@ class HandedOver {
   HandedOver& operator=(const HandedOver&) = delete;
 
   /// Accepts from `listener`, which stays open: a duplicate of it is closed when we stop.
-  void listen(int listener);
+  /// `tls`: as of Server::listen().
+  void listen(int listener, std::shared_ptr<const tls::ContextHolder> tls);
   /// On loop 0. What was accepted before is on its way to its loop: a message posted to a loop
   /// after this comes behind it.
-  void stop_accepting() noexcept { acceptors_.clear(); }
+  void stop_accepting() noexcept { listeners_.clear(); }
 
   void register_metrics(Registry& registry) const;
 
@@ -52,9 +55,15 @@ class HandedOver {
     uint32_t target = 0;
     int fd = -1;
     Peer peer{};
+    std::shared_ptr<const tls::ServerContext> tls;
     std::atomic<bool> under_way{false};
   };
-  static void on_accepted(int fd, const sockaddr_storage& from, void* owner);
+  struct Listening {
+    HandedOver* owner = nullptr;
+    std::shared_ptr<const tls::ContextHolder> tls;
+    std::unique_ptr<Acceptor> acceptor;
+  };
+  static void on_accepted(int fd, const sockaddr_storage& from, void* listening);
   [[nodiscard]] uint32_t emptiest() const noexcept;
   [[nodiscard]] Message* free_message() noexcept;
 
@@ -65,7 +74,7 @@ class HandedOver {
   SpareDescriptor spare_;
   ServerCounters counters_;
   Counter handed_over_;
-  std::vector<std::unique_ptr<Acceptor>> acceptors_;
+  std::vector<std::unique_ptr<Listening>> listeners_;
   std::unique_ptr<std::array<Message, kHandOversMax>> messages_;
   uint32_t next_message_ = 0;
   // by loop: connections on their way there; atomic, any thread
@@ -73,8 +82,9 @@ class HandedOver {
 };
 
 /// Takes each listening address that one of `given` is already open for out of `options.listen`.
-/// The error names a socket that no setting asks for: nobody would ever answer there.
-[[nodiscard]] std::expected<void, std::string> claim_listeners(NodeOptions& options,
-                                                               const std::vector<int>& given);
+/// Returns how each of `given` speaks. The error names a socket that no setting asks for: nobody
+/// would ever answer there.
+[[nodiscard]] std::expected<std::vector<ListenTls>, std::string> claim_listeners(
+    NodeOptions& options, const std::vector<int>& given);
 
 }  // namespace segue::edge

@@ -268,7 +268,7 @@ void register_node_metrics(SharedParts& shared,
     add_delivery(registry, worker->delivery().counters());
     add_fills(registry, worker->fills().counters());
     add_local_store(registry, worker->local().counters());
-    register_metrics(registry, worker->server().counters(), "public");
+    register_metrics(registry, worker->server(), "public");
     for (size_t i = 0; i < worker->fetchers().size(); ++i) {
       if (const auto* counters = worker->fetchers()[i]->counters())
         add_origin(registry, *counters, std::to_string(i));
@@ -283,6 +283,7 @@ void register_node_metrics(SharedParts& shared,
   }
   if (shared.listens) shared.listens->register_metrics(registry);
   if (shared.access_log) add_access_log(registry, shared.access_log->writer_counters());
+  shared.tls->register_metrics(registry);
   add_store(registry, *shared.store);
   register_process_metrics(registry);
   for (size_t i = 0; i < shared.store->drives().size(); ++i)

@@ -129,6 +129,9 @@ std::expected<void, std::string> Node::Impl::build_shared(
   shared.sites = make_ref<SiteTable>(options.sites);
   for (const origin::OriginOptions& origin_options : options.origins)
     shared.health.push_back(origin::make_health(origin_options));
+  auto tls = NodeTls::create(options.tls, shared.clock);
+  if (!tls) return std::unexpected(tls.error());
+  shared.tls = std::move(*tls);
   if (options.listens_bytes_per_second > 0) {
     shared.listens = std::make_unique<Listens>(Listens::Options{
         .salt = kernel_random(), .bytes_per_second = options.listens_bytes_per_second});
@@ -182,17 +185,21 @@ std::expected<void, std::string> Node::Impl::listen() {
   if (prefetch) admin->set_prefetcher(&prefetch->prefetcher());
   std::vector<int> given = options.handed_over;
   if (auto listening = admin->listen(given); !listening) return listening;
-  if (auto claimed = claim_listeners(options, given); !claimed) return claimed;
+  auto claimed = claim_listeners(options, given);
+  if (!claimed) return std::unexpected(claimed.error());
   if (!given.empty()) {
     std::vector<HandedOver::Target> targets;
     for (auto& worker : workers) targets.push_back({&worker->loop(), &worker->server()});
     const Loop::Turn turn(workers.front()->loop());
     handed_over = std::make_unique<HandedOver>(std::move(targets));
     handed_over->register_metrics(shared.registry);
-    for (const int fd : given) handed_over->listen(fd);
+    for (size_t i = 0; i < given.size(); ++i) {
+      const ListenTls& how = (*claimed)[i];
+      handed_over->listen(given[i], how.on ? shared.tls->holder(how.client_ca) : nullptr);
+    }
   }
   for (auto& worker : workers) {
-    if (auto listening = worker->listen(addresses); !listening) return listening;
+    if (auto listening = worker->listen(addresses, *shared.tls); !listening) return listening;
   }
   for (const int fd : given) addresses.push_back(listening_at(fd));
   return {};
@@ -260,6 +267,7 @@ bool Node::Impl::is_idle() const noexcept {
 Task<void> Node::Impl::keep_up() {
   while (!stopping.load(std::memory_order_relaxed)) {
     co_await workers.front()->local().upkeep();
+    shared.tls->keep_up();
     if (admin->draining() && (is_idle() || retired_long_enough())) stop();
     co_await upkeep_wake.wait(workers.front()->loop().now() + kUpkeepEvery);
   }

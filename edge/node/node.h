@@ -14,11 +14,18 @@
 #include "cache/drive.h"
 #include "cache/store.h"
 #include "edge/fill/site.h"
+#include "edge/node/node_tls.h"
 #include "edge/prefetch/prefetcher.h"
 #include "edge/server/listen_address.h"
 #include "origin/options.h"
 
 namespace segue::edge {
+
+/// How a listener speaks.
+struct ListenTls {
+  bool on = false;
+  std::string client_ca;
+};
 
 struct NodeOptions {
   struct DriveOptions {
@@ -32,6 +39,8 @@ struct NodeOptions {
   IoBackend io = IoBackend::Auto;
   std::vector<ListenAddress> listen;
   std::vector<std::string> listen_texts;  // as the operator wrote them
+  std::vector<ListenTls> listen_tls;      // by listener
+  NodeTlsOptions tls;
   std::optional<ListenAddress> admin;
   cache::Store::Options store;
   cache::EvictionPolicy policy = cache::EvictionPolicy::Lru;

@@ -23,8 +23,12 @@ Reload::Reload(SharedParts& shared, const std::vector<std::unique_ptr<Worker>>& 
 
 Reload::~Reload() = default;
 
-std::expected<Reload::Prepared, std::string> Reload::prepare(const NodeOptions& fresh) {
-  return Prepared{.sites = make_ref<SiteTable>(fresh.sites), .prefetch = fresh.prefetch};
+std::expected<Reload::Prepared, std::string> Reload::prepare(const NodeOptions& fresh) const {
+  auto tls = shared_.tls->prepare(fresh.tls);
+  if (!tls) return std::unexpected(tls.error());
+  return Prepared{.sites = make_ref<SiteTable>(fresh.sites),
+                  .prefetch = fresh.prefetch,
+                  .tls = std::move(*tls)};
 }
 
 std::expected<void, std::string> Reload::apply(const NodeOptions& fresh) {
@@ -35,6 +39,7 @@ std::expected<void, std::string> Reload::apply(const NodeOptions& fresh) {
   }
   shared_.drain_limit.store(fresh.drain_limit, std::memory_order_relaxed);
   shared_.retire_limit.store(fresh.retire_limit, std::memory_order_relaxed);
+  shared_.tls->take(std::move(prepared->tls));
   if (shared_.access_log) shared_.access_log->set_sample(fresh.access_log_sample);
   {
     const std::scoped_lock lock(mutex_);

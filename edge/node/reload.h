@@ -15,6 +15,7 @@
 #include "base/loop/loop.h"
 #include "base/ref.h"
 #include "edge/delivery/site_table.h"
+#include "edge/node/node_tls.h"
 #include "edge/prefetch/prefetcher.h"
 
 namespace segue::edge {
@@ -48,10 +49,11 @@ class Reload {
   void register_metrics(Registry& registry) const;
 
  private:
-  /// What is ready to be put in force; a part that reads files (certificates) belongs here.
+  /// What is ready to be put in force; a part that reads files belongs here.
   struct Prepared {
     Ref<const SiteTable> sites;
     std::optional<Prefetcher::Options> prefetch;
+    NodeTls::Prepared tls;
   };
   struct Message : PostNode {
     Message() : PostNode(&Message::arrive) {}
@@ -63,7 +65,7 @@ class Reload {
   };
   /// How many reloads every loop has put in force.
   [[nodiscard]] static double done(const void* reload) noexcept;
-  [[nodiscard]] static std::expected<Prepared, std::string> prepare(const NodeOptions& fresh);
+  [[nodiscard]] std::expected<Prepared, std::string> prepare(const NodeOptions& fresh) const;
 
   SharedParts& shared_;
   NodePrefetch* const prefetch_;

@@ -13,6 +13,7 @@
 #include "edge/metrics/access_log.h"
 #include "edge/metrics/listens.h"
 #include "edge/metrics/registry.h"
+#include "edge/node/node_tls.h"
 #include "origin/health.h"
 
 namespace segue::edge {
@@ -28,6 +29,7 @@ struct SharedParts {
   std::vector<std::shared_ptr<origin::Health>> health;  // by origin
   std::unique_ptr<Listens> listens;                     // null: not counted; outlives the log
   std::unique_ptr<AccessLog> access_log;                // null: off
+  std::unique_ptr<NodeTls> tls;
   // What a reload changes for all loops at once; atomic, any thread.
   std::atomic<std::chrono::milliseconds> drain_limit{std::chrono::milliseconds{0}};
   std::atomic<std::chrono::milliseconds> retire_limit{std::chrono::milliseconds{0}};

@@ -4,6 +4,7 @@
 
 #include "base/entropy.h"
 #include "edge/node/node.h"
+#include "edge/node/node_tls.h"
 #include "edge/node/shared_parts.h"
 #include "origin/make_fetcher.h"
 
@@ -55,7 +56,8 @@ std::expected<void, std::string> Worker::wire(SharedParts& shared) {
   return {};
 }
 
-std::expected<void, std::string> Worker::listen(std::vector<std::string>& addresses) {
+std::expected<void, std::string> Worker::listen(std::vector<std::string>& addresses,
+                                                const NodeTls& tls) {
   Loop::Turn turn(*loop_);
   for (size_t i = 0; i < options_.listen.size(); ++i) {
     ListenAddress address = options_.listen[i];
@@ -76,7 +78,8 @@ std::expected<void, std::string> Worker::listen(std::vector<std::string>& addres
                                          strerror(listener.error().os_errno)));
     }
     if (loop_->index() == 0) addresses.push_back(listening_at(*listener));
-    server_->listen(*listener);
+    const ListenTls& how = options_.listen_tls[i];
+    server_->listen(*listener, how.on ? tls.holder(how.client_ca) : nullptr);
   }
   return {};
 }

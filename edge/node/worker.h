@@ -17,6 +17,7 @@
 
 namespace segue::edge {
 
+class NodeTls;
 struct NodeOptions;
 struct SharedParts;
 
@@ -51,7 +52,8 @@ class Worker {
   /// The second step: everything that needs the store. The error is a sentence for the operator.
   [[nodiscard]] std::expected<void, std::string> wire(SharedParts& shared);
   /// Opens this loop's own listening sockets. Reports each address once, on loop 0.
-  [[nodiscard]] std::expected<void, std::string> listen(std::vector<std::string>& addresses);
+  [[nodiscard]] std::expected<void, std::string> listen(std::vector<std::string>& addresses,
+                                                        const NodeTls& tls);
 
   /// From here on requests go by `sites`. On the worker's loop.
   void set_sites(Ref<const SiteTable> sites) { delivery_->set_sites(std::move(sites)); }

@@ -23,28 +23,38 @@ constexpr http::Request kNoRequest{};
 
 }  // namespace
 
-Connection::Connection(ConnectionContext& context, int fd, const Peer& peer, OnClosed on_closed,
+Connection::Connection(ConnectionContext& context, int fd, const Peer& peer,
+                       std::shared_ptr<const tls::ServerContext> tls, OnClosed on_closed,
                        void* owner)
     : context_(context),
       fd_(fd),
       on_closed_(on_closed),
       owner_(owner),
       peer_(peer),
-      client_{{peer_.text.data(), peer_.text_bytes}, peer_.hash, false},
+      client_{{peer_.text.data(), peer_.text_bytes}, peer_.hash, tls != nullptr},
       node_(&Connection::on_ready),
       watch_(context.loop, fd, node_),
       timer_(&Connection::on_timer),
+      wire_(fd),
       writer_(context.writer) {
   node_.connection = this;
   timer_.connection = this;
   context_.counters.active.add();
-  set_deadline(context_.loop.now() +
-               (context_.draining ? context_.limits.drain_fresh : context_.limits.keep_alive));
+  if (tls != nullptr) {
+    state_ = ConnectionState::Handshaking;
+    handshake_ = std::make_unique<Handshake>(*this, std::move(tls));
+    context_.handshakes.add(*handshake_);
+    set_deadline(context_.loop.now() + context_.limits.tls_handshake);
+  } else {
+    set_deadline(context_.loop.now() +
+                 (context_.draining ? context_.limits.drain_fresh : context_.limits.keep_alive));
+  }
   watch_for_reading();
 }
 
 Connection::~Connection() {
   SEGUE_ASSERT(exchange_ == nullptr);
+  end_handshake();
   give_back_memory();
   context_.loop.disarm(timer_);
   if (node_.queued()) context_.loop.cancel_ready(node_);
@@ -83,6 +93,10 @@ void Connection::step() {
   bytes_this_turn_ = 0;
   handle_events();
   advance();
+  // What no response took with it: the tickets of a handshake, an answer to a key update.
+  const bool reading = state_ == ConnectionState::Idle || state_ == ConnectionState::ReadingHead ||
+                       state_ == ConnectionState::ReadingBody;
+  if (reading && !wire_.flushed() && !wire_.flush(context_.loop.now())) die(true);
   in_step_ = false;
   if (state_ == ConnectionState::Closed) on_closed_(*this, owner_);
 }
@@ -113,6 +127,9 @@ void Connection::advance() {
   bool more = true;
   while (more) {
     switch (state_) {
+      case ConnectionState::Handshaking:
+        more = shake_hands();
+        break;
       case ConnectionState::Idle:
       case ConnectionState::ReadingHead:
         more = read_head();
@@ -145,14 +162,57 @@ Connection::Received Connection::receive(std::span<char> into, size_t& bytes) no
   // One read per event: the watch is level-triggered, so what is left comes with the next one, and
   // a complete request costs no second read that only finds nothing.
   readable_ = false;
-  const ssize_t received = read(fd_, into.data(), into.size());
-  if (received == 0) return Received::End;
-  if (received < 0) {
-    return errno == EAGAIN || errno == EINTR ? Received::Nothing : Received::Dead;
-  }
-  bytes = static_cast<size_t>(received);
+  const Received received = wire_.receive(into, bytes);
+  if (received != Received::Bytes) return received;
+  // Of a record that was read whole and not taken whole nobody tells again.
+  readable_ = wire_.has_pending();
   context_.counters.bytes_received.add(bytes);
-  return Received::Bytes;
+  return received;
+}
+
+void Connection::end_handshake() noexcept {
+  if (handshake_ == nullptr) return;
+  context_.handshakes.remove(*handshake_);
+  handshake_.reset();
+}
+
+bool Connection::shake_hands() {
+  if (!wire_.flushed()) {
+    const auto sent = wire_.flush(context_.loop.now());
+    if (!sent) return die(true), false;
+    if (sent->blocked) return watch_.want(Readiness::Write), false;
+  }
+  if (!readable_) return watch_for_reading(), false;
+  readable_ = false;
+  if (!wire_.is_tls()) wire_.start_tls(std::move(handshake_->context), context_.sealed);
+  const auto end = wire_.handshake();
+  if (!end) {
+    if (wire_.flushed()) {
+      watch_for_reading();
+    } else {
+      watch_.want(Readiness::Write);
+    }
+    return false;
+  }
+  context_.counters.handshakes[static_cast<size_t>(*end)].add();
+  switch (*end) {
+    case tls::HandshakeEnd::Full:
+    case tls::HandshakeEnd::Resumed:
+      break;
+    case tls::HandshakeEnd::Closed:
+      return die(false), false;
+    case tls::HandshakeEnd::NoCommonProtocol:
+    case tls::HandshakeEnd::UnknownName:
+    case tls::HandshakeEnd::ClientCertificate:
+    case tls::HandshakeEnd::Malformed:
+      end_handshake();
+      return start_linger(Goodbye::Cut);  // the alert is to be read
+  }
+  end_handshake();
+  enter(ConnectionEvent::ShakenHands);
+  set_deadline(context_.loop.now() + context_.limits.keep_alive);
+  readable_ = wire_.has_pending();  // a request that came with the last flight
+  return true;
 }
 
 bool Connection::read_head() {
@@ -165,7 +225,11 @@ bool Connection::read_head() {
     size_t bytes = 0;
     switch (receive(memory_->room(), bytes)) {
       case Received::Nothing:
-        if (state_ == ConnectionState::Idle) give_back_memory();
+        if (state_ == ConnectionState::Idle) {
+          give_back_memory();
+          wire_.release_buffers();
+        }
+        watch_for_reading();
         return false;
       case Received::End:
       case Received::Dead:
@@ -200,7 +264,7 @@ bool Connection::take_head() {
       // Absolute, from the first byte: a client that drips its head gains nothing by it.
       set_deadline(request_started_ + context_.limits.head_read);
       watch_for_reading();
-      return false;
+      return readable_;
     case http::RequestParser::Status::Complete:
       break;
   }
@@ -209,6 +273,9 @@ bool Connection::take_head() {
   head_bytes_ = memory.parser.consumed();
   body_follows_ = request.has_body();
   keep_alive_ = request.keep_alive && !context_.draining;
+  // RFC 9110 §15.5.20: whoever shares this connection with another host is told to open another.
+  if (wire_.is_tls() && !request.host.empty() && !wire_.session().covers(request.host))
+    return refuse(request, 421, "not_in_certificate");
   if (body_follows_ && context_.handler.body_bytes_max(request) > 0) {
     begin_body();
     return true;
@@ -243,10 +310,14 @@ void Connection::start_exchange(const http::Request& request, ConnectionEvent ev
 void Connection::serve() { context_.handler.serve(*exchange_, memory_->body); }
 
 bool Connection::refuse(int status, std::string_view reason) {
+  return refuse(kNoRequest, status, reason);
+}
+
+bool Connection::refuse(const http::Request& request, int status, std::string_view reason) {
   if (Counter* counter = context_.counters.refused(status)) counter->add();
   keep_alive_ = false;
   const bool in_body = state_ == ConnectionState::ReadingBody;
-  start_exchange(kNoRequest, in_body ? ConnectionEvent::BodyRead : ConnectionEvent::HeadRead);
+  start_exchange(request, in_body ? ConnectionEvent::BodyRead : ConnectionEvent::HeadRead);
   context_.handler.refuse(*exchange_, status, reason);
   return true;
 }
@@ -278,25 +349,26 @@ bool Connection::end_exchange() {
     die(true);
     return false;
   }
-  return start_linger();
+  wire_.drop_unsent();
+  return start_linger(Goodbye::Cut);
 }
 
 bool Connection::flush() {
-  if (!writer_.flushed()) {
-    const auto sent = writer_.flush(fd_);
+  if (!flushed()) {
+    const auto sent = writer_.flush(wire_, context_.loop.now());
     if (!sent) {
       die(true);
       return false;
     }
     context_.counters.bytes_sent.add(sent->socket_bytes);
-    if (!writer_.flushed()) {
+    if (!flushed()) {
       if (sent->socket_bytes != 0) note_progress();
       start_stall_clock();
       watch_.want(Readiness::Write);
       return false;
     }
   }
-  if (writer_.closes() || context_.draining) return start_linger();
+  if (writer_.closes() || context_.draining) return start_linger(Goodbye::Said);
   enter(ConnectionEvent::Flushed);
   memory_->drop(0, head_bytes_);
   head_bytes_ = 0;
@@ -321,11 +393,16 @@ void Connection::next_request() {
   enter(ConnectionEvent::BodyRead);
   set_deadline(context_.loop.now() + context_.limits.keep_alive);
   unparsed_ = memory.used() != 0;
-  if (!unparsed_) give_back_memory();
+  if (wire_.has_pending()) readable_ = true;
+  if (!unparsed_ && !readable_) {
+    give_back_memory();
+    wire_.release_buffers();
+  }
 }
 
-bool Connection::start_linger() noexcept {
+bool Connection::start_linger(Goodbye goodbye) noexcept {
   enter(ConnectionEvent::Linger);
+  if (goodbye == Goodbye::Said) wire_.end();
   give_back_memory();
   // A close(2) with bytes unread, or with bytes still to come, sends a reset, which can destroy the
   // response before the client has read it (RFC 9112 §9.6).
@@ -338,7 +415,8 @@ bool Connection::start_linger() noexcept {
 
 bool Connection::linger() {
   size_t bytes = 0;
-  switch (receive(context_.writer.scratch, bytes)) {
+  if (!std::exchange(readable_, false)) return false;
+  switch (wire_.receive_raw(context_.writer.scratch, bytes)) {
     case Received::Nothing:
       return false;
     case Received::End:
@@ -355,6 +433,7 @@ bool Connection::linger() {
 
 void Connection::die(bool reset) noexcept {
   writer_.drop_unsent();
+  wire_.drop_unsent();
   give_back_memory();
   reset_on_close_ = reset;
   enter(ConnectionEvent::Dead);
@@ -379,6 +458,7 @@ void Connection::handle_peer_closed() {
         }
       }
       break;
+    case ConnectionState::Handshaking:
     case ConnectionState::Idle:
     case ConnectionState::ReadingHead:
     case ConnectionState::ReadingBody:
@@ -394,12 +474,13 @@ void Connection::handle_peer_closed() {
 
 void Connection::start_drain() noexcept {
   // A response under way, or to a request that is here already, closes by context_.draining.
+  if (state_ == ConnectionState::Handshaking) return cut();  // nothing is lost by it
   if (state_ != ConnectionState::Idle || unparsed_ || readable_) return;
   const bool is_fresh = request_started_ == MonoTime{};
   if (is_fresh) {
     set_deadline(context_.loop.now() + context_.limits.drain_fresh);
   } else {
-    start_linger();
+    start_linger(Goodbye::Said);
   }
 }
 

@@ -1,5 +1,5 @@
-// edge/server/connection.h - one HTTP/1.1 connection: reads requests, hands each to the handler,
-// writes its response, and goes on to the next (RFC 9112 §9). Its life is the table of
+// edge/server/connection.h - one HTTP/1.1 connection, plain or TLS: reads requests, hands each to
+// the handler, writes its response, and goes on to the next (RFC 9112 §9). Its life is the table of
 // connection_state.h.
 //
 // Between requests it holds nothing but itself; the read buffer comes with the first byte, the
@@ -13,6 +13,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -22,6 +23,7 @@
 #include "edge/server/connection_context.h"
 #include "edge/server/connection_state.h"
 #include "edge/server/response_writer.h"
+#include "edge/server/wire.h"
 
 namespace segue::edge {
 
@@ -39,7 +41,9 @@ class Connection final : public Stream {
   /// Takes the non-blocking descriptor. `on_closed` is called at the end of a step, at most once,
   /// and may destroy the connection.
   using OnClosed = void (*)(Connection&, void* owner);
-  Connection(ConnectionContext& context, int fd, const Peer& peer, OnClosed on_closed, void* owner);
+  /// `tls`: shakes hands first; null: plain.
+  Connection(ConnectionContext& context, int fd, const Peer& peer,
+             std::shared_ptr<const tls::ServerContext> tls, OnClosed on_closed, void* owner);
   ~Connection() override;
 
   /// Closes when idle, else after the response under way.
@@ -51,7 +55,9 @@ class Connection final : public Stream {
   // --- Stream ---
   Result<size_t> try_send(const ResponseHead* head, std::span<const iovec> body) override;
   void want_writable() noexcept override;
-  [[nodiscard]] bool flushed() const noexcept override { return writer_.flushed(); }
+  [[nodiscard]] bool flushed() const noexcept override {
+    return writer_.flushed() && wire_.flushed();
+  }
   [[nodiscard]] const bool& gone() const noexcept override { return gone_; }
   void finished(End end) noexcept override;
 
@@ -60,7 +66,7 @@ class Connection final : public Stream {
   Connection* following = nullptr;
 
  private:
-  enum class Received : uint8_t { Nothing, Bytes, End, Dead };
+  using Received = Wire::Received;
   struct StepNode : ReadyNode {
     using ReadyNode::ReadyNode;
     Connection* connection = nullptr;
@@ -81,6 +87,7 @@ class Connection final : public Stream {
   void enter(ConnectionEvent event) noexcept;
 
   // One function per state; true: look at the (new) state now, false: wait for an event.
+  bool shake_hands();
   bool read_head();
   bool read_body();
   bool end_exchange();
@@ -92,13 +99,18 @@ class Connection final : public Stream {
   void start_exchange(const http::Request& request, ConnectionEvent event);
   void serve();
   bool refuse(int status, std::string_view reason);
+  bool refuse(const http::Request& request, int status, std::string_view reason);
   void begin_body();
   /// How far a body came with the bytes that are here.
   enum class BodyStep : uint8_t { NeedMore, Complete, TooLong, Malformed };
   BodyStep take_body(uint64_t bytes_max);
   BodyStep take_chunked_body(uint64_t bytes_max);
   void next_request();
-  bool start_linger() noexcept;
+  /// How our side ends: a cut must not look like an end (RFC 8446 §6.1).
+  enum class Goodbye : uint8_t { Said, Cut };
+  bool start_linger(Goodbye goodbye) noexcept;
+  void end_handshake() noexcept;
+  [[nodiscard]] Now now() const noexcept { return {context_.loop.now(), context_.loop.wall_now()}; }
   void die(bool reset) noexcept;
   void give_back_memory() noexcept;
   void become_gone() noexcept;
@@ -123,7 +135,9 @@ class Connection final : public Stream {
   SocketWatch watch_;
   DeadlineTimer timer_;
   MonoTime deadline_ = kNever;  // the timer fires at this time or before; see set_deadline()
+  Wire wire_;
   ResponseWriter writer_;
+  std::unique_ptr<Handshake> handshake_;  // while Handshaking
   RequestMemory* memory_ = nullptr;
   Exchange* exchange_ = nullptr;
   MonoTime request_started_{};

@@ -8,11 +8,13 @@
 #include "base/limits.h"
 #include "base/loop/event_loop.h"
 #include "edge/delivery/exchange.h"
+#include "edge/server/handshakes.h"
 #include "edge/server/memory_pool.h"
 #include "edge/server/request_handler.h"
 #include "edge/server/request_memory.h"
 #include "edge/server/response_writer.h"
 #include "edge/server/server_counters.h"
+#include "tls/sealed_batch.h"
 
 namespace segue::edge {
 
@@ -29,6 +31,9 @@ struct ConnectionLimits {
   /// At a drain: what a connection that has not sent its first request yet gets to send it. Its
   /// client must not repeat the request by itself (RFC 9112 §9.3.1 is about reused connections).
   std::chrono::nanoseconds drain_fresh = std::chrono::seconds{1};
+  std::chrono::nanoseconds tls_handshake = kTlsHandshakeTimeout;  // from accept to the last flight
+  uint32_t tls_handshakes_max = kTlsHandshakesPerLoopMax;
+  uint32_t sealed_batches_max = kSealedBatchesPerLoopMax;
   uint32_t body_drain_bytes_max = kRequestBodyDrainBytesMax;
   uint32_t linger_bytes_max = kLingerBytesMax;
 };
@@ -51,6 +56,8 @@ struct ConnectionContext {
   ObjectPool<LargeReadBuffer> large_buffers{kLargeBuffersKeptMax};
   ObjectPool<RequestMemory> request_memories{kRequestsKeptMax};
   ObjectPool<Exchange> exchanges{kRequestsKeptMax};
+  tls::SealedPool sealed{limits.sealed_batches_max};
+  Handshakes handshakes;
   bool draining = false;  // every response closes its connection
 };
 

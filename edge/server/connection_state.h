@@ -12,8 +12,10 @@ namespace segue::edge {
 //          ▼                                                                           │
 // Idle ─Bytes─► ReadingHead ─HeadRead─► (ReadingBody ─BodyRead─►) Serving ─ResponseEnded─► Flushing
 //                                                                     │    ─Flushed─► DrainingBody
+// (Handshaking ─ShakenHands─►) Idle
 // any ─Linger─► Lingering ─Dead─► Closed           any ─Dead─► Closed ◄┘
 enum class ConnectionState : uint8_t {
+  Handshaking,   // TLS only
   Idle,          // between requests: holds no memory but the connection itself
   ReadingHead,   // some bytes of a request are here
   ReadingBody,   // admin only: the handler wants the body before it answers
@@ -25,6 +27,7 @@ enum class ConnectionState : uint8_t {
 };
 
 enum class ConnectionEvent : uint8_t {
+  ShakenHands,
   Bytes,
   HeadRead,       // parsed, or refused: a refusal is served like a request
   BodyWanted,     // the handler takes bodies and there is one
@@ -42,6 +45,9 @@ struct ConnectionEdge {
 };
 
 inline constexpr ConnectionEdge kConnectionEdges[] = {
+    {ConnectionState::Handshaking, ConnectionEvent::ShakenHands, ConnectionState::Idle},
+    {ConnectionState::Handshaking, ConnectionEvent::Linger, ConnectionState::Lingering},
+    {ConnectionState::Handshaking, ConnectionEvent::Dead, ConnectionState::Closed},
     {ConnectionState::Idle, ConnectionEvent::Bytes, ConnectionState::ReadingHead},
     {ConnectionState::Idle, ConnectionEvent::Linger, ConnectionState::Lingering},
     {ConnectionState::Idle, ConnectionEvent::Dead, ConnectionState::Closed},
@@ -71,6 +77,7 @@ inline constexpr ConnectionEdge kConnectionEdges[] = {
 
 // A closed connection stays closed, and an exchange that the handler holds cannot be skipped over.
 static_assert(!next(ConnectionState::Closed, ConnectionEvent::Bytes));
+static_assert(!next(ConnectionState::Handshaking, ConnectionEvent::Bytes));
 static_assert(!next(ConnectionState::Serving, ConnectionEvent::HeadRead));
 static_assert(!next(ConnectionState::Serving, ConnectionEvent::Bytes));
 

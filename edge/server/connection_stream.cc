@@ -14,7 +14,7 @@ Result<size_t> Connection::try_send(const ResponseHead* head, std::span<const io
   SEGUE_ASSERT(state_ == ConnectionState::Serving);
   if (gone_) return fail(Side::Client, Kind::Closed, "client gone");
   if (context_.draining) writer_.set_close();
-  const auto sent = writer_.try_send(fd_, context_.loop.wall_now(), head, body);
+  const auto sent = writer_.try_send(wire_, now(), head, body);
   if (!sent) {
     if (sent.error().side == Side::Client) gone_ = true;
     return fail(sent.error());
@@ -102,8 +102,13 @@ void Connection::handle_deadline() {
   }
   deadline_ = kNever;
   switch (state_) {
+    case ConnectionState::Handshaking:
+      context_.counters.handshakes_timed_out.add();
+      die(true);
+      break;
     case ConnectionState::Idle:
       if (!context_.draining) context_.counters.timeout_keep_alive.add();
+      wire_.end();
       die(false);
       break;
     case ConnectionState::ReadingHead:
@@ -120,7 +125,7 @@ void Connection::handle_deadline() {
       break;
     case ConnectionState::DrainingBody:
       context_.counters.timeout_body.add();
-      start_linger();
+      start_linger(Goodbye::Said);
       break;
     case ConnectionState::Lingering:
       context_.counters.timeout_linger.add();
@@ -176,8 +181,8 @@ void Connection::begin_body() {
   if (request.expect_continue && !too_long && memory.used() == head_bytes_) {
     // Best effort: a client that gets no 100 sends its body after a while anyway.
     constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-    [[maybe_unused]] const ssize_t sent =
-        send(fd_, kContinue.data(), kContinue.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    const iovec piece{const_cast<char*>(kContinue.data()), kContinue.size()};
+    [[maybe_unused]] const auto sent = wire_.write({&piece, 1}, context_.loop.now());
   }
 }
 
@@ -254,9 +259,9 @@ bool Connection::drain_body() {
         continue;
       case BodyStep::TooLong:
         context_.counters.bodies_too_long.add();
-        return start_linger();
+        return start_linger(Goodbye::Said);
       case BodyStep::Malformed:
-        return start_linger();
+        return start_linger(Goodbye::Said);
       case BodyStep::NeedMore:
         break;
     }

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 
 #include "base/assert.h"
@@ -48,14 +47,13 @@ Result<Done> ResponseWriter::render(const ResponseHead& head, WallTime now) {
   return Done{};
 }
 
-Result<ResponseWriter::Sent> ResponseWriter::try_send(int fd, WallTime now,
-                                                      const ResponseHead* head,
+Result<ResponseWriter::Sent> ResponseWriter::try_send(Wire& wire, Now now, const ResponseHead* head,
                                                       std::span<const iovec> body) {
   if (!head_written_) {
     SEGUE_ASSERT(head != nullptr);
-    if (auto rendered = render(*head, now); !rendered) return fail(rendered.error());
+    if (auto rendered = render(*head, now.wall); !rendered) return fail(rendered.error());
   }
-  return write_pieces(fd, body);
+  return write_pieces(wire, body, now.mono);
 }
 
 std::string_view ResponseWriter::text() const noexcept {
@@ -103,12 +101,12 @@ void ResponseWriter::drop_unsent() noexcept {
   unsent_ = nullptr;
 }
 
-Result<ResponseWriter::Sent> ResponseWriter::write_once(int fd, std::span<const iovec> body,
-                                                        size_t skip, size_t bytes) {
+Result<ResponseWriter::Sent> ResponseWriter::write_once(Wire& wire, std::span<const iovec> body,
+                                                        size_t skip, size_t bytes, MonoTime now) {
   std::array<iovec, kPiecesMax> pieces;
   size_t count = 0;
-  size_t offered = text().size();
-  if (offered != 0) pieces[count++] = {const_cast<char*>(text().data()), offered};
+  const size_t text_bytes = text().size();
+  if (text_bytes != 0) pieces[count++] = {const_cast<char*>(text().data()), text_bytes};
   for (const iovec& piece : body) {
     if (bytes == 0 || count == kPiecesMax) break;
     if (skip >= piece.iov_len) {
@@ -117,28 +115,22 @@ Result<ResponseWriter::Sent> ResponseWriter::write_once(int fd, std::span<const 
     }
     const size_t length = std::min(piece.iov_len - skip, bytes);
     pieces[count++] = {static_cast<char*>(piece.iov_base) + skip, length};
-    offered += length;
     bytes -= length;
     skip = 0;
   }
-  blocked_ = false;
-  if (count == 0) return Sent{};
-  ssize_t written = 0;
-  do {
-    written = writev(fd, pieces.data(), static_cast<int>(count));
-  } while (written < 0 && errno == EINTR);
-  if (written < 0 && errno != EAGAIN) {
+  const auto written = wire.write(std::span(pieces).first(count), now);
+  if (!written) {
     scratch_bytes_ = 0;
-    return fail(Side::Client, Kind::Closed, "writev", errno);
+    return fail(written.error());
   }
-  const size_t taken = written < 0 ? 0 : static_cast<size_t>(written);
-  blocked_ = taken < offered;
-  const size_t text_taken = std::min(taken, text().size());
+  blocked_ = written->blocked;
+  const size_t text_taken = std::min(written->taken, text_bytes);
   keep_text(text_taken);
-  return Sent{taken, taken - text_taken};
+  return Sent{written->socket_bytes, written->taken - text_taken};
 }
 
-Result<ResponseWriter::Sent> ResponseWriter::write_pieces(int fd, std::span<const iovec> body) {
+Result<ResponseWriter::Sent> ResponseWriter::write_pieces(Wire& wire, std::span<const iovec> body,
+                                                          MonoTime now) {
   const size_t offered = bytes_of(body);
   // One byte too many would be read as the begin of the next response. No assertion: how long a
   // body is can be up to an origin.
@@ -157,7 +149,7 @@ Result<ResponseWriter::Sent> ResponseWriter::write_pieces(int fd, std::span<cons
       if (chunk_left_ == 0) open_chunk(bytes);
       bytes = std::min(bytes, chunk_left_);
     }
-    const auto written = write_once(fd, body, sent.body_bytes, bytes);
+    const auto written = write_once(wire, body, sent.body_bytes, bytes, now);
     if (!written) return fail(written.error());
     sent.socket_bytes += written->socket_bytes;
     sent.body_bytes += written->body_bytes;

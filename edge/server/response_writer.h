@@ -1,4 +1,4 @@
-// edge/server/response_writer.h - one HTTP/1.1 response onto a socket: head, body and framing in as
+// edge/server/response_writer.h - one HTTP/1.1 response onto a wire: head, body and framing in as
 // few writev(2) as can be, and what the socket did not take kept for the next try.
 #pragma once
 #include <sys/uio.h>
@@ -14,6 +14,7 @@
 #include "edge/delivery/response_head.h"
 #include "edge/server/head_text.h"
 #include "edge/server/memory_pool.h"
+#include "edge/server/wire.h"
 
 namespace segue::edge {
 
@@ -38,7 +39,13 @@ struct WriterShared {
   DateText date;
 };
 
-/// Loop-owned; part of a connection. Nothing here waits. Uses writev: the process ignores SIGPIPE.
+/// The two times a response needs: of its records (tls/session.h) and of its Date.
+struct Now {
+  MonoTime mono;
+  WallTime wall;
+};
+
+/// Loop-owned; part of a connection. Nothing here waits.
 class ResponseWriter {
  public:
   explicit ResponseWriter(WriterShared& shared) noexcept : shared_(shared) {}
@@ -60,16 +67,16 @@ class ResponseWriter {
     size_t socket_bytes = 0;  // all the socket took
     size_t body_bytes = 0;    // of them, bytes of `body`
   };
-  /// As Stream::try_send. Errors: {Client, Closed, errno}; {Self, Full}: the head is larger than
+  /// As Stream::try_send. Errors: those of Wire::write(); {Self, Full}: the head is larger than
   /// kResponseHeadBytesMax; nothing was written, and another head may be tried; {Self, Mismatch}:
   /// `body` is longer than announced; nothing of it was written, and the response cannot be ended.
-  [[nodiscard]] Result<Sent> try_send(int fd, WallTime now, const ResponseHead* head,
+  [[nodiscard]] Result<Sent> try_send(Wire& wire, Now now, const ResponseHead* head,
                                       std::span<const iovec> body);
   /// Ends the body. False: it is not complete (no head, or fewer bytes than announced), so the
   /// connection must end in a way the client notices.
   [[nodiscard]] bool end_body() noexcept;
   /// Tries to write what is kept.
-  [[nodiscard]] Result<Sent> flush(int fd) { return write_pieces(fd, {}); }
+  [[nodiscard]] Result<Sent> flush(Wire& wire, MonoTime now) { return write_pieces(wire, {}, now); }
   /// Forgets what is kept: the connection is given up.
   void drop_unsent() noexcept;
 
@@ -85,9 +92,9 @@ class ResponseWriter {
   void append_text(std::string_view text) noexcept;
   [[nodiscard]] std::string_view text() const noexcept;
   void keep_text(size_t taken) noexcept;
-  [[nodiscard]] Result<Sent> write_pieces(int fd, std::span<const iovec> body);
-  [[nodiscard]] Result<Sent> write_once(int fd, std::span<const iovec> body, size_t skip,
-                                        size_t bytes);
+  [[nodiscard]] Result<Sent> write_pieces(Wire& wire, std::span<const iovec> body, MonoTime now);
+  [[nodiscard]] Result<Sent> write_once(Wire& wire, std::span<const iovec> body, size_t skip,
+                                        size_t bytes, MonoTime now);
 
   WriterShared& shared_;
   Asked asked_;

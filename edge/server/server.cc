@@ -30,35 +30,54 @@ constexpr uint32_t kConnectionsKeptMax = 1024;
 
 }  // namespace
 
+/// One listener: how its connections begin.
+struct Listening {
+  Server::Impl& server;
+  const std::shared_ptr<const tls::ContextHolder> tls;
+  std::unique_ptr<Acceptor> acceptor;
+};
+
 struct Server::Impl {
   Impl(EventLoop& loop, RequestHandler& handler, ConnectionLimits limits)
       : context(loop, handler, limits) {}
 
-  static void on_accepted(int fd, const sockaddr_storage& from, void* server);
+  static void on_accepted(int fd, const sockaddr_storage& from, void* listening);
   static void on_closed(Connection& connection, void* server);
-  void adopt(int fd, const Peer& peer);
+  void adopt(int fd, const Peer& peer, std::shared_ptr<const tls::ServerContext> tls);
+  void make_room_for_handshake() noexcept;
 
   ConnectionContext context;
   const uint64_t seed = secret_seed();
   SpareDescriptor spare;
-  std::vector<std::unique_ptr<Acceptor>> acceptors;
+  std::vector<std::unique_ptr<Listening>> listeners;
   ObjectPool<Connection> pool{kConnectionsKeptMax};
   Connection* first = nullptr;
   Signal emptied;
 };
 
-void Server::Impl::on_accepted(int fd, const sockaddr_storage& from, void* server) {
-  auto& self = *static_cast<Impl*>(server);
-  self.adopt(fd, peer_of(from, self.seed));
+void Server::Impl::on_accepted(int fd, const sockaddr_storage& from, void* listening) {
+  const auto& at = *static_cast<Listening*>(listening);
+  at.server.adopt(fd, peer_of(from, at.server.seed), at.tls != nullptr ? at.tls->get() : nullptr);
 }
 
-void Server::Impl::adopt(int fd, const Peer& peer) {
+/// Whoever has been at it longest is the likeliest never to end: a client needs two round trips.
+void Server::Impl::make_room_for_handshake() noexcept {
+  if (context.handshakes.count() < context.limits.tls_handshakes_max) return;
+  Handshake& oldest = *context.handshakes.oldest();
+  context.handshakes.remove(oldest);
+  context.handshakes.add(oldest);  // it goes on its own turn; the next one takes another
+  context.counters.handshakes_crowded_out.add();
+  oldest.connection.cut();
+}
+
+void Server::Impl::adopt(int fd, const Peer& peer, std::shared_ptr<const tls::ServerContext> tls) {
   if (pool.in_use() >= context.limits.connections_max) {
     context.counters.refused_limit.add();
     close(fd);
     return;
   }
-  Connection* connection = pool.make(context, fd, peer, &Impl::on_closed, this);
+  if (tls != nullptr) make_room_for_handshake();
+  Connection* connection = pool.make(context, fd, peer, std::move(tls), &Impl::on_closed, this);
   connection->following = first;
   if (first != nullptr) first->previous = connection;
   first = connection;
@@ -81,18 +100,19 @@ Server::Server(EventLoop& loop, RequestHandler& handler, ConnectionLimits limits
 
 Server::~Server() { SEGUE_ASSERT(impl_->first == nullptr); }
 
-void Server::listen(int listener) {
-  impl_->acceptors.push_back(std::make_unique<Acceptor>(impl_->context.loop, listener, impl_->spare,
-                                                        impl_->context.counters, &Impl::on_accepted,
-                                                        impl_.get()));
+void Server::listen(int listener, std::shared_ptr<const tls::ContextHolder> tls) {
+  Listening& at =
+      *impl_->listeners.emplace_back(std::make_unique<Listening>(*impl_, std::move(tls), nullptr));
+  at.acceptor = std::make_unique<Acceptor>(impl_->context.loop, listener, impl_->spare,
+                                           impl_->context.counters, &Impl::on_accepted, &at);
 }
 
-void Server::adopt(int fd, const Peer& peer) {
+void Server::adopt(int fd, const Peer& peer, std::shared_ptr<const tls::ServerContext> tls) {
   impl_->context.counters.accepted.add();
-  impl_->adopt(fd, peer);
+  impl_->adopt(fd, peer, std::move(tls));
 }
 
-void Server::stop_accepting() noexcept { impl_->acceptors.clear(); }
+void Server::stop_accepting() noexcept { impl_->listeners.clear(); }
 
 Task<void> Server::drain(std::chrono::nanoseconds running_max) {
   stop_accepting();
@@ -110,11 +130,18 @@ Task<void> Server::drain(std::chrono::nanoseconds running_max) {
 
 Server::Usage Server::usage() const noexcept {
   const ConnectionContext& context = impl_->context;
-  return {impl_->pool.in_use(), context.request_memories.in_use(), context.large_buffers.in_use(),
-          context.exchanges.in_use(), context.writer.unsent.in_use()};
+  return {impl_->pool.in_use(),
+          context.request_memories.in_use(),
+          context.large_buffers.in_use(),
+          context.exchanges.in_use(),
+          context.writer.unsent.in_use(),
+          context.handshakes.count(),
+          static_cast<uint32_t>(context.sealed.in_use().get())};
 }
 
 const ServerCounters& Server::counters() const noexcept { return impl_->context.counters; }
+
+const Counter& Server::sealed_spent() const noexcept { return impl_->context.sealed.spent(); }
 
 namespace {
 
@@ -135,6 +162,12 @@ void register_metrics(Registry& registry, const Server& server, const char* list
   add("large_buffer", &held<&Server::Usage::large_buffers>);
   add("exchange", &held<&Server::Usage::exchanges>);
   add("unsent_text", &held<&Server::Usage::unsent_texts>);
+  add("tls_batch", &held<&Server::Usage::sealed_batches>);
+  registry.add_gauge("segue_tls_handshakes_in_flight", "TLS handshakes under way.",
+                     {{"listener", listener}}, &held<&Server::Usage::handshakes>, &server);
+  registry.add_counter("segue_tls_batches_spent_total",
+                       "Responses cut because no buffer for sealed records was left.",
+                       {{"listener", listener}}, server.sealed_spent());
 }
 
 }  // namespace segue::edge

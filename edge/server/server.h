@@ -6,6 +6,7 @@
 #include "base/loop/task.h"
 #include "base/result.h"
 #include "edge/server/connection_context.h"
+#include "tls/context_holder.h"
 
 namespace segue::edge {
 
@@ -22,10 +23,11 @@ class Server {
   Server& operator=(const Server&) = delete;
 
   /// Accepts from a listening, non-blocking socket (open_listener()); takes the descriptor.
-  void listen(int listener);
+  /// `tls`: what its connections shake hands with, as it is when they come; null: plain.
+  void listen(int listener, std::shared_ptr<const tls::ContextHolder> tls = nullptr);
   /// Serves a connected, non-blocking socket that somebody else accepted; takes the descriptor.
   /// Over connections_max it is closed and counted.
-  void adopt(int fd, const Peer& peer);
+  void adopt(int fd, const Peer& peer, std::shared_ptr<const tls::ServerContext> tls = nullptr);
 
   /// Closes the listeners; connections go on.
   void stop_accepting() noexcept;
@@ -35,19 +37,23 @@ class Server {
   /// what is adopted meanwhile is served.
   [[nodiscard]] Task<void> drain(std::chrono::nanoseconds running_max);
 
-  /// What is held now; any thread. Between requests a connection holds none of the last four.
+  /// What is held now; any thread. Between requests a connection holds none but itself.
   struct Usage {
     uint32_t connections = 0;
     uint32_t request_memories = 0;
     uint32_t large_buffers = 0;
     uint32_t exchanges = 0;
     uint32_t unsent_texts = 0;
+    uint32_t handshakes = 0;
+    uint32_t sealed_batches = 0;
   };
   [[nodiscard]] Usage usage() const noexcept;
   [[nodiscard]] const ServerCounters& counters() const noexcept;
+  [[nodiscard]] const Counter& sealed_spent() const noexcept;
 
  private:
   struct Impl;
+  friend struct Listening;
   std::unique_ptr<Impl> impl_;
 };
 

@@ -14,6 +14,8 @@ Counter* ServerCounters::refused(int status) noexcept {
       return &refused_413;
     case 414:
       return &refused_414;
+    case 421:
+      return &misdirected;
     case 431:
       return &refused_431;
     case 501:
@@ -54,6 +56,15 @@ void register_metrics(Registry& registry, const ServerCounters& counters, const 
   count(kMalformed, kMalformedHelp, counters.refused_431, {{"status", "431"}});
   count(kMalformed, kMalformedHelp, counters.refused_501, {{"status", "501"}});
   count(kMalformed, kMalformedHelp, counters.refused_505, {{"status", "505"}});
+  count(kMalformed, kMalformedHelp, counters.misdirected, {{"status", "421"}});
+  constexpr const char* kHandshakes = "segue_tls_handshakes_total";
+  constexpr const char* kHandshakesHelp = "TLS handshakes, by how they ended.";
+  for (size_t i = 0; i < tls::kHandshakeEnds; ++i) {
+    const std::string result(tls::name_of(static_cast<tls::HandshakeEnd>(i)));
+    count(kHandshakes, kHandshakesHelp, counters.handshakes[i], {{"result", result}});
+  }
+  count(kHandshakes, kHandshakesHelp, counters.handshakes_timed_out, {{"result", "timeout"}});
+  count(kHandshakes, kHandshakesHelp, counters.handshakes_crowded_out, {{"result", "crowded_out"}});
   constexpr const char* kTimeouts = "segue_connection_timeouts_total";
   constexpr const char* kTimeoutsHelp = "Connections ended by a timeout, by kind.";
   count(kTimeouts, kTimeoutsHelp, counters.timeout_keep_alive, {{"kind", "keep_alive"}});

@@ -1,9 +1,11 @@
 // edge/server/server_counters.h - what one loop's listeners and connections did. Written by the
 // loop, read by the scrape.
 #pragma once
+#include <array>
 #include <cstdint>
 
 #include "base/counter.h"
+#include "tls/session.h"
 
 namespace segue::edge {
 
@@ -23,6 +25,10 @@ struct ServerCounters {
   // Connections ended by a clock of ours.
   Counter timeout_keep_alive, timeout_head, timeout_stall, timeout_half_close, timeout_body,
       timeout_linger;
+  std::array<Counter, tls::kHandshakeEnds> handshakes;  // by tls::HandshakeEnd
+  Counter handshakes_timed_out;
+  Counter handshakes_crowded_out;  // the oldest of too many at once
+  Counter misdirected;             // 421: the certificate shown does not cover the host
   Counter bodies_too_long;  // an unread request body over kRequestBodyDrainBytesMax: closed instead
   Counter clients_gone;     // closed or reset by the client with a response under way
 

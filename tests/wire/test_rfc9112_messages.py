@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from support import transport
 from support.client import Closed, Connection, fetch, request_bytes
 from support.node import Node
 from support.origin import track_bytes
@@ -442,7 +443,7 @@ def test_a_half_closed_client_still_gets_its_answer(shared_node, shared_origin):
         shared_origin.add(path, 500_000, delay=delay)
         with shared_node.connect() as connection:
             connection.request(path)
-            connection.socket.shutdown(socket.SHUT_WR)
+            transport.shut_writing(connection.socket)
             assert connection.read_response().body == track_bytes(path, 500_000)
             assert connection.is_closed_by_peer()
 
@@ -451,7 +452,7 @@ def test_a_client_that_leaves_in_the_middle_of_a_head_is_no_request(shared_node,
     shared_origin.forget()
     with shared_node.connect() as connection:
         connection.send("GET /left HTTP/1.1\r\nHost: localhost\r\n")
-        connection.socket.shutdown(socket.SHUT_WR)
+        transport.shut_writing(connection.socket)
         with pytest.raises(Closed):
             connection.read_response()
     assert not shared_origin.requests_for("/left")

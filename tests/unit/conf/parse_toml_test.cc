@@ -169,9 +169,10 @@ TEST(ParseToml, AnUnknownKeyIsAMistakeWithTheNearestKnownOne) {
   EXPECT_EQ(only_mistake("[node]\nname = \"a\"\nrma = \"1GiB\"\n"),
             "segue.toml:3: node.rma: unknown key (did you mean \"ram\"?); allowed: name, ram, "
             "threads, io, drain, retire");
-  EXPECT_EQ(only_mistake("[caches]\n"),
-            "segue.toml:1: caches: unknown key (did you mean \"cache\"?); allowed: node, listen, "
-            "admin, cache, origin, site, prefetch, log, listens");
+  EXPECT_EQ(
+      only_mistake("[caches]\n"),
+      "segue.toml:1: caches: unknown key (did you mean \"cache\"?); allowed: node, listen, tls, "
+      "admin, cache, origin, site, prefetch, log, listens");
 }
 
 TEST(ParseToml, AnUnknownKeyFarFromAllGetsNoGuess) {
@@ -197,11 +198,44 @@ TEST(ParseToml, AWrongTypeIsToldAsWhatItIs) {
                   .contains("allowed: true or false"));
 }
 
-TEST(ParseToml, TlsSaysThatItIsNotSupported) {
-  EXPECT_EQ(
-      only_mistake("[[listen]]\naddr = \"0.0.0.0:443\"\ntls = true\n"),
-      "segue.toml:3: listen[0].tls: TLS is not supported in this build; allowed: false (put a "
-      "TLS proxy in front)");
+TEST(ParseToml, TlsIsOfAListenerAndItsCertificatesOfAll) {
+  const Parsed parsed = parse(R"([[listen]]
+addr = ["0.0.0.0:443", "[::]:443"]
+tls = true
+client_ca = "/ca.pem"
+[tls]
+min_version = "1.3"
+unknown_name = "refuse"
+ticket_keys = "/tickets"
+[[tls.certificate]]
+chain = "/a.pem"
+key = "/a.key"
+[[tls.certificate]]
+chain = "/b.pem"
+key = "/b.key"
+ocsp = "/b.der"
+)");
+  ASSERT_TRUE(parsed.mistakes.empty());
+  ASSERT_EQ(parsed.settings.listen.size(), 2U);
+  EXPECT_TRUE(parsed.settings.listen[1].tls);
+  EXPECT_EQ(parsed.settings.listen[1].client_ca, "/ca.pem");
+  EXPECT_FALSE(parsed.settings.tls.tls12);
+  EXPECT_TRUE(parsed.settings.tls.refuse_unknown_names);
+  EXPECT_EQ(parsed.settings.tls.ticket_keys, "/tickets");
+  ASSERT_EQ(parsed.settings.tls.certificates.size(), 2U);
+  EXPECT_EQ(parsed.settings.tls.certificates[0].ocsp, "");
+  EXPECT_EQ(parsed.settings.tls.certificates[1].key, "/b.key");
+  EXPECT_EQ(parsed.settings.tls.certificates[1].ocsp, "/b.der");
+}
+
+TEST(ParseToml, MistakesInTlsAreNamed) {
+  EXPECT_TRUE(only_mistake("[[tls.certificate]]\nchain = '/a.pem'\n")
+                  .contains("tls.certificate[0]: key is missing"));
+  EXPECT_TRUE(only_mistake("[tls]\nmin_version = '1.1'\n").contains("allowed: \"1.2\" or \"1.3\""));
+  EXPECT_TRUE(
+      only_mistake("[tls]\nunknown_name = 'x'\n").contains("allowed: \"default\" or \"refuse\""));
+  EXPECT_TRUE(only_mistake("[[listen]]\naddr = '[::]:80'\nclient_ca = '/ca.pem'\n")
+                  .contains("listen[0].client_ca: certificates of clients need tls = true"));
 }
 
 TEST(ParseToml, EveryMistakeOfAFileIsReportedInTheOrderOfItsLines) {

@@ -49,6 +49,8 @@ TEST(SettingsTable, HasEveryKeyThatTheParserTakesAndNoOther) {
   const std::pair<std::string, std::string> kTables[] = {
       {"[node]", "node."},
       {"[[listen]]", "listen[]."},
+      {"[tls]", "tls."},
+      {"[[tls.certificate]]", "tls.certificate[]."},
       {"[admin]", "admin."},
       {"[cache]", "cache."},
       {"[[cache.drive]]", "cache.drive[]."},

@@ -48,6 +48,11 @@ TEST(Validate, TheNodeIsNamedAfterItsHostAndListensOnLoopback) {
   EXPECT_EQ(result.settings.listen[0].text, "127.0.0.1:8080");
 }
 
+TEST(Validate, AListenerWithTlsNeedsACertificate) {
+  EXPECT_TRUE(only_mistake(with_origin("[[listen]]\naddr = '[::]:443'\ntls = true\n"))
+                  .contains("tls: a listener has tls = true; needed: [[tls.certificate]]"));
+}
+
 TEST(Validate, AHostNameThatIsNoTokenStillGivesAName) {
   const auto digits = [](const Settings&) { return Machine{1, {}, "3com"}; };
   EXPECT_EQ(load_text(kOrigin, "f", {}, digits).settings.node.name, "node-3com");

@@ -1,12 +1,14 @@
 // Goal: https origins are verified, and spoken to in HTTP/1.1 and HTTP/2 alike. Method: scripted
 // origins behind certificates of a throw-away authority; names by a scripted name server.
 #include "origin/http_fetcher.h"
+#include "tests/support/throwaway_ca.h"
 #include "tests/unit/origin/fetching.h"
 #include "tests/unit/origin/scripted_name_server.h"
-#include "tests/unit/origin/throwaway_ca.h"
 
 namespace segue::origin {
 namespace {
+
+using testing::ThrowawayCa;
 
 class TlsFetching : public Fetching {
  protected:

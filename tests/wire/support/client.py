@@ -4,6 +4,8 @@ import socket
 import time
 from dataclasses import dataclass, field
 
+from . import transport
+
 TIMEOUT_SECONDS = 15
 
 
@@ -58,9 +60,9 @@ class Response:
 
 
 class Connection:
-    """One connection. `address` is (host, port) or the path of a unix socket."""
+    """One connection, over TLS where the listener has it. `address` is (host, port) or the path of a unix socket."""
 
-    def __init__(self, address, receive_buffer=None):
+    def __init__(self, address, receive_buffer=None, plain=False):
         family = (
             socket.AF_UNIX if isinstance(address, str) else (socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
         )
@@ -69,6 +71,8 @@ class Connection:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(TIMEOUT_SECONDS)
         self.socket.connect(address)
+        if address in transport.TLS_ADDRESSES and not plain:
+            self.socket = transport.wrapped(self.socket)
         self.buffer = b""
 
     def __enter__(self):

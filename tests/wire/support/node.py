@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 
-from . import client
+from . import client, transport
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BINARY = pathlib.Path(os.environ.get("SEGUE_BINARY", ROOT / "build/dev/segue"))
@@ -37,14 +37,27 @@ def handing_over(descriptors):
 class Node:
     """`config` is the text of a segue.toml without listen and admin, which are added; or give `flags` instead.
 
-    `descriptors` are handed over as a service manager does (sd_listen_fds(3)): as 3, 4, ... with LISTEN_PID."""
+    `tls`: lines that follow `tls = true`, "" for none; the default is what SEGUE_WIRE says. `descriptors` are handed over as a service manager does (sd_listen_fds(3)): as 3, 4, ... with LISTEN_PID."""
 
-    def __init__(self, config="", flags=(), folder=None, listen=("127.0.0.1:0",), environment=None, descriptors=()):
+    def __init__(
+        self,
+        config="",
+        flags=(),
+        folder=None,
+        listen=("127.0.0.1:0",),
+        environment=None,
+        descriptors=(),
+        tls=None,
+    ):
         self.own_folder = None if folder else tempfile.TemporaryDirectory(prefix="segue-wire-")
         self.folder = pathlib.Path(folder or self.own_folder.name)
         self.admin_socket = str(self.folder / "admin.sock")
         addresses = ", ".join(f'"{address}"' for address in listen)
+        if tls is None and transport.WIRE == "tls":
+            tls = transport.certificate_table(transport.default_certificate())
+        self.is_tls = tls is not None
         text = f'{config}\n[admin]\nlisten = "unix:{self.admin_socket}"\n[[listen]]\naddr = [{addresses}]\n'
+        text += f"tls = true\n{tls}" if self.is_tls else ""
         self.config_path = self.folder / "segue.toml"
         self.config_path.write_text(text)
         self.log_lines = []
@@ -67,6 +80,8 @@ class Node:
             reader.start()
         self.addresses = self._wait_until_listening(len(listen))
         self.address = self.addresses[0]
+        if self.is_tls:
+            transport.TLS_ADDRESSES.update(self.addresses)
 
     def _read_log(self, stream):
         for line in stream:
@@ -101,6 +116,7 @@ class Node:
 
     def __exit__(self, *_):
         self.stop()
+        transport.TLS_ADDRESSES.difference_update(self.addresses)
         if self.own_folder:
             self.own_folder.cleanup()
 

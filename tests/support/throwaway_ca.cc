@@ -1,16 +1,19 @@
-#include "tests/unit/origin/throwaway_ca.h"
+#include "tests/support/throwaway_ca.h"
 
 #include <openssl/ec.h>
 #include <openssl/evp.h>
+#include <openssl/ocsp.h>
 #include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <openssl/x509v3.h>
+#include <sys/stat.h>
 
 #include <cstdio>
 #include <filesystem>
 
 #include "base/assert.h"
 
-namespace segue::origin {
+namespace segue::testing {
 namespace {
 
 namespace fs = std::filesystem;
@@ -37,8 +40,9 @@ void add_extension(X509* certificate, int id, const std::string& value) {
   X509_EXTENSION_free(extension);
 }
 
-[[nodiscard]] Certificate make_certificate(const std::string& name, EVP_PKEY* key, X509* issuer,
-                                           bool expired, long serial) {
+[[nodiscard]] Certificate make_certificate(const std::string& name,
+                                           const std::vector<std::string>& names, EVP_PKEY* key,
+                                           X509* issuer, bool expired, long serial) {
   Certificate made(X509_new());
   X509_set_version(made.get(), 2);
   ASN1_INTEGER_set(X509_get_serialNumber(made.get()), serial);
@@ -52,8 +56,10 @@ void add_extension(X509* certificate, int id, const std::string& value) {
   if (issuer == nullptr) {
     add_extension(made.get(), NID_basic_constraints, "critical,CA:TRUE");
     add_extension(made.get(), NID_key_usage, "critical,keyCertSign");
-  } else {
-    add_extension(made.get(), NID_subject_alt_name, "DNS:" + name);
+  } else if (!names.empty()) {
+    std::string list;
+    for (const std::string& each : names) list += (list.empty() ? "" : ",") + each;
+    add_extension(made.get(), NID_subject_alt_name, list);
   }
   return made;
 }
@@ -78,7 +84,7 @@ ThrowawayCa::ThrowawayCa() : impl_(std::make_unique<Impl>()) {
   impl_->folder = name;
   impl_->key.reset(EVP_EC_gen("P-256"));
   impl_->certificate =
-      make_certificate("Throw-away CA", impl_->key.get(), nullptr, false, impl_->serial++);
+      make_certificate("Throw-away CA", {}, impl_->key.get(), nullptr, false, impl_->serial++);
   SEGUE_ASSERT(X509_sign(impl_->certificate.get(), impl_->key.get(), EVP_sha256()) > 0);
   write_certificate(ca_file(), impl_->certificate.get());
 }
@@ -88,10 +94,16 @@ ThrowawayCa::~ThrowawayCa() { fs::remove_all(impl_->folder); }
 std::string ThrowawayCa::ca_file() const { return impl_->folder / "ca.pem"; }
 
 ThrowawayCa::Files ThrowawayCa::issue(const std::string& host, bool expired) {
-  const Key key(EVP_EC_gen("P-256"));
+  return issue({.names = {"DNS:" + host}, .expired = expired});
+}
+
+ThrowawayCa::Files ThrowawayCa::issue(const Wanted& wanted) {
+  constexpr size_t kRsaBits = 2048;
+  const Key key(wanted.rsa ? EVP_RSA_gen(kRsaBits) : EVP_EC_gen("P-256"));
   const long serial = impl_->serial++;
-  const Certificate made =
-      make_certificate(host, key.get(), impl_->certificate.get(), expired, serial);
+  const std::string subject = wanted.names.empty() ? "nobody" : wanted.names.front();
+  const Certificate made = make_certificate(subject, wanted.names, key.get(),
+                                            impl_->certificate.get(), wanted.expired, serial);
   SEGUE_ASSERT(X509_sign(made.get(), impl_->key.get(), EVP_sha256()) > 0);
   const std::string stem = impl_->folder / std::to_string(serial);
   Files files{stem + ".pem", stem + ".key"};
@@ -99,7 +111,35 @@ ThrowawayCa::Files ThrowawayCa::issue(const std::string& host, bool expired) {
   const File file(fopen(files.key_file.c_str(), "we"));
   SEGUE_ASSERT(PEM_write_PrivateKey(file.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr) ==
                1);
+  SEGUE_ASSERT(chmod(files.key_file.c_str(), S_IRUSR | S_IWUSR) == 0);
   return files;
 }
 
-}  // namespace segue::origin
+std::string ThrowawayCa::ocsp(const std::string& certificate_file, bool good, bool stale) {
+  const File file(fopen(certificate_file.c_str(), "re"));
+  const Certificate about(PEM_read_X509(file.get(), nullptr, nullptr, nullptr));
+  OCSP_CERTID* id = OCSP_cert_to_id(EVP_sha1(), about.get(), impl_->certificate.get());
+  OCSP_BASICRESP* basic = OCSP_BASICRESP_new();
+  ASN1_TIME* from = X509_gmtime_adj(nullptr, -2 * kDaySeconds);
+  ASN1_TIME* until = X509_gmtime_adj(nullptr, stale ? -kDaySeconds : kDaySeconds);
+  const int status = good ? V_OCSP_CERTSTATUS_GOOD : V_OCSP_CERTSTATUS_REVOKED;
+  OCSP_basic_add1_status(basic, id, status, OCSP_REVOKED_STATUS_NOSTATUS, good ? nullptr : from,
+                         from, until);
+  SEGUE_ASSERT(OCSP_basic_sign(basic, impl_->certificate.get(), impl_->key.get(), EVP_sha256(),
+                               nullptr, 0) == 1);
+  OCSP_RESPONSE* response = OCSP_response_create(OCSP_RESPONSE_STATUS_SUCCESSFUL, basic);
+  std::string path = impl_->folder / ("ocsp" + std::to_string(impl_->serial++));
+  const File into(fopen(path.c_str(), "we"));
+  unsigned char* bytes = nullptr;
+  const auto length = static_cast<size_t>(i2d_OCSP_RESPONSE(response, &bytes));
+  SEGUE_ASSERT(fwrite(bytes, 1, length, into.get()) == length);
+  OPENSSL_free(bytes);
+  OCSP_RESPONSE_free(response);
+  OCSP_BASICRESP_free(basic);
+  OCSP_CERTID_free(id);
+  ASN1_TIME_free(from);
+  ASN1_TIME_free(until);
+  return path;
+}
+
+}  // namespace segue::testing

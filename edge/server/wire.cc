@@ -1,0 +1,123 @@
+#include "edge/server/wire.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace segue::edge {
+namespace {
+
+class SocketSource final : public tls::Source {
+ public:
+  explicit SocketSource(int fd) noexcept : fd_(fd) {}
+  int64_t read(std::span<std::byte> into) noexcept override {
+    const ssize_t got = ::read(fd_, into.data(), into.size());
+    if (got >= 0) return got;
+    return errno == EAGAIN || errno == EINTR ? kNothing : kDead;
+  }
+
+ private:
+  const int fd_;
+};
+
+[[nodiscard]] size_t bytes_of(std::span<const iovec> pieces) noexcept {
+  size_t bytes = 0;
+  for (const iovec& piece : pieces) bytes += piece.iov_len;
+  return bytes;
+}
+
+/// writev(2) once; nullopt: the socket is full.
+[[nodiscard]] Result<std::optional<size_t>> write_once(int fd,
+                                                       std::span<const iovec> pieces) noexcept {
+  ssize_t written = 0;
+  do {
+    written = writev(fd, pieces.data(), static_cast<int>(pieces.size()));
+  } while (written < 0 && errno == EINTR);
+  if (written >= 0) return static_cast<size_t>(written);
+  if (errno == EAGAIN) return std::nullopt;
+  return fail(Side::Client, Kind::Closed, "writev", errno);
+}
+
+}  // namespace
+
+std::optional<tls::HandshakeEnd> Wire::handshake() {
+  SocketSource source(fd_);
+  const auto end = session_->handshake(source);
+  const bool done = end == tls::HandshakeEnd::Full || end == tls::HandshakeEnd::Resumed;
+  Written written;
+  if (!done && !write_unsent(written)) return tls::HandshakeEnd::Closed;
+  return end;
+}
+
+void Wire::end() noexcept {
+  if (session_ == nullptr) return;
+  session_->seal_end();
+  Written written;
+  // Best effort: who does not take it sees the end of the connection.
+  [[maybe_unused]] const auto sent = write_unsent(written);
+}
+
+Wire::Received Wire::receive(std::span<char> into, size_t& bytes) {
+  if (session_ == nullptr) return receive_raw(into, bytes);
+  SocketSource source(fd_);
+  switch (session_->receive(source, into, bytes)) {
+    case tls::Session::Received::Bytes:
+      return Received::Bytes;
+    case tls::Session::Received::Nothing:
+      return Received::Nothing;
+    case tls::Session::Received::End:
+      return Received::End;
+    case tls::Session::Received::Dead:
+      return Received::Dead;
+  }
+  return Received::Dead;
+}
+
+Wire::Received Wire::receive_raw(std::span<char> into, size_t& bytes) noexcept {
+  const ssize_t received = read(fd_, into.data(), into.size());
+  if (received == 0) return Received::End;
+  if (received < 0) {
+    return errno == EAGAIN || errno == EINTR ? Received::Nothing : Received::Dead;
+  }
+  bytes = static_cast<size_t>(received);
+  return Received::Bytes;
+}
+
+Result<Wire::Written> Wire::write_plain(std::span<const iovec> pieces) noexcept {
+  if (pieces.empty()) return Written{};
+  const auto written = write_once(fd_, pieces);
+  if (!written) return fail(written.error());
+  const size_t taken = written->value_or(0);
+  return Written{taken, taken, taken < bytes_of(pieces)};
+}
+
+Result<Done> Wire::write_unsent(Written& written) noexcept {
+  const std::span<const std::byte> unsent = session_->unsent();
+  if (unsent.empty()) return Done{};
+  const iovec all{const_cast<std::byte*>(unsent.data()), unsent.size()};
+  const auto taken = write_once(fd_, {&all, 1});
+  if (!taken) return fail(taken.error());
+  written.socket_bytes += taken->value_or(0);
+  written.blocked = taken->value_or(0) < unsent.size();
+  if (*taken) session_->sent(**taken);
+  return Done{};
+}
+
+Result<Wire::Written> Wire::write(std::span<const iovec> pieces, MonoTime now) {
+  if (session_ == nullptr) return write_plain(pieces);
+  Written written;
+  // A batch with room is filled before it is written: the tickets of a handshake go with the first
+  // response. One with none is written first.
+  const size_t offered = bytes_of(pieces);
+  do {
+    if (written.taken < offered) {
+      const auto sealed = session_->seal(pieces, written.taken, SIZE_MAX, now);
+      if (!sealed) return fail(sealed.error());
+      written.taken += *sealed;
+    }
+    if (auto sent = write_unsent(written); !sent) return fail(sent.error());
+  } while (!written.blocked && written.taken < offered);
+  return written;
+}
+
+}  // namespace segue::edge

@@ -1,0 +1,77 @@
+// edge/server/wire.h - the socket of one connection as its bytes go over it: as they are, or sealed
+// into TLS records. The connection and its response writer see plaintext alone.
+#pragma once
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include "base/loop/clock.h"
+#include "base/result.h"
+#include "tls/session.h"
+
+namespace segue::edge {
+
+/// Loop-owned; part of a connection. Does not own the descriptor, which is non-blocking. Uses
+/// writev: the process ignores SIGPIPE.
+class Wire {
+ public:
+  explicit Wire(int fd) noexcept : fd_(fd) {}
+
+  // --- TLS ---
+  void start_tls(std::shared_ptr<const tls::ServerContext> context, tls::SealedPool& pool) {
+    session_ = std::make_unique<tls::Session>(std::move(context), pool);
+  }
+  [[nodiscard]] bool is_tls() const noexcept { return session_ != nullptr; }
+  [[nodiscard]] tls::Session& session() noexcept { return *session_; }
+  /// One step of the handshake, its flights written; nullopt: more is to come, see blocked(). What
+  /// a completed one leaves (tickets) waits for the first response.
+  [[nodiscard]] std::optional<tls::HandshakeEnd> handshake();
+  /// Says goodbye, if the socket takes it: what came before is whole (RFC 8446 §6.1). Plain:
+  /// nothing.
+  void end() noexcept;
+
+  // --- reading ---
+  enum class Received : uint8_t { Nothing, Bytes, End, Dead };
+  [[nodiscard]] Received receive(std::span<char> into, size_t& bytes);
+  /// Bytes of the network as they are: to discard them.
+  [[nodiscard]] Received receive_raw(std::span<char> into, size_t& bytes) noexcept;
+  /// Bytes are here that the socket will not announce.
+  [[nodiscard]] bool has_pending() const noexcept {
+    return session_ != nullptr && session_->has_pending();
+  }
+  /// Between requests: gives back what TLS holds for reading and writing.
+  void release_buffers() noexcept {
+    if (session_ != nullptr) session_->release_buffers();
+  }
+
+  // --- writing ---
+  struct Written {
+    size_t taken = 0;         // of `pieces`, in order; sealed ones may still be here (flushed())
+    size_t socket_bytes = 0;  // what the socket took
+    bool blocked = false;     // the socket took less than it was given
+  };
+  /// Errors: {Client, Closed, errno}; {Self, Overloaded}: no batch is left; {Self, IoError}.
+  [[nodiscard]] Result<Written> write(std::span<const iovec> pieces, MonoTime now);
+  [[nodiscard]] Result<Written> flush(MonoTime now) { return write({}, now); }
+  [[nodiscard]] bool flushed() const noexcept {
+    return session_ == nullptr || session_->unsent().empty();
+  }
+  /// The connection is given up.
+  void drop_unsent() noexcept {
+    if (session_ != nullptr) session_->drop_unsent();
+  }
+
+ private:
+  [[nodiscard]] Result<Written> write_plain(std::span<const iovec> pieces) noexcept;
+  [[nodiscard]] Result<Done> write_unsent(Written& written) noexcept;
+
+  const int fd_;
+  std::unique_ptr<tls::Session> session_;  // null: plain
+};
+
+}  // namespace segue::edge
