@@ -13,7 +13,7 @@ from support.settings import config_for
 
 BOTH = """[[site]]
 name = "other"
-hosts = ["other.example"]
+hosts = ["other.site.example"]
 origin = "store"
 """
 
@@ -36,7 +36,7 @@ def shown(address, name):
 def named(origin):
     """A node with a certificate for each of two hosts; (node, folder with a.* and b.*)."""
     table = transport.certificate_table(
-        transport.authority().issue(["DNS:localhost"]), transport.authority().issue(["DNS:*.example"])
+        transport.authority().issue(["DNS:localhost"]), transport.authority().issue(["DNS:*.site.example"])
     )
     with Node(config_for(origin.url, more=BOTH), tls=table) as node:
         yield node
@@ -49,18 +49,18 @@ def results(node):
 
 def test_each_name_is_shown_its_certificate_and_another_the_first(named):
     assert shown(named.address, "localhost") == "localhost"
-    assert shown(named.address, "other.example") == "*.example"
+    assert shown(named.address, "other.site.example") == "*.site.example"
     assert shown(named.address, "unknown.test") == "localhost"
 
 
 def test_a_host_that_the_certificate_does_not_cover_is_421_on_that_connection_alone(named):
     connection = Connection(named.address)
-    connection.request("/t", host="other.example")
+    connection.request("/t", host="other.site.example")
     assert connection.read_response().status == 421
     assert connection.is_closed_by_peer()
     connection = Connection(named.address, plain=True)
-    connection.socket = transport.wrapped(connection.socket, name="other.example")
-    connection.request("/t", host="other.example")
+    connection.socket = transport.wrapped(connection.socket, name="other.site.example")
+    connection.request("/t", host="other.site.example")
     assert connection.read_response().status == 200
     assert named.metrics()['segue_http_refused_total{listener="public",status="421"}'] == 1
 
