@@ -18,6 +18,11 @@ origin = "store"
 """
 
 
+@pytest.fixture(autouse=True)
+def track(origin):
+    return origin.add("/t", 1000)
+
+
 def connect(address, name="localhost", **options):
     """(TLS socket, name in the certificate it showed)."""
     session = options.pop("session", None)
