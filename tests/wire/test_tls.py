@@ -167,7 +167,7 @@ def test_sighup_takes_new_certificates_and_drops_no_connection(reloading):
         assert shown(node.address, "localhost") == "new.example"
         running.request("/t")  # on the certificate it began with
         assert running.read_response().status == 200
-    assert node.metrics()['segue_reloads_total{outcome="done"}'] == 1
+    wait_until(lambda: node.metrics()['segue_reloads_total{outcome="done"}'] == 1, what="reload")
 
 
 def test_a_bad_new_certificate_keeps_the_old_one_and_says_so(reloading, tmp_path):
