@@ -2,7 +2,7 @@
 """Runs one suite of tests, prints its seconds and counts, and leaves `PASSED FAILED SECONDS` in a file of RESULTS.
 
 suite.py --results DIR gtest --preset P --label unit|sim [--seeds N]
-suite.py --results DIR pytest --preset P [--quick] [--folder tests/system]
+suite.py --results DIR pytest --preset P [--quick] [--wire tls] [--folder tests/system]
 suite.py --results DIR fuzz --preset P         replays tests/fuzz/corpus/NAME through NAME_fuzz
 suite.py --results DIR total                   sums what is there; its last line is `N passed, N failed`
 """
@@ -160,7 +160,9 @@ def run_pytest(options, suite):
     if options.quick:
         command += ["-m", "not slow"]
     env = environment(
-        SEGUE_BINARY=str(pathlib.Path("build").resolve() / options.preset / "segue"), PYTHONDONTWRITEBYTECODE="1"
+        SEGUE_BINARY=str(pathlib.Path("build").resolve() / options.preset / "segue"),
+        SEGUE_WIRE=options.wire,
+        PYTHONDONTWRITEBYTECODE="1",
     )
     code = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, check=False).returncode
     if report.exists():
@@ -195,12 +197,15 @@ def main():
     parser.add_argument("--seeds", type=int, default=0)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--folder", default="tests/wire")
+    parser.add_argument("--wire", default="h1", choices=["h1", "tls"], help="what the requests of the suite go over")
     options = parser.parse_args()
     options.results.mkdir(parents=True, exist_ok=True)
     if options.what == "total":
         return print_total(options.results)
     folder = pathlib.Path(options.folder).name
     kind = {"gtest": options.label, "pytest": folder, "fuzz": "fuzz"}[options.what]
+    if options.wire != "h1":
+        kind += f"-{options.wire}"
     suite = Suite(kind, options.preset, options.results)
     {"gtest": run_gtest, "pytest": run_pytest, "fuzz": run_fuzz}[options.what](options, suite)
     return suite.finish()

@@ -9,10 +9,20 @@ from lib.processes import LOAD_CORE, ROOT
 UNITS = {"us": 1, "ms": 1e3, "s": 1e6, "m": 60e6}
 
 
-def run(port, script, seconds, connections, environment, core=LOAD_CORE, threads=1, errors_allowed=False):
+def run(
+    port,
+    script,
+    seconds,
+    connections,
+    environment,
+    core=LOAD_CORE,
+    threads=1,
+    errors_allowed=False,
+    scheme="http",
+):
     """{requests, rps, p50_us, p99_us}; stops the program on errors, whose figures would be wrong."""
     command = ["taskset", "-c", str(core), "wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--latency"]
-    command += ["-s", ROOT / f"loadtest/wrk/{script}.lua", f"http://127.0.0.1:{port}"]
+    command += ["-s", ROOT / f"loadtest/wrk/{script}.lua", f"{scheme}://127.0.0.1:{port}"]
     done = subprocess.run(
         [str(word) for word in command],
         env={**os.environ, **{name: str(value) for name, value in environment.items()}},

@@ -39,7 +39,7 @@ def listen(address, folder, *words):
 
 
 def test_listeners_of_every_kind_get_every_byte(tmp_path):
-    with endless_origin("--track-bytes", "900000") as origin, Node(config_for(origin)) as node:
+    with endless_origin("--track-bytes", "900000") as origin, Node(config_for(origin), tls=False) as node:
         words = ["--listeners", "40", "--plays", "3", "--accelerate", "200", "--tracks", "10"]
         code, found, text = listen(node.address, tmp_path, "--track-bytes", "900000", *words)
         assert code == 0, text
@@ -57,7 +57,7 @@ def test_listeners_of_every_kind_get_every_byte(tmp_path):
 
 def test_a_wrong_byte_does_not_go_unseen(tmp_path):
     """The origin has tracks of another length than the listeners know: every range says so."""
-    with endless_origin("--track-bytes", "900000") as origin, Node(config_for(origin)) as node:
+    with endless_origin("--track-bytes", "900000") as origin, Node(config_for(origin), tls=False) as node:
         code, found, _ = listen(
             node.address, tmp_path, "--listeners", "4", "--plays", "1", "--track-bytes", "900001", "--accelerate", "200"
         )
@@ -70,7 +70,7 @@ def test_listeners_are_served_while_both_tiers_evict(tmp_path):
     with endless_origin() as origin:
         drive = f'[[cache.drive]]\npath = "{tmp_path}"\nsize = "64MiB"\nsparse = true\n'
         config = config_for(origin, more=drive).replace('ram = "256MiB"', 'ram = "128MiB"')
-        with Node(config) as node:
+        with Node(config, tls=False) as node:
             code, found, text = listen(
                 node.address, tmp_path, "--listeners", "60", "--plays", "2", "--accelerate", "200", "--tracks", "100"
             )

@@ -54,6 +54,7 @@ def busy_node(shared_origin, tmp_path_factory):
             flags=("--admin", "127.0.0.1:0"),
             listen=(address,),
             descriptors=[listener.fileno()],
+            tls=False,
         ) as node:
             port = int(re.search(r"admin_listening address=127.0.0.1:(\d+)", node.log)[1])
             node.admin_socket = ("127.0.0.1", port)

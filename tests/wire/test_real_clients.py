@@ -74,7 +74,8 @@ def music(tmp_path_factory):
 def url(music, tmp_path_factory):
     drive = tmp_path_factory.mktemp("cache")
     more = f'[[cache.drive]]\npath = "{drive}"\nsize = "256MiB"\nsparse = true\n'
-    with Node(config_for(f"dir:{music}", more=more, site="").replace('hosts = ["localhost"]', 'hosts = ["*"]')) as node:
+    config = config_for(f"dir:{music}", more=more, site="").replace('hosts = ["localhost"]', 'hosts = ["*"]')
+    with Node(config, tls=False) as node:
         yield f"http://127.0.0.1:{node.address[1]}"
 
 

@@ -37,7 +37,7 @@ def handing_over(descriptors):
 class Node:
     """`config` is the text of a segue.toml without listen and admin, which are added; or give `flags` instead.
 
-    `tls`: lines that follow `tls = true` in a listener; the default is what SEGUE_WIRE says. `descriptors` are handed
+    `tls`: lines that follow `tls = true` in a listener, or False; the default is what SEGUE_WIRE says. `descriptors` are handed
     over as a service manager does (sd_listen_fds(3)): as 3, 4, ... with LISTEN_PID."""
 
     def __init__(
@@ -56,7 +56,7 @@ class Node:
         addresses = ", ".join(f'"{address}"' for address in listen)
         if tls is None and transport.WIRE == "tls":
             tls = transport.certificate_table(transport.default_certificate())
-        self.is_tls = tls is not None
+        self.is_tls = tls not in (None, False)
         text = f'{config}\n[admin]\nlisten = "unix:{self.admin_socket}"\n[[listen]]\naddr = [{addresses}]\n'
         text += f"tls = true\n{tls}" if self.is_tls else ""
         self.config_path = self.folder / "segue.toml"
