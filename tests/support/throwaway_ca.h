@@ -24,7 +24,8 @@ class ThrowawayCa {
   [[nodiscard]] Files issue(const std::string& host, bool expired = false);
   /// The same with more to choose.
   struct Wanted {
-    std::vector<std::string> names = {};  // "DNS:a.example", "IP:127.0.0.1"; none: no subjectAltName
+    std::vector<std::string> names =
+        {};  // "DNS:a.example", "IP:127.0.0.1"; none: no subjectAltName
     bool expired = false;
     bool rsa = false;  // 2,048 bits, else P-256
   };

@@ -285,13 +285,14 @@ def test_a_thousand_connections_are_spread_evenly_over_the_loops(listener, origi
 
 
 def test_connections_wait_in_the_socket_while_no_node_runs(listener, origin):
+    # Plain: over TLS such a client waits in its handshake.
     origin.add("/t/1", LENGTH)
-    with activated(listener, origin) as node:
+    with activated(listener, origin, tls=False) as node:
         assert node.fetch("/t/1").status == 200
     waiting = [Connection(listener.getsockname()) for _ in range(20)]
     for connection in waiting:
         connection.request("/t/1")
-    with activated(listener, origin):
+    with activated(listener, origin, tls=False):
         for connection in waiting:
             assert connection.read_response().status == 200
 

@@ -37,8 +37,8 @@ def handing_over(descriptors):
 class Node:
     """`config` is the text of a segue.toml without listen and admin, which are added; or give `flags` instead.
 
-    `tls`: lines that follow `tls = true` in a listener, or False; the default is what SEGUE_WIRE says. `descriptors` are handed
-    over as a service manager does (sd_listen_fds(3)): as 3, 4, ... with LISTEN_PID."""
+    `tls`: lines that follow `tls = true` in a listener, or False; the default is what SEGUE_WIRE says. `descriptors`
+    are handed over as a service manager does (sd_listen_fds(3)): as 3, 4, ... with LISTEN_PID."""
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ import tempfile
 WIRE = os.environ.get("SEGUE_WIRE", "h1")
 assert WIRE in ("h1", "tls"), f"SEGUE_WIRE={WIRE}"
 TLS_ADDRESSES = set()  # public listeners of nodes under test
-NAMES = ("DNS:localhost", "DNS:other.example", "IP:127.0.0.1", "IP:::1")
+NAMES = ("DNS:localhost", "DNS:other.example", "DNS:new.example", "IP:127.0.0.1", "IP:::1")
 
 
 class Authority:
