@@ -274,6 +274,7 @@ int serve(const conf::Flags& flags) {
   if (!options->handed_over.empty() && loaded.settings.listen_is_default) {
     options->listen.clear();
     options->listen_texts.clear();
+    options->listen_tls.clear();
   }
   edge::SignalThread signals;
   auto node = edge::Node::create(std::move(*options));

@@ -102,11 +102,13 @@ TEST(ClaimListeners, TakesOutWhatIsOpenAndRefusesWhatNobodyNamed) {
   NodeOptions options;
   options.listen = {*ListenAddress::parse("127.0.0.1:1"), *ListenAddress::parse(listening_at(fd))};
   options.listen_texts = {"a", "b"};
+  options.listen_tls.resize(2);
   ASSERT_TRUE(claim_listeners(options, {fd}).has_value());
   EXPECT_EQ(options.listen_texts, std::vector<std::string>{"a"});
   EXPECT_FALSE(claim_listeners(options, {fd}).has_value());
   options.listen.clear();
   options.listen_texts.clear();
+  options.listen_tls.clear();
   EXPECT_TRUE(claim_listeners(options, {fd}).has_value());  // no [[listen]]: all are meant
   close(fd);
 }
