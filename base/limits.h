@@ -34,7 +34,7 @@ inline constexpr uint32_t kResponseHeadBytesMax = 16 * KiB;
 inline constexpr uint32_t kWriteBatchBytes =
     256 * KiB;  // one writev; also the most one connection gets per turn
 inline constexpr uint32_t kNotSentLowatBytes =
-    256 * KiB;  // cap on unsent bytes in a client's socket
+    128 * KiB;  // cap on unsent bytes in a client's socket
 inline constexpr std::chrono::seconds kHeaderReadTimeout{10};
 inline constexpr std::chrono::seconds kKeepAliveTimeout{75};
 inline constexpr std::chrono::seconds kClientStallTimeout{
@@ -57,7 +57,9 @@ inline constexpr uint32_t kTlsHandshakesPerLoopMax =
 // 64 KiB each, held only while a socket takes no more; one more: that response is cut.
 inline constexpr uint32_t kSealedBatchesPerLoopMax = 2048;
 
-inline constexpr uint32_t kPassesPerLoopMax = 512;  // responses streamed through unstored
+// Responses streamed through unstored: each holds a fetch for as long as its client reads, and
+// stalled clients must leave fetches to the fills.
+inline constexpr uint32_t kPassesPerLoopMax = 128;
 inline constexpr uint32_t kPassBufferBytes = 32 * KiB;
 
 // --- fills ---
@@ -78,6 +80,7 @@ inline constexpr uint32_t kOriginHeaderFieldsMax = 128;
 
 // --- the cache ---
 inline constexpr uint32_t kKeyBytesMax = 2048;  // a longer canonical target is 414
+inline constexpr uint32_t kQueryNamesMax = 32;  // names of a site's query that stay in the key
 inline constexpr uint32_t kVariantsMax = 8;  // stored variants of one key; more are passed through
 inline constexpr uint32_t kTagsPerRecordMax = 32;
 inline constexpr uint32_t kPrefixPurgesMax = 4096;

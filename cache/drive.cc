@@ -226,13 +226,21 @@ Drive::Usage Drive::usage() const {
     usage.payload_bytes += of_shard.payload_bytes;
     usage.index_bytes += of_shard.index_bytes;
     usage.ghost_entries += of_shard.ghosts;
-    for (uint32_t s = 0; s < kSlotStates; ++s) usage.in_state[s] += of_shard.states[s];
-    usage.readers += of_shard.readers;
   }
   usage.index_bytes += impl_->records.bytes();
   usage.records = impl_->records.records();
   usage.records_live = impl_->records.named();
   return usage;
+}
+
+Drive::Census Drive::census() const {
+  Census census;
+  for (const std::unique_ptr<IndexShard>& shard : impl_->shards) {
+    const IndexShard::Census of_shard = shard->census();
+    for (uint32_t s = 0; s < kSlotStates; ++s) census.in_state[s] += of_shard.states[s];
+    census.readers += of_shard.readers;
+  }
+  return census;
 }
 
 const DriveCounters& Drive::counters() const noexcept { return impl_->counters; }

@@ -71,6 +71,9 @@ class Drive {
   [[nodiscard]] uint64_t device_id() const noexcept;
   [[nodiscard]] uint64_t membership_epoch() const noexcept;
   [[nodiscard]] Task<Result<Done>> set_membership_epoch(Disk& disk, uint64_t epoch);
+  /// Puts a drive that holds nothing under another seed, durably; it is to be mounted anew. Errors:
+  /// {Self, Unsupported}: it holds slices or records; {Disk, IoError}.
+  [[nodiscard]] Task<Result<Done>> adopt_seed(Disk& disk, uint64_t hash_seed);
   /// The first sequence not covered by an earlier lease of this drive.
   [[nodiscard]] Sequence first_unleased() const noexcept;
   /// Makes durable that sequences below `end` may have been used. Waits (one superblock write and
@@ -159,11 +162,15 @@ class Drive {
     uint64_t index_bytes = 0;    // DRAM of the index, all of it but the ghosts
     uint64_t ghost_entries = 0;  // 8 bytes each
     uint64_t records = 0, records_live = 0;
+  };
+  /// Takes every shard's lock in turn, each for a few sums: for scrapes.
+  [[nodiscard]] Usage usage() const;
+  struct Census {
     uint64_t in_state[kSlotStates] = {};  // by SlotState; their sum is that of slots
     uint64_t readers = 0;                 // reads that hold a slot
   };
-  /// Takes every shard's lock in turn and counts slot by slot: for scrapes and tests.
-  [[nodiscard]] Usage usage() const;
+  /// Counts slot by slot and asserts that what usage() says is so: tests.
+  [[nodiscard]] Census census() const;
   [[nodiscard]] const DriveCounters& counters() const noexcept;
 
  private:

@@ -60,7 +60,18 @@ IndexShard::Area& IndexShard::area_of(uint32_t local) noexcept {
 void IndexShard::apply(uint32_t local, SlotEvent event) noexcept {
   const std::optional<SlotState> to = next(state_of(local), event);
   SEGUE_ASSERT(to.has_value());
-  slots_[local].state = static_cast<uint32_t>(*to) & 7U;
+  set_state(local, *to);
+}
+
+void IndexShard::set_state(uint32_t local, SlotState to) noexcept {
+  const bool was_live = state_of(local) == SlotState::Live;
+  const bool is_live = to == SlotState::Live;
+  slots_[local].state = static_cast<uint32_t>(to) & 7U;
+  if (was_live == is_live) return;
+  uint32_t& live = live_[static_cast<uint8_t>(geometry_.class_of_local(local))];
+  live = is_live ? live + 1 : live - 1;
+  payload_bytes_ =
+      is_live ? payload_bytes_ + slots_[local].length : payload_bytes_ - slots_[local].length;
 }
 
 void IndexShard::mark_dirty(uint32_t local) noexcept {
@@ -279,23 +290,32 @@ void IndexShard::set_verified(uint32_t local) noexcept {
 
 IndexShard::Usage IndexShard::usage() const {
   const std::lock_guard lock(mutex_);
-  Usage usage;
-  for (uint32_t c = 0; c < kSizeClasses; ++c) {
-    for (uint32_t local = areas_[c]->first; local < areas_[c]->end; ++local) {
-      ++usage.states[slots_[local].state];
-      usage.readers += slots_[local].readers;
-      if (state_of(local) != SlotState::Live) continue;
-      ++usage.live[c];
-      usage.payload_bytes += slots_[local].length;
-    }
-    usage.index_bytes += sizeof(Area) + areas_[c]->order->order_bytes();
-    usage.ghosts += areas_[c]->order->ghosts();
+  Usage usage{.live = live_, .payload_bytes = payload_bytes_};
+  for (const std::unique_ptr<Area>& area : areas_) {
+    usage.index_bytes += sizeof(Area) + area->order->order_bytes();
+    usage.ghosts += area->order->ghosts();
   }
   usage.index_bytes +=
       sizeof(*this) + slot_count_ * (sizeof(uint64_t) + sizeof(uint32_t) + sizeof(Packed)) +
       map_.bytes() + dirty_.size() * sizeof(uint64_t) + changes_.capacity() * sizeof(Change);
   usage.ghosts += ghosts_.capacity();
   return usage;
+}
+
+IndexShard::Census IndexShard::census() const {
+  const std::lock_guard lock(mutex_);
+  Census census;
+  uint64_t payload_bytes = 0;
+  std::array<uint32_t, kSizeClasses> live{};
+  for (uint32_t local = 0; local < slot_count_; ++local) {
+    ++census.states[slots_[local].state];
+    census.readers += slots_[local].readers;
+    if (state_of(local) != SlotState::Live) continue;
+    ++live[static_cast<uint8_t>(geometry_.class_of_local(local))];
+    payload_bytes += slots_[local].length;
+  }
+  SEGUE_ASSERT(live == live_ && payload_bytes == payload_bytes_);
+  return census;
 }
 
 }  // namespace segue::cache

@@ -130,14 +130,18 @@ class IndexShard {
 
   struct Usage {
     std::array<uint32_t, kSizeClasses> live{};
-    std::array<uint32_t, kSlotStates> states{};  // slots in each
-    uint32_t readers = 0;
     uint64_t payload_bytes = 0;
     uint64_t index_bytes = 0;
     uint64_t ghosts = 0;
   };
-  /// Counts slot by slot: scrapes and tests.
+  /// Sums that are kept, so that a scrape does not hold the lock for a walk over the slots.
   [[nodiscard]] Usage usage() const;
+  struct Census {
+    std::array<uint32_t, kSlotStates> states{};  // slots in each
+    uint32_t readers = 0;
+  };
+  /// Counts slot by slot under the lock and asserts that the kept sums agree: tests.
+  [[nodiscard]] Census census() const;
 
  private:
   /// The slots of one class; the eviction order numbers them from 0.
@@ -175,6 +179,7 @@ class IndexShard {
     return static_cast<SlotState>(slots_[local].state);
   }
   void apply(uint32_t local, SlotEvent event) noexcept;
+  void set_state(uint32_t local, SlotState to) noexcept;
   void mark_dirty(uint32_t local) noexcept;
   void push_free(Area& area, uint32_t local) noexcept;
   /// Live -> Retiring, and on to Free if nobody reads.
@@ -200,6 +205,8 @@ class IndexShard {
   std::vector<uint64_t> dirty_;  // by page of the table: bits of the slots that changed
   std::vector<Change> changes_;  // links since the last flush; capacity changes_max_
   uint32_t writing_ = 0;
+  std::array<uint32_t, kSizeClasses> live_{};
+  uint64_t payload_bytes_ = 0;  // of the live slots
 };
 
 }  // namespace segue::cache

@@ -104,7 +104,7 @@ bool IndexShard::restore(uint32_t local, uint64_t fingerprint, RecordNumber reco
   fingerprints_[local] = fingerprint;
   records_[local] = record.value;
   slots_[local].length = length & ((1U << 19) - 1);
-  slots_[local].state = static_cast<uint32_t>(SlotState::Live) & 7U;
+  set_state(local, SlotState::Live);
   map_.insert(local);
   return true;
 }
@@ -112,7 +112,7 @@ bool IndexShard::restore(uint32_t local, uint64_t fingerprint, RecordNumber reco
 void IndexShard::free_restored(uint32_t local) noexcept {
   SEGUE_ASSERT(state_of(local) == SlotState::Live);
   map_.erase(local);
-  slots_[local].state = static_cast<uint32_t>(SlotState::Free) & 7U;
+  set_state(local, SlotState::Free);
   mark_dirty(local);
 }
 

@@ -14,10 +14,11 @@ constexpr int kWrongUse = 2;
 /// What CLI11 fills; texts are read by the rules of conf/values.h afterwards.
 struct Words {
   Command command;
-  std::string admin;        // --admin of the verbs that talk to a node
-  std::string node_config;  // --config of the same
-  std::string size;         // cache format --size
-  bool as_json = false;     // stats --json
+  std::string admin;             // --admin of the verbs that talk to a node
+  std::string node_config;       // --config of the same
+  std::string size;              // cache format --size
+  bool as_json = false;          // stats --json
+  std::vector<uint32_t> shares;  // --shares of cache format and wipe
 };
 
 constexpr const char* kFooter =
@@ -75,7 +76,7 @@ void add_node_verbs(CLI::App& app, Words& words) {
       ->type_name("TAG");
   purge->add_flag("--soft", arguments.soft, "Make it stale instead: revalidated when asked for");
   purge->add_flag("--cut", arguments.cut, "Also end responses that have begun");
-  add_asking(app, words, "drain", "Take no new clients; end when the last is served");
+  add_asking(app, words, "drain", "Say not ready, serve on until the players are gone, end");
   CLI::App* listens =
       add_asking(app, words, "listens", "Plays, listeners and downloads, as lines of JSON");
   listens->add_flag("--csv", words.command.as_csv, "As CSV");
@@ -94,6 +95,11 @@ void add_cache(CLI::App& app, Words& words) {
     verb->add_option("--serial", drive.serial,
                      "Serial number of a device that carries something else: it is meant")
         ->type_name("SERIAL");
+    verb->add_option("--shares", words.shares,
+                     "Slots of 64, 128, 256 KiB in parts of 100 (4,16,80)")
+        ->type_name("N,N,N")
+        ->delimiter(',')
+        ->expected(3);
   }
   format->add_option("--size", words.size, "Of a file; a device is taken whole")->type_name("SIZE");
   format->add_flag("--sparse", drive.sparse, "Do not preallocate a file");
@@ -158,6 +164,13 @@ std::expected<Command, Outcome> finish(Words& words) {
           fmt::format("--size: \"{}\" is not allowed here; allowed: {}", words.size, kSizeAllowed));
     }
     command.drive.size_bytes = *size;
+  }
+  if (!words.shares.empty()) {
+    ShareSettings& shares = command.drive.shares;
+    shares = {.k64 = words.shares[0], .k128 = words.shares[1], .k256 = words.shares[2]};
+    if (shares.sum() != 100 || shares.k256 == 0) {
+      return wrong("--shares: allowed: three parts of 100 that add up to 100, the last not 0");
+    }
   }
   const bool asks_node = verb == Verb::Explain || verb == Verb::Purge || verb == Verb::Drain ||
                          verb == Verb::Stats || verb == Verb::Listens;

@@ -40,6 +40,7 @@ struct DriveArguments {
   uint64_t size_bytes = 0;  // 0: a device whole
   bool sparse = false;
   std::string serial;  // of a device that carries something: says that it is meant
+  ShareSettings shares = DriveSettings{}.shares;
 };
 
 struct Command {

@@ -112,6 +112,7 @@ std::string cache_rows() {
       {"kRecordBytes", size(kRecordBytes), "of one representation on a drive"},
       {"kSmallAnswerBytesMax", size(kSmallAnswerBytesMax), "RAM only: playlists, negative answers"},
       {"kKeyBytesMax", size(kKeyBytesMax), "longer target: 414"},
+      {"kQueryNamesMax", count(kQueryNamesMax), "of a site's query that stay in the key"},
       {"kVariantsMax", count(kVariantsMax), "of one key; more are passed through"},
       {"kTagsPerRecordMax", count(kTagsPerRecordMax), "of one representation"},
       {"kPrefixPurgesMax", count(kPrefixPurgesMax), "at once; more are refused"},

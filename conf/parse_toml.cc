@@ -28,6 +28,7 @@ struct TomlGaveUp {};
 #include <algorithm>
 #include <sstream>
 
+#include "base/limits.h"
 #include "conf/values.h"
 
 namespace segue::conf {
@@ -264,12 +265,25 @@ void read_tls(Reader& reader, Mistakes& mistakes, TlsSettings& tls) {
                 [&](Reader& each) { read_certificate(each, mistakes, tls.certificates); });
 }
 
+/// shares = { 64KiB = 4, 128KiB = 16, 256KiB = 80 }; a class that is left out gets nothing.
+void read_shares(Reader& reader, std::string_view key, ShareSettings& out, bool in_ram) {
+  reader.table(key, [&](Reader& table) {
+    ShareSettings shares;
+    if (in_ram) table.number("16KiB", shares.small, 0, 100);
+    table.number("64KiB", shares.k64, 0, 100);
+    table.number("128KiB", shares.k128, 0, 100);
+    table.number("256KiB", shares.k256, 0, 100);
+    out = shares;
+  });
+}
+
 void read_drive(Reader& reader, Mistakes& mistakes, std::vector<DriveSettings>& drives) {
   DriveSettings drive;
   reader.value("path", drive.path, kPath);
   reader.value("size", drive.size_bytes, kSize);
   reader.boolean("sparse", drive.sparse);
   reader.value("writes_per_day", drive.writes_bytes_per_day, kSize);
+  read_shares(reader, "shares", drive.shares, false);
   if (!mistakes.was_written(reader.key_path("path"))) {
     mistakes.add(reader.path(), "path is missing; allowed: a folder, a file or a block device");
   }
@@ -279,6 +293,7 @@ void read_drive(Reader& reader, Mistakes& mistakes, std::vector<DriveSettings>& 
 void read_cache(Reader& reader, Mistakes& mistakes, CacheSettings& cache) {
   reader.value("policy", cache.policy, kPolicy);
   reader.value("size", cache.size_bytes, kSize);
+  read_shares(reader, "ram_shares", cache.ram_shares, true);
   reader.tables("drive", [&](Reader& drive) { read_drive(drive, mistakes, cache.drives); });
 }
 
@@ -325,6 +340,9 @@ void read_query(Reader& reader, SiteSettings& site) {
   } else if (node->is_array()) {
     site.query = QueryMode::Listed;
     reader.read_list(*node, reader.key_path("query"), site.query_names, kQueryName);
+    if (site.query_names.size() > kQueryNamesMax)
+      reader.complain(reader.key_path("query"), *node,
+                      fmt::format("at most {} names, or \"keep\"", kQueryNamesMax));
   } else {
     reader.complain(reader.key_path("query"), *node,
                     "\"keep\", \"drop\", or a list of the names that stay such as [\"v\"]");

@@ -18,7 +18,8 @@ namespace {
 // Placeholders of the first plan until the figures of a loaded node replace them; each is generous.
 constexpr uint64_t kProcessBytes = 48 * MiB;
 constexpr uint64_t kLoopBytes = 12 * MiB;
-constexpr uint64_t kConnectionBytes = 16 * KiB;
+constexpr uint64_t kConnectionBytes =
+    24 * KiB;  // one that is being answered: 21 KiB (bench stalled)
 // ARCHITECTURE.md, the cache engine: at most 40 bytes a slot, 8 a ghost (one for each slot), 96 a
 // representation.
 constexpr uint64_t kIndexBytesPerSlot = 40 + 8;
@@ -27,8 +28,8 @@ constexpr uint64_t kRepresentationsBytesMin = 8 * MiB;
 constexpr uint64_t kRepresentationsBytesMax = GiB;
 // The least RAM tier that still lets several fills of the longest run go on beside reads.
 constexpr uint64_t kBuffersBytesMin = 8 * uint64_t{kFillRunBytesMax};
-// The areas of a drive in parts of 100 (cache/drive.h, DriveShares).
-constexpr std::array<uint64_t, 3> kDriveShares{4, 16, 80};
+constexpr uint64_t kLargeBuffersBytesMin =
+    8 * MiB;  // in buffers of 256 KiB, where every fill lands
 constexpr std::array<uint64_t, 3> kSlotPayloads{64 * KiB, 128 * KiB, 256 * KiB};
 constexpr uint64_t kTableEntryBytes = 64 + 4;  // slot table and access order
 
@@ -39,11 +40,12 @@ constexpr uint64_t slot_cost(size_t size_class) {
   return kSlotPayloads[size_class] + kSlotHeaderBytes + kTableEntryBytes + record;
 }
 
-DrivePlan plan_drive(const std::string& path, uint64_t size_bytes) {
-  DrivePlan plan{.path = path, .size_bytes = size_bytes};
+DrivePlan plan_drive(const DriveSettings& drive, uint64_t size_bytes) {
+  DrivePlan plan{.path = drive.path, .size_bytes = size_bytes};
+  const std::array<uint64_t, 3> shares{drive.shares.k64, drive.shares.k128, drive.shares.k256};
   std::array<uint64_t, 3> slots{};
   for (size_t i = 0; i < slots.size(); ++i) {
-    slots[i] = size_bytes / 100 * kDriveShares[i] / slot_cost(i);
+    slots[i] = size_bytes / 100 * shares[i] / slot_cost(i);
   }
   plan.slots_64k = slots[0];
   plan.slots_128k = slots[1];
@@ -87,7 +89,7 @@ Plan make_plan(const Settings& settings, const Machine& machine) {
   plan.loops_bytes = kLoopBytes * plan.threads;
   for (size_t i = 0; i < settings.cache.drives.size(); ++i) {
     const uint64_t bytes = i < machine.drive_bytes.size() ? machine.drive_bytes[i] : 0;
-    const DrivePlan drive = plan_drive(settings.cache.drives[i].path, bytes);
+    const DrivePlan drive = plan_drive(settings.cache.drives[i], bytes);
     plan.index_bytes += drive.slots() * kIndexBytesPerSlot + drive.records * kIndexBytesPerRecord;
     plan.drives.push_back(drive);
   }
@@ -102,9 +104,11 @@ Plan make_plan(const Settings& settings, const Machine& machine) {
   plan.connections_bytes = plan.connections * kConnectionBytes;
   const uint64_t others = plan.connections_bytes + plan.representations_bytes;
   plan.buffers_bytes = divided > others ? divided - others : 0;
+  const uint64_t large = std::max<uint64_t>(settings.cache.ram_shares.k256, 1);  // 0 is a mistake
+  const uint64_t tier = std::max(kBuffersBytesMin, kLargeBuffersBytesMin * 100 / large);
   // Solved for the smallest `divided`: an eighth goes, kRepresentationsBytesMin goes, the tier
   // stays.
-  plan.needed_bytes = round_up(fixed + (kBuffersBytesMin + kRepresentationsBytesMin) * 8 / 7, MiB);
+  plan.needed_bytes = round_up(fixed + (tier + kRepresentationsBytesMin) * 8 / 7, MiB);
   return plan;
 }
 

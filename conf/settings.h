@@ -72,15 +72,27 @@ struct TlsSettings {
   std::string ticket_keys;            // file a fleet shares; empty: keys of this process
 };
 
+/// How a tier is divided among its classes of places, in parts of 100. A slice takes the smallest
+/// that holds it, so a site of whole segments wants other shares than one of long tracks.
+struct ShareSettings {
+  uint32_t small = 0;  // 16 KiB, RAM only: playlists, negative answers
+  uint32_t k64 = 0;
+  uint32_t k128 = 0;
+  uint32_t k256 = 0;
+  [[nodiscard]] uint64_t sum() const { return uint64_t{small} + k64 + k128 + k256; }
+};
+
 struct DriveSettings {
   std::string path;         // a folder (segue.drive is made in it), a file or a block device
   uint64_t size_bytes = 0;  // 0: a device whole; a folder or file: CacheSettings::size_bytes
   bool sparse = false;      // do not preallocate a file
-  uint64_t writes_bytes_per_day = 0;  // 0: no budget
+  uint64_t writes_bytes_per_day = 0;                       // 0: no budget
+  ShareSettings shares{.k64 = 4, .k128 = 16, .k256 = 80};  // taken when the drive is formatted
 };
 
 struct CacheSettings {
   CachePolicy policy = CachePolicy::Lru;
+  ShareSettings ram_shares{.small = 4, .k64 = 6, .k128 = 10, .k256 = 80};
   uint64_t size_bytes = 10 * GiB;  // of a drive in a folder or file that names no size
   std::vector<DriveSettings> drives;
 };

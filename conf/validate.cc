@@ -110,11 +110,24 @@ void check_listeners(const Settings& settings, Mistakes& mistakes) {
   }
 }
 
+/// Fills land in buffers of 256 KiB, and every long track lives in slots of that size.
+void check_shares(const ShareSettings& shares, const std::string& key, Mistakes& mistakes) {
+  if (shares.sum() != 100) {
+    mistakes.add(key, fmt::format("the shares add up to {}; allowed: parts of 100 that add up to "
+                                  "100 (a class left out has 0)",
+                                  shares.sum()));
+  } else if (shares.k256 == 0) {
+    mistakes.add(key, "256KiB has no share; allowed: from 1");
+  }
+}
+
 void check_drives(const Settings& settings, const Machine& machine, Mistakes& mistakes) {
+  check_shares(settings.cache.ram_shares, "cache.ram_shares", mistakes);
   Once paths(mistakes);
   for (size_t i = 0; i < settings.cache.drives.size(); ++i) {
     const DriveSettings& drive = settings.cache.drives[i];
     const std::string key = fmt::format("cache.drive[{}]", i);
+    check_shares(drive.shares, key + ".shares", mistakes);
     if (drive.path.empty()) continue;  // reported by the parser
     std::string path = drive.path;
     while (path.size() > 1 && path.ends_with('/')) path.pop_back();

@@ -62,6 +62,12 @@ edge::QueryMode query_of(conf::QueryMode mode) {
   return edge::QueryMode::Keep;
 }
 
+cache::DriveShares drive_shares_of(const conf::ShareSettings& shares) {  // each at most 100
+  return {.k64 = static_cast<uint8_t>(shares.k64),
+          .k128 = static_cast<uint8_t>(shares.k128),
+          .k256 = static_cast<uint8_t>(shares.k256)};
+}
+
 origin::OriginOptions origin_of(const conf::OriginSettings& settings,
                                 const std::string& node_name) {
   origin::OriginOptions options;
@@ -164,16 +170,18 @@ std::expected<edge::NodeOptions, std::string> node_options(const conf::Settings&
     options.admin = *parsed;
   }
   options.store.ram_bytes = plan.buffers_bytes;
+  const conf::ShareSettings& ram = settings.cache.ram_shares;
+  std::ranges::copy(std::array{ram.small, ram.k64, ram.k128, ram.k256}, options.store.shares);
   options.store.representations_bytes_max = plan.representations_bytes;
   options.policy = settings.cache.policy == conf::CachePolicy::Lru ? cache::EvictionPolicy::Lru
                                                                    : cache::EvictionPolicy::S3Fifo;
   for (size_t i = 0; i < settings.cache.drives.size(); ++i) {
     const conf::DriveSettings& drive = settings.cache.drives[i];
-    options.drives.push_back(
-        {.path = drive.path,
-         .size_bytes = plan.drives[i].size_bytes,
-         .sparse = drive.sparse,
-         .write_bytes_per_second = drive.writes_bytes_per_day / kSecondsPerDay});
+    options.drives.push_back({.path = drive.path,
+                              .size_bytes = plan.drives[i].size_bytes,
+                              .sparse = drive.sparse,
+                              .write_bytes_per_second = drive.writes_bytes_per_day / kSecondsPerDay,
+                              .shares = drive_shares_of(drive.shares)});
   }
   for (const conf::OriginSettings& origin : settings.origins)
     options.origins.push_back(origin_of(origin, options.name));
@@ -335,6 +343,7 @@ int format_drive(const conf::DriveArguments& drive, bool wipe) {
                                   .size_bytes = drive.size_bytes,
                                   .sparse = drive.sparse,
                                   .serial = drive.serial,
+                                  .shares = drive_shares_of(drive.shares),
                                   .wipe = wipe});
   if (!done) {
     std::fprintf(stderr, "segue: %s\n", done.error().c_str());

@@ -42,7 +42,8 @@ Task<void> format_on(Disk& disk, cache::FormatOptions options, Result<Done>& res
   loop.stop();
 }
 
-std::expected<uint64_t, std::string> write_format(const std::string& file) {
+std::expected<uint64_t, std::string> write_format(const std::string& file,
+                                                  cache::DriveShares shares) {
   SystemClock clock;
   auto loop = EventLoop::create(0, clock, {});
   if (!loop) return std::unexpected(fmt::format("event loop: {}", loop.error().where));
@@ -60,7 +61,7 @@ std::expected<uint64_t, std::string> write_format(const std::string& file) {
                                                       .hash_seed = kernel_random(),
                                                       .device_id = kernel_random(),
                                                       .membership_epoch = 1,
-                                                      .shares = {}},
+                                                      .shares = shares},
                                                      formatted, **loop));
       SEGUE_ASSERT(spawned);
     }
@@ -91,7 +92,7 @@ std::expected<std::string, std::string> format_drive(const FormatDrive& what) {
     // A running node holds this lock: its drive is not wiped under it.
     auto lock = cache::DriveLock::take(file);
     if (!lock) return std::unexpected(lock.error());
-    auto size = write_format(file);
+    auto size = write_format(file, what.shares);
     if (!size) return std::unexpected(size.error());
     if (check.verdict != Verdict::Absent)
       return fmt::format("{}: {}, {} bytes", file, what.wipe ? "wiped" : "formatted", *size);

@@ -5,6 +5,8 @@
 #include <expected>
 #include <string>
 
+#include "cache/geometry.h"
+
 namespace segue::edge {
 
 struct FormatDrive {
@@ -12,7 +14,8 @@ struct FormatDrive {
   uint64_t size_bytes = 0;  // 0: a device or an existing file whole
   bool sparse = false;
   std::string serial;  // of a device that carries something: says that it is meant
-  bool wipe = false;   // empties a drive of ours; anything else is refused
+  cache::DriveShares shares;
+  bool wipe = false;  // empties a drive of ours; anything else is refused
 };
 
 /// Start-up command: waits for the drive. Returns what was done; the error is a sentence for the

@@ -159,7 +159,31 @@ double ask_usage(const void* store) {
   return static_cast<double>(static_cast<const cache::Store*>(store)->usage().*Member);
 }
 
+template <cache::SizeClass Class>
+double ask_buffers(const void* store) {
+  const auto usage = static_cast<const cache::Store*>(store)->usage();
+  return static_cast<double>(usage.buffers[static_cast<uint8_t>(Class)]);
+}
+template <cache::SizeClass Class>
+double ask_buffers_used(const void* store) {
+  const auto usage = static_cast<const cache::Store*>(store)->usage();
+  const auto size_class = static_cast<uint8_t>(Class);
+  return static_cast<double>(usage.buffers[size_class] - usage.free[size_class]);
+}
+template <cache::SizeClass Class>
+void add_buffers(Registry& registry, const cache::Store& store, const char* class_name) {
+  const Labels labels{{"class", class_name}};
+  registry.add_gauge("segue_buffers", "Buffers of the RAM tier, by size.", labels,
+                     &ask_buffers<Class>, &store);
+  registry.add_gauge("segue_buffers_used", "Buffers that are not free, by size.", labels,
+                     &ask_buffers_used<Class>, &store);
+}
+
 void add_store(Registry& registry, const cache::Store& store) {
+  add_buffers<cache::SizeClass::Small16>(registry, store, "16KiB");
+  add_buffers<cache::SizeClass::K64>(registry, store, "64KiB");
+  add_buffers<cache::SizeClass::K128>(registry, store, "128KiB");
+  add_buffers<cache::SizeClass::K256>(registry, store, "256KiB");
   using Usage = cache::Store::Usage;
   registry.add_gauge("segue_buffers_filling", "Buffers being filled.", {},
                      &ask_usage<&Usage::filling>, &store);
@@ -195,17 +219,24 @@ template <auto Member>
 double ask_drive_usage(const void* drive) {
   return static_cast<double>(static_cast<const cache::Drive*>(drive)->usage().*Member);
 }
+template <cache::SizeClass Class>
 double ask_live_slots(const void* drive) {
-  double live = 0;
-  for (uint64_t of_class : static_cast<const cache::Drive*>(drive)->usage().live)
-    live += static_cast<double>(of_class);
-  return live;
+  const auto usage = static_cast<const cache::Drive*>(drive)->usage();
+  return static_cast<double>(usage.live[static_cast<uint8_t>(Class)]);
 }
+template <cache::SizeClass Class>
 double ask_slots(const void* drive) {
-  double slots = 0;
-  for (uint64_t of_class : static_cast<const cache::Drive*>(drive)->usage().slots)
-    slots += static_cast<double>(of_class);
-  return slots;
+  const auto usage = static_cast<const cache::Drive*>(drive)->usage();
+  return static_cast<double>(usage.slots[static_cast<uint8_t>(Class)]);
+}
+template <cache::SizeClass Class>
+void add_slots(Registry& registry, const cache::Drive& drive, Labels labels,
+               const char* class_name) {
+  labels.emplace_back("class", class_name);
+  registry.add_gauge("segue_drive_slots", "Slots of the drive, by size.", labels, &ask_slots<Class>,
+                     &drive);
+  registry.add_gauge("segue_drive_slots_live", "Slots that hold a slice, by size.", labels,
+                     &ask_live_slots<Class>, &drive);
 }
 double ask_online(const void* drive) {
   return static_cast<const cache::Drive*>(drive)->offline() ? 0 : 1;
@@ -217,9 +248,9 @@ void add_drive(Registry& registry, const cache::Drive& drive, size_t index) {
   const Labels labels{{"drive", std::to_string(index)}};
   registry.add_gauge("segue_drive_online", "1 while the drive is in use.", labels, &ask_online,
                      &drive);
-  registry.add_gauge("segue_drive_slots", "Slots of the drive.", labels, &ask_slots, &drive);
-  registry.add_gauge("segue_drive_slots_live", "Slots that hold a slice.", labels, &ask_live_slots,
-                     &drive);
+  add_slots<cache::SizeClass::K64>(registry, drive, labels, "64KiB");
+  add_slots<cache::SizeClass::K128>(registry, drive, labels, "128KiB");
+  add_slots<cache::SizeClass::K256>(registry, drive, labels, "256KiB");
   registry.add_gauge("segue_drive_payload_bytes", "Payload on the drive.", labels,
                      &ask_drive_usage<&Usage::payload_bytes>, &drive);
   registry.add_gauge("segue_drive_index_bytes", "Memory of the drive's index.", labels,

@@ -33,6 +33,7 @@ struct NodeOptions {
     uint64_t size_bytes = 0;
     bool sparse = false;
     uint64_t write_bytes_per_second = 0;
+    cache::DriveShares shares;  // of a drive that is made
   };
   std::string name = "segue";
   uint32_t threads = 1;

@@ -160,7 +160,7 @@ def test_two_drives_share_the_tracks_and_one_may_be_lost(origin, tmp_path):
         ready_to_keep(node, origin)
         fetch_all(node, bodies)
         wait_for_writes(node)
-        live = [node.metrics()[f'segue_drive_slots_live{{drive="{i}"}}'] for i in range(2)]
+        live = [node.metrics()[f'segue_drive_slots_live{{drive="{i}",class="256KiB"}}'] for i in range(2)]
         assert min(live) > 20, live
     origin.forget()
     with Node(config(origin, folders)) as node:

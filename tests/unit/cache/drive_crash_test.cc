@@ -106,10 +106,11 @@ void expect_sound(DriveRig& rig, const Promised& promised) {
     EXPECT_GE(facts->generation, one.generation);
   }
   const Drive::Usage usage = rig.drive->usage();
+  const Drive::Census census = rig.drive->census();
   uint64_t in_states = 0;
-  for (const uint64_t slots : usage.in_state) in_states += slots;
+  for (const uint64_t slots : census.in_state) in_states += slots;
   EXPECT_EQ(in_states, usage.slots[1] + usage.slots[2] + usage.slots[3]);
-  EXPECT_EQ(usage.readers, 0);
+  EXPECT_EQ(census.readers, 0);
   EXPECT_FALSE(rig.drive->offline());
 }
 

@@ -136,7 +136,7 @@ TEST(DriveFault, FailedWriteMakesTheSlotBadAndTheSliceAMiss) {
   const auto failed = rig.put_slice(DriveRig::slice_of(1, 5), *record);
   ASSERT_FALSE(failed.has_value());
   EXPECT_EQ(failed.error().kind, Kind::IoError);
-  EXPECT_EQ(rig.drive->usage().in_state[static_cast<size_t>(SlotState::Bad)], 1);
+  EXPECT_EQ(rig.drive->census().in_state[static_cast<size_t>(SlotState::Bad)], 1);
   EXPECT_EQ(rig.drive->counters().bad_slots.load(), 1);
   EXPECT_FALSE(rig.drive->contains(DriveRig::slice_of(1, 5)));
   EXPECT_EQ(rig.drive->usage().records_live, 0);
@@ -207,12 +207,12 @@ TEST(DriveFault, HungReadKeepsItsSlotUntilItCompletes) {
   EXPECT_FALSE(result.has_value());
   rig.drive->count_hang();
   rig.drive->forget_generation(key.key, key.generation, 1);
-  EXPECT_EQ(rig.drive->usage().in_state[static_cast<size_t>(SlotState::Retiring)], 1);
+  EXPECT_EQ(rig.drive->census().in_state[static_cast<size_t>(SlotState::Retiring)], 1);
   rig.platter.release_hung();
   ASSERT_TRUE(rig.world.run_until_idle());
   ASSERT_TRUE(result.has_value());
   EXPECT_TRUE(result->has_value());  // right bytes, late
-  EXPECT_EQ(rig.drive->usage().in_state[static_cast<size_t>(SlotState::Retiring)], 0);
+  EXPECT_EQ(rig.drive->census().in_state[static_cast<size_t>(SlotState::Retiring)], 0);
 }
 
 TEST(DriveFault, MisdirectedSlotWriteIsNeverServed) {

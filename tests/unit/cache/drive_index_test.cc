@@ -298,12 +298,13 @@ TEST(IndexShard, TwoThreadsKeepItsAccount) {
     std::thread other(storm, 1);
     storm(2);
     other.join();
+    const IndexShard::Census census = shard.census();
     const IndexShard::Usage usage = shard.usage();
-    EXPECT_EQ(usage.readers, 0);
-    EXPECT_EQ(usage.states[static_cast<size_t>(SlotState::Writing)], 0);
-    EXPECT_EQ(usage.states[static_cast<size_t>(SlotState::Retiring)], 0);
-    EXPECT_EQ(usage.states[static_cast<size_t>(SlotState::Free)] +
-                  usage.states[static_cast<size_t>(SlotState::Live)],
+    EXPECT_EQ(census.readers, 0);
+    EXPECT_EQ(census.states[static_cast<size_t>(SlotState::Writing)], 0);
+    EXPECT_EQ(census.states[static_cast<size_t>(SlotState::Retiring)], 0);
+    EXPECT_EQ(census.states[static_cast<size_t>(SlotState::Free)] +
+                  census.states[static_cast<size_t>(SlotState::Live)],
               geometry->slots_per_shard());
     EXPECT_EQ(usage.payload_bytes, 1000ULL * usage.live[3]);
     // Every live slice is found, and nothing else.

@@ -20,7 +20,7 @@ TEST(Drive, WrittenSliceComesBackByteForByte) {
     EXPECT_EQ(got->size(), length);
     EXPECT_TRUE(rig.get_is_right(key));
   }
-  EXPECT_EQ(rig.drive->usage().readers, 0);
+  EXPECT_EQ(rig.drive->census().readers, 0);
 }
 
 TEST(Drive, ReadLeavesTheTailOfThePageZero) {
@@ -65,7 +65,7 @@ TEST(Drive, SliceThatIsHereOrBeingWrittenIsNotTakenTwice) {
     EXPECT_FALSE(rig.drive->try_read(key, UseId{1}).has_value());
   }
   // Dropped without a write: the slot is free again, and so is the key.
-  EXPECT_EQ(rig.drive->usage().in_state[static_cast<size_t>(SlotState::Writing)], 0);
+  EXPECT_EQ(rig.drive->census().in_state[static_cast<size_t>(SlotState::Writing)], 0);
   ASSERT_TRUE(rig.put_slice(key, *record, 1000).has_value());
   EXPECT_EQ(rig.drive->try_take_slot(key, *record, 1000).error().kind, Kind::Mismatch);
 }
@@ -137,7 +137,7 @@ TEST(Drive, OverwrittenSlotThatTheTableStillNamesIsAPlainMiss) {
   EXPECT_EQ(rig.drive->counters().stale_slots.load(), 5);
   EXPECT_EQ(rig.drive->counters().checksum_failures.load(), 0);
   // The slots found stale are free again.
-  EXPECT_EQ(rig.drive->usage().in_state[static_cast<size_t>(SlotState::Free)], 5);
+  EXPECT_EQ(rig.drive->census().in_state[static_cast<size_t>(SlotState::Free)], 5);
 }
 
 TEST(Drive, OlderGenerationsOfAKeyAreFreedAtMount) {
@@ -214,7 +214,8 @@ TEST(Drive, ForgottenGenerationIsGoneAlsoWhatIsBeingWritten) {
   EXPECT_FALSE(rig.drive->contains(DriveRig::slice_of(1, 5, 3)));
   EXPECT_EQ(rig.drive->usage().records_live, 0);
   const auto usage = rig.drive->usage();
-  EXPECT_EQ(usage.in_state[static_cast<size_t>(SlotState::Free)],
+  const auto census = rig.drive->census();
+  EXPECT_EQ(census.in_state[static_cast<size_t>(SlotState::Free)],
             usage.slots[1] + usage.slots[2] + usage.slots[3]);
 }
 
@@ -238,10 +239,10 @@ TEST(Drive, SlotUnderAReadIsNeverReused) {
   EXPECT_EQ(refused.error().kind, Kind::Overloaded);
   // Forgotten while it is read: gone from the index at once, its slot free only after the read.
   rig.drive->forget_generation(DriveRig::key_of(5), Sequence{5}, 1);
-  EXPECT_EQ(rig.drive->usage().in_state[static_cast<size_t>(SlotState::Retiring)], 1);
+  EXPECT_EQ(rig.drive->census().in_state[static_cast<size_t>(SlotState::Retiring)], 1);
   EXPECT_FALSE(rig.drive->try_take_slot(DriveRig::nth(slots, 6), *record, 256 * KiB).has_value());
   held.clear();
-  EXPECT_EQ(rig.drive->usage().in_state[static_cast<size_t>(SlotState::Retiring)], 0);
+  EXPECT_EQ(rig.drive->census().in_state[static_cast<size_t>(SlotState::Retiring)], 0);
   EXPECT_TRUE(rig.drive->try_take_slot(DriveRig::nth(slots, 6), *record, 256 * KiB).has_value());
 }
 

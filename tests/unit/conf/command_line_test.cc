@@ -91,6 +91,10 @@ TEST(CommandLine, FormatReadsItsSize) {
   EXPECT_EQ(command->drive.serial, "S1");
   EXPECT_FALSE(parse({"cache", "format", "/c", "--size", "big"}));
   EXPECT_FALSE(parse({"cache", "format", "/c", "--size", "0"}));
+  EXPECT_EQ(parse({"cache", "wipe", "/c", "--shares", "0,90,10"})->drive.shares.k128, 90U);
+  EXPECT_FALSE(parse({"cache", "format", "/c", "--shares", "50,50,0"}));
+  EXPECT_FALSE(parse({"cache", "format", "/c", "--shares", "10,10,10"}));
+  EXPECT_FALSE(parse({"cache", "format", "/c", "--shares", "20,80"}));
 }
 
 TEST(CommandLine, HelpNamesEveryVerbAndEndsWell) {

@@ -66,6 +66,7 @@ TEST(ParseToml, ReadsCacheAndDrives) {
 [cache]
 policy = "s3fifo"
 size = "20GiB"
+ram_shares = { 16KiB = 10, 128KiB = 60, 256KiB = 30 }
 [[cache.drive]]
 path = "/var/cache/segue"
 sparse = true
@@ -73,6 +74,7 @@ sparse = true
 path = "/dev/nvme1n1"
 size = "1TB"
 writes_per_day = "4TB"
+shares = { 128KiB = 90, 256KiB = 10 }
 )");
   ASSERT_TRUE(parsed.mistakes.empty()) << parsed.mistakes.front().line();
   const CacheSettings& cache = parsed.settings.cache;
@@ -83,6 +85,12 @@ writes_per_day = "4TB"
   EXPECT_EQ(cache.drives[0].size_bytes, 0U);
   EXPECT_EQ(cache.drives[1].size_bytes, 1'000'000'000'000U);
   EXPECT_EQ(cache.drives[1].writes_bytes_per_day, 4'000'000'000'000U);
+  EXPECT_EQ(cache.ram_shares.small, 10U);
+  EXPECT_EQ(cache.ram_shares.k64, 0U);
+  EXPECT_EQ(cache.ram_shares.k128, 60U);
+  EXPECT_EQ(cache.drives[0].shares.k256, 80U);
+  EXPECT_EQ(cache.drives[1].shares.k64, 0U);
+  EXPECT_EQ(cache.drives[1].shares.k128, 90U);
 }
 
 TEST(ParseToml, ReadsAnOrigin) {

@@ -49,6 +49,14 @@ TEST(Plan, ADriveNeedsAtMost48BytesOfIndexPerSlotBesideRepresentations) {
   EXPECT_GT(drive.slots_256k, drive.slots_64k);
 }
 
+TEST(Plan, SharesDecideHowManySlotsOfEachClassADriveGets) {
+  Settings settings = settings_with(GiB, 1);
+  settings.cache.drives[0].shares = {.k128 = 90, .k256 = 10};
+  const DrivePlan drive = make_plan(settings, {1, {10 * GiB}, ""}).drives.at(0);
+  EXPECT_EQ(drive.slots_64k, 0U);
+  EXPECT_GT(drive.slots_128k, 15 * drive.slots_256k);
+}
+
 TEST(Plan, ADrivesSlotsRecordsAndTableFitItsSize) {
   for (const uint64_t bytes : {64 * MiB, 10 * GiB, 4 * TiB}) {
     const DrivePlan drive = make_plan(settings_with(GiB, 1), {1, {bytes}, ""}).drives.at(0);

@@ -103,6 +103,21 @@ TEST(Validate, ADriveTooSmallToHoldAnythingIsToldTheLeast) {
   EXPECT_TRUE(loaded(with_origin("[[cache.drive]]\npath='/c'\nsize='64MiB'\n")).is_right());
 }
 
+TEST(Validate, SharesAddUpToAHundredAndLeaveRoomForFills) {
+  EXPECT_EQ(
+      only_mistake(with_origin("[cache]\nram_shares = { 64KiB = 50, 256KiB = 51 }\n")),
+      "segue.toml:4: cache.ram_shares: the shares add up to 101; allowed: parts of 100 that add "
+      "up to 100 (a class left out has 0)");
+  EXPECT_EQ(only_mistake(with_origin("[[cache.drive]]\npath = '/a'\nshares = { 64KiB = 100 }\n")),
+            "segue.toml:5: cache.drive[0].shares: 256KiB has no share; allowed: from 1");
+  EXPECT_TRUE(only_mistake(with_origin("[[cache.drive]]\npath = '/a'\n"
+                                       "shares = { 16KiB = 20, 256KiB = 100 }\n"))
+                  .contains("unknown key"));
+  const std::string little =
+      "[node]\nram = '256MiB'\n[cache]\nram_shares = { 64KiB = 99, 256KiB = 1 }\n";
+  EXPECT_TRUE(only_mistake(with_origin(little)).contains("is too little"));
+}
+
 TEST(Validate, ABudgetTooSmallIsRefusedWithTheNeededFigureAndThatFigureWorks) {
   const std::string text = with_origin("[[cache.drive]]\npath='/c'\nsize='100GiB'\n[node]\nram=");
   const Loaded result = loaded(text + "'64MiB'\n");
