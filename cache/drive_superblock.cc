@@ -125,6 +125,16 @@ Task<Result<Done>> Drive::set_membership_epoch(Disk& disk, uint64_t epoch) {
   co_return co_await impl_->write_superblock(disk, facts);
 }
 
+Task<Result<Done>> Drive::adopt_seed(Disk& disk, uint64_t hash_seed) {
+  const Usage held = usage();
+  if (held.records_live + held.payload_bytes > 0)
+    co_return fail(Side::Self, Kind::Unsupported, "the drive holds slices");
+  const Turnstile::Turn turn = co_await impl_->superblock_turns.enter();
+  SuperblockFacts facts = impl_->superblock_facts();
+  facts.hash_seed = hash_seed;
+  co_return co_await impl_->write_superblock(disk, facts);
+}
+
 Task<Result<Done>> Drive::lease_sequences(Disk& disk, Sequence end) {
   const Turnstile::Turn turn = co_await impl_->superblock_turns.enter();
   SuperblockFacts facts = impl_->superblock_facts();

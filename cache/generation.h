@@ -38,8 +38,14 @@ class FactsCodec {
 /// all loops.
 class Generation final : public RefCounted {
  public:
-  Generation(KeyHash key, std::string key_text, Sequence id, uint64_t complete_length)
-      : key_(key), key_text_(std::move(key_text)), id_(id), complete_length_(complete_length) {}
+  /// `list`: what a purge of the variants' common key finds, if this is one of them.
+  Generation(KeyHash key, std::string key_text, Sequence id, uint64_t complete_length,
+             Ref<Generation> list = {})
+      : key_(key),
+        key_text_(std::move(key_text)),
+        id_(id),
+        complete_length_(complete_length),
+        list_(std::move(list)) {}
 
   [[nodiscard]] const KeyHash& key() const noexcept { return key_; }
   [[nodiscard]] std::string_view key_text() const noexcept {
@@ -61,7 +67,9 @@ class Generation final : public RefCounted {
   /// new response starts on it.
   [[nodiscard]] bool detached() const noexcept { return detached_.load(std::memory_order_acquire); }
   /// `--cut`: running responses end too.
-  [[nodiscard]] bool cut() const noexcept { return cut_.load(std::memory_order_acquire); }
+  [[nodiscard]] bool cut() const noexcept {
+    return cut_.load(std::memory_order_acquire) || (list_ && list_->cut());
+  }
   /// Of its cache tags; as given to Store::commit().
   [[nodiscard]] std::span<const uint64_t> tag_hashes() const noexcept { return tag_hashes_; }
   /// Which of the store's drives holds its slices; meaningful once it has been in force.
@@ -82,6 +90,7 @@ class Generation final : public RefCounted {
   const std::string key_text_;
   const Sequence id_;
   const uint64_t complete_length_;
+  const Ref<Generation> list_;
   // written before it is put in force, constant after
   std::vector<uint64_t> tag_hashes_;
   uint8_t drive_ = 0;

@@ -209,18 +209,63 @@ Task<Result<Done>> LocalStore::purge(PurgeStatement statement, bool cut) {
     if (!added) co_return fail_retryable(Side::Self, Kind::Full, "purge table");
   }
 #ifndef SEGUE_PLANTED_BUG_purge_not_journalled
+  if (auto kept = co_await impl_->journal(statement); !kept) co_return fail(kept.error());
+#endif
+  co_return Done{};
+}
+
+Task<Result<Done>> LocalStore::Impl::journal(PurgeStatement statement) {
+  if (shared.drives.empty()) co_return Done{};
   uint32_t kept = 0;
+  std::vector<Drive*> failed;
   for (size_t i = 0; i < shared.drives.size(); ++i) {
     Drive& drive = *shared.drives[i];
-    Disk* disk = impl_->disk_of(static_cast<uint8_t>(i));
+    Disk* disk = disk_of(static_cast<uint8_t>(i));
     if (drive.offline() || disk == nullptr) continue;
-    if (co_await drive.append_purge(*disk, statement)) ++kept;
+    const auto appended = co_await drive.append_purge(*disk, statement);
+    if (appended) {
+      ++kept;
+    } else if (appended.error().kind == Kind::Full) {
+      co_return fail_retryable(Side::Self, Kind::Full, "purge journal");
+    } else {
+      failed.push_back(&drive);
+    }
   }
   // Also when every drive is offline: one that is back after a restart would bring back what was
   // purged.
-  if (!shared.drives.empty() && kept == 0)
-    co_return fail(Side::Disk, Kind::IoError, "purge journal");
-#endif
+  if (kept == 0) co_return fail(Side::Disk, Kind::IoError, "purge journal");
+  for (Drive* drive : failed) drive->set_offline("a purge could not be journalled");
+  co_return co_await leave_behind();
+}
+
+/// Drives that are offline now do not know of this purge: those in use go on to a later membership
+/// epoch, so that the others come back empty.
+Task<Result<Done>> LocalStore::Impl::leave_behind() {
+  uint64_t newest = 0;
+  uint64_t oldest_used = UINT64_MAX;
+  uint64_t newest_offline = 0;
+  for (const auto& drive : shared.drives) {
+    const uint64_t epoch = drive->membership_epoch();
+    newest = std::max(newest, epoch);
+    if (drive->offline()) {
+      newest_offline = std::max(newest_offline, epoch);
+    } else {
+      oldest_used = std::min(oldest_used, epoch);
+    }
+  }
+  if (newest_offline < oldest_used) co_return Done{};
+  bool moved = false;
+  for (size_t i = 0; i < shared.drives.size(); ++i) {
+    Drive& drive = *shared.drives[i];
+    Disk* disk = disk_of(static_cast<uint8_t>(i));
+    if (drive.offline() || disk == nullptr) continue;
+    if (co_await drive.set_membership_epoch(*disk, newest + 1)) {
+      moved = true;
+    } else {
+      drive.set_offline("superblock not written");
+    }
+  }
+  if (!moved) co_return fail(Side::Disk, Kind::IoError, "membership epoch");
   co_return Done{};
 }
 

@@ -72,6 +72,9 @@ struct LocalStore::Impl {
   [[nodiscard]] Task<bool> flush_tables();
   [[nodiscard]] Task<void> retire();
   [[nodiscard]] Task<void> sweep_ram(bool cut);
+  /// Makes a statement durable on every drive in use; one that fails is out of use.
+  [[nodiscard]] Task<Result<Done>> journal(PurgeStatement statement);
+  [[nodiscard]] Task<Result<Done>> leave_behind();
 
   // constant after construction
   LocalStore& owner;

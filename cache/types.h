@@ -68,7 +68,8 @@ constexpr uint32_t slice_length(SliceIndex slice, uint64_t complete_length) noex
 constexpr uint32_t slice_count(uint64_t complete_length) noexcept {
   return static_cast<uint32_t>((complete_length + kSliceBytes - 1) / kSliceBytes);
 }
-/// Representations beyond this are passed through (slice numbers are 32 bits).
-inline constexpr uint64_t kCompleteLengthMax = uint64_t{UINT32_MAX} * kSliceBytes / 2;
+/// Representations beyond this are passed through. No audio is as long, and what is done once per
+/// slice (a generation forgotten) stays within some 50 ms whatever length an origin claims.
+inline constexpr uint64_t kCompleteLengthMax = uint64_t{256} * GiB;
 
 }  // namespace segue::cache

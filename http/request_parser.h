@@ -16,9 +16,10 @@
 
 namespace segue::http {
 
-/// The most a request head can take; a read buffer of this size never needs to grow.
+/// The most a request head can take, with one empty line before it and the one that ends it; a read
+/// buffer of this size never needs to grow.
 inline constexpr size_t kRequestHeadBytesMax =
-    2 + kRequestLineBytesMax + 2 + size_t{kHeaderBytesMax};
+    2 + kRequestLineBytesMax + 2 + size_t{kHeaderBytesMax} + 2;
 
 /// RFC 9112 §3.2. Authority comes with CONNECT only, Asterisk with OPTIONS only.
 enum class TargetForm : uint8_t { Origin, Absolute, Authority, Asterisk };

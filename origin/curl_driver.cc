@@ -286,6 +286,7 @@ curl_socket_t CurlDriver::on_open(void* driver, curlsocktype /*purpose*/, curl_s
   auto& self = *static_cast<CurlDriver*>(driver);
   const int fd = ::socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
                           address->protocol);
+  self.out_of_descriptors_ = fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS);
   if (fd < 0) return CURL_SOCKET_BAD;
   self.counters_.connections_opened.add();
   self.counters_.connections_open.add();

@@ -60,6 +60,8 @@ class CurlDriver {
   /// Lets a paused transfer go on: libcurl hands over what it kept, inside this call.
   [[nodiscard]] CURLcode unpause(CURL* easy);
   [[nodiscard]] bool in_callback() const noexcept { return depth_ > 0; }
+  /// Whether the last new connection failed for want of a descriptor: no fault of the server.
+  [[nodiscard]] bool out_of_descriptors() const noexcept { return out_of_descriptors_; }
 
  private:
   struct Socket;
@@ -93,6 +95,7 @@ class CurlDriver {
   // two addresses is merely not kept watched.
   std::vector<long> reused_;
   MultiTimer timer_;
+  bool out_of_descriptors_ = false;
   uint32_t depth_ = 0;    // calls into libcurl on the stack
   uint32_t handles_ = 0;  // added and not removed
 };

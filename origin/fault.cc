@@ -27,7 +27,7 @@ constexpr std::array<Row, kFaultCount> kRows{{
     {Fault::ClosedBeforeHead, "closed_before_head", Kind::Closed, true, true},
     {Fault::ClosedInHead, "closed_in_head", Kind::Closed, true, true},
     {Fault::StaleConnection, "stale_connection", Kind::Closed, true, false},
-    {Fault::ServerBusy, "server_busy", Kind::Refused, true, true},
+    {Fault::ServerBusy, "server_busy", Kind::Refused, true, false},
     {Fault::StatusLine, "status_line", Kind::Malformed, false, false},
     {Fault::FieldLine, "field_line", Kind::Malformed, false, false},
     {Fault::FieldValue, "field_value", Kind::Malformed, false, false},
@@ -59,6 +59,7 @@ constexpr std::array<Row, kFaultCount> kRows{{
     {Fault::IdleTimeout, "idle_timeout", Kind::Timeout, true, true},
     {Fault::ResumeMismatch, "resume_mismatch", Kind::Mismatch, true, false},
     {Fault::OutOfMemory, "out_of_memory", Kind::Overloaded, true, false},
+    {Fault::NoDescriptor, "no_descriptor", Kind::Overloaded, true, false},
 }};
 
 constexpr bool rows_are_in_order() {
@@ -75,7 +76,8 @@ const Row& row_of(Fault fault) noexcept { return kRows[static_cast<size_t>(fault
 
 Error error_of(Fault fault, int32_t os_errno) noexcept {
   const Row& row = row_of(fault);
-  const Side side = fault == Fault::OutOfMemory ? Side::Self : Side::Origin;
+  const bool ours = fault == Fault::OutOfMemory || fault == Fault::NoDescriptor;
+  const Side side = ours ? Side::Self : Side::Origin;
   return {side, row.kind, row.retryable, os_errno, row.name};
 }
 

@@ -60,10 +60,11 @@ enum class Fault : uint8_t {
   ResumeMismatch,
   // ours
   OutOfMemory,
+  NoDescriptor,
 };
-inline constexpr size_t kFaultCount = static_cast<size_t>(Fault::OutOfMemory) + 1;
+inline constexpr size_t kFaultCount = static_cast<size_t>(Fault::NoDescriptor) + 1;
 
-/// The value to hand up; `where` is name_of(fault). Side is Origin but for OutOfMemory.
+/// The value to hand up; `where` is name_of(fault). Side is Origin but for what is ours.
 [[nodiscard]] Error error_of(Fault fault, int32_t os_errno = 0) noexcept;
 /// Stable, lower case, no spaces: the label of the metric and Error::where.
 [[nodiscard]] std::string_view name_of(Fault fault) noexcept;

@@ -35,6 +35,11 @@ constexpr PhaseEdge kPhaseEdges[] = {
 static_assert(!next(FetchPhase::Failed, FetchEvent::TryAgain));  // an end is an end
 
 [[nodiscard]] bool is_busy(int status) noexcept { return status >= 502 && status <= 504; }
+/// What a final answer says about its server. A busy one is asked after the others, but it lives:
+/// an open breaker would refuse every other track for what may be one path's trouble.
+[[nodiscard]] Outcome outcome_of(int status) noexcept {
+  return is_busy(status) ? Outcome::Dropped : Outcome::Good;
+}
 
 }  // namespace
 
@@ -237,7 +242,7 @@ void HttpExchange::follow_redirect() {
 void HttpExchange::complete() {
   transfer_.reset();
   parts_.loop.disarm(timer_);
-  report(is_busy(head_->status) ? Outcome::Bad : Outcome::Good);
+  report(outcome_of(head_->status));
   parts_.counters.bodies_complete.add();
   go(FetchEvent::BodyEnded);
   signal_.raise();
@@ -255,7 +260,7 @@ void HttpExchange::drop() {
   dropped_ = true;
   if (head_ && !ended()) parts_.counters.bodies_dropped.add();
   // A consumer that has enough says nothing against the server; after a head it answered.
-  report(head_ && !is_busy(head_->status) ? Outcome::Good : Outcome::Dropped);
+  report(head_ ? outcome_of(head_->status) : Outcome::Dropped);
   transfer_.reset();
   name_wait_.stop();
   parts_.loop.cancel_ready(name_node_);
@@ -317,7 +322,7 @@ HttpExchange::Verdict HttpExchange::take_first_head(FetchHead made) {
   head_ = std::move(made);
   // A probe is over with the head: its body may be long, and others wait for the verdict.
   if (permission_ == Health::Permission::Probe) {
-    report(is_busy(head_->status) ? Outcome::Bad : Outcome::Good);
+    report(outcome_of(head_->status));
   }
   last_progress_ = now;
   go(FetchEvent::HeadCame);

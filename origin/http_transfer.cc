@@ -146,6 +146,7 @@ Fault HttpTransfer::closed_fault() const noexcept {
 }
 
 Fault HttpTransfer::connect_fault() const {
+  if (driver_.out_of_descriptors()) return Fault::NoDescriptor;
   long os_errno = 0;
   curl_easy_getinfo(easy_.get(), CURLINFO_OS_ERRNO, &os_errno);
   if (os_errno == ECONNREFUSED) return Fault::ConnectRefused;

@@ -70,8 +70,12 @@ bool AdminHandler::comes_from_elsewhere(const http::Request& request) const noex
   if (!origin) return false;
   const size_t scheme_end = origin->find("://");
   if (scheme_end == std::string_view::npos) return true;  // "null"
-  const auto from = http::parse_host_port(origin->substr(scheme_end + 3));
-  return !from || !is_known_host(from->host);
+  // Another port of this host is another origin: some other program's page.
+  const std::string_view authority = origin->substr(scheme_end + 3);
+  const auto from = http::parse_host_port(authority);
+  return !from || !is_known_host(from->host) ||
+         !http::equals_ignore_case(authority,
+                                   request.fields.find("Host").value_or(std::string_view()));
 }
 
 void AdminHandler::serve(Exchange& exchange, std::string_view body) {

@@ -32,6 +32,9 @@ CacheResult cache_result_of(const Exchange& exchange) noexcept {
 /// How often a request may be selected a version that is replaced before its head is sent.
 constexpr uint32_t kSelectionsMax = 3;
 
+/// Slices of one range looked up for Cache-Status: of a longer range the first gigabyte tells.
+constexpr uint32_t kSlicesCountedMax = 4096;
+
 std::string_view reason_of(const Error& error) noexcept { return name_of(error.kind); }
 
 /// What of a passed-through answer goes to the client: the origin's own range, or one cut out of
@@ -49,11 +52,18 @@ PassPlan plan_pass(const Exchange& exchange) noexcept {
   PassPlan plan;
   plan.status = head.status;
   plan.length = head.content_length;
+  if (exchange.asked.head_only && (head.status == 206 || head.status == 416) &&
+      head.complete_length) {
+    plan.status = 200;  // one byte was asked for, to learn the length
+    plan.length = head.complete_length;
+    return plan;
+  }
   if (head.status == 206 && head.content_range) {
     plan.content_range = head.content_range;
     plan.complete_length = head.complete_length;
     return plan;
   }
+  if (head.status == 416) plan.complete_length = head.complete_length;
   if (head.status != 200 || !head.content_length ||
       exchange.ranges.kind != http::ParsedRange::Kind::Ranges)
     return plan;
@@ -62,6 +72,13 @@ PassPlan plan_pass(const Exchange& exchange) noexcept {
     return plan;
   const uint64_t complete_length = *head.content_length;
   const http::Resolved resolved = http::resolve(exchange.ranges, complete_length);
+  if (resolved.kind == http::Resolved::Kind::NotSatisfiable) {
+    plan.status = 416;
+    plan.length = 0;
+    plan.complete_length = complete_length;
+    plan.body = {};
+    return plan;
+  }
   if (resolved.kind != http::Resolved::Kind::Ranges || resolved.count != 1) return plan;
   plan.status = 206;
   plan.body = resolved.parts[0];
@@ -130,7 +147,7 @@ struct Delivery::Impl {
   Task<Result<Done>> serve_pass(Scope& scope, Exchange& exchange);
   Task<void> run_relay(Exchange& exchange);
   Task<Result<Done>> relay(Scope& scope, Exchange& exchange);
-  Task<void> answer_error(Exchange& exchange, Error error);
+  void answer_error(Exchange& exchange, Error error);
 
   // constant after construction
   Loop& loop;
@@ -264,9 +281,11 @@ SliceCounts Delivery::Impl::count_slices(const Exchange& exchange,
   const cache::Generation& generation = *exchange.selection.selected.generation;
   SliceCounts counts;
   const auto count_range = [&](ByteRange range) {
+    const cache::SliceIndex first = cache::slice_at(range.first);
     const cache::SliceIndex last = cache::slice_at(range.end - 1);
-    for (cache::SliceIndex slice = cache::slice_at(range.first); slice <= last; ++slice.value) {
-      ++counts.needed;
+    counts.needed += last.value - first.value + 1;
+    for (cache::SliceIndex slice = first; slice <= last; ++slice.value) {
+      if (slice.value - first.value == kSlicesCountedMax) break;
       const cache::Where where = local.store().where(generation, slice);
       if (where == cache::Where::Resident || where == cache::Where::OnDrive) ++counts.hit;
     }
@@ -354,22 +373,23 @@ bool Delivery::Impl::try_serve_hit(Exchange& exchange) {
   if (exchange.plan.body == Plan::Body::None) {
     prepare_stored(exchange, 0);
     auto sent = send_now(exchange, {}, loop.now());
-    if (!sent || !exchange.stream.flushed())
-      return !sent && (finish(exchange, AccessEnd::Gone), true);
+    if (!sent) return answer_error(exchange, sent.error()), true;
+    if (!exchange.stream.flushed()) return false;
     finish(exchange, AccessEnd::Complete);
     return true;
   }
   exchange.reader.emplace(fills, exchange.asked, selection.selected, exchange.plan.range,
                           exchange.plan.open_ended);
+  Result<size_t> sent = size_t{0};
   {
     const ResidentBatch batch(*exchange.reader, exchange.plan.range);
     if (batch.bytes() == 0) return false;
     prepare_stored(exchange, batch.bytes());
-    auto sent = send_now(exchange, batch.parts(), loop.now());
-    if (!sent) return finish(exchange, AccessEnd::Gone), true;
-    batch.count_sent(*sent, exchange.bytes_by_tier);
-    exchange.plan.range = exchange.plan.range.advanced(*sent);
+    sent = send_now(exchange, batch.parts(), loop.now());
+    if (sent) batch.count_sent(*sent, exchange.bytes_by_tier);
   }
+  if (!sent) return answer_error(exchange, sent.error()), true;
+  exchange.plan.range = exchange.plan.range.advanced(*sent);
   if (!exchange.plan.range.empty() || !exchange.stream.flushed()) return false;
   finish(exchange, AccessEnd::Complete);
   return true;
@@ -391,7 +411,7 @@ Task<void> Delivery::Impl::run(Exchange& exchange) {
     if (!exchange.selection.selected) {
       auto selection = co_await fills.select(scope, exchange.asked);
       if (!selection) {
-        co_await answer_error(exchange, selection.error());
+        answer_error(exchange, selection.error());
         co_return;
       }
       exchange.selection = std::move(*selection);
@@ -406,11 +426,12 @@ Task<void> Delivery::Impl::run(Exchange& exchange) {
                           exchange.selection.selected.generation->detached();
     if (!replaced || selections == kSelectionsMax || exchange.stream.gone()) break;
     exchange.reader.reset();
+    exchange.head = {};  // it has views of what the selection holds
     exchange.selection = {};
   }
   if (served) served = co_await flush(exchange);
   if (!served) {
-    co_await answer_error(exchange, served.error());
+    answer_error(exchange, served.error());
     co_return;
   }
   finish(exchange, AccessEnd::Complete);
@@ -426,7 +447,7 @@ Task<void> Delivery::Impl::run_relay(Exchange& exchange) {
   }
   if (served) served = co_await flush(exchange);
   if (!served) {
-    co_await answer_error(exchange, served.error());
+    answer_error(exchange, served.error());
     co_return;
   }
   finish(exchange, AccessEnd::Complete);
@@ -482,11 +503,12 @@ Task<Result<Done>> Delivery::Impl::serve_selected(Scope& scope, Exchange& exchan
 Task<Result<Done>> Delivery::Impl::serve_pass(Scope& scope, Exchange& exchange) {
   if (passes == kPassesPerLoopMax) co_return fail(Side::Self, Kind::Overloaded, "passes");
   const PassPlan plan = plan_pass(exchange);
+  exchange.head = {};
   exchange.record.reason = http::name_of(exchange.selection.forward_reason);
   write_pass_head(exchange, *fields_of(exchange), options.node_name, plan.status, plan.length,
                   plan.content_range, plan.complete_length);
   exchange.record.bytes_total = exchange.head.bodyless ? 0 : plan.length.value_or(0);
-  if (exchange.head.bodyless) co_return co_await send_text(exchange, {});
+  if (exchange.head.bodyless || plan.body.empty()) co_return co_await send_text(exchange, {});
   ++passes;
   auto sent = co_await send_pass(scope, exchange, plan.body);
   --passes;
@@ -495,16 +517,11 @@ Task<Result<Done>> Delivery::Impl::serve_pass(Scope& scope, Exchange& exchange) 
 
 /// Before the head an error has a status; after it the connection is cut, so that no client takes a
 /// part for the whole.
-Task<void> Delivery::Impl::answer_error(Exchange& exchange, Error error) {
+void Delivery::Impl::answer_error(Exchange& exchange, Error error) {
   exchange.record.reason = reason_of(error);
-  if (error.side == Side::Client || exchange.stream.gone()) {
-    finish(exchange, AccessEnd::Gone);
-    co_return;
-  }
-  if (exchange.head_sent) {
-    finish(exchange, AccessEnd::Cut);
-    co_return;
-  }
+  if (error.side == Side::Client || exchange.stream.gone())
+    return finish(exchange, AccessEnd::Gone);
+  if (exchange.head_sent) return finish(exchange, AccessEnd::Cut);
   exchange.reader.reset();
   answer_own(exchange, status_of(error), reason_of(error), AccessEnd::Complete);
 }

@@ -71,7 +71,6 @@ struct Exchange {
   MonoTime started{};
   MonoTime first_byte_deadline = kNever;
   std::chrono::nanoseconds first_64k{-1};  // negative: not reached
-  WallTime started_wall{};
   Arena arena;
   SiteSnapshot* sites = nullptr;  // the site rules this request began with
   Asked asked;

@@ -174,6 +174,12 @@ void write_pass_head(Exchange& exchange, const SiteFields& site, std::string_vie
   if (exchange.asked.site != nullptr) head.passed_without = exchange.asked.site->tag_fields;
   if (range_of && complete_length) {
     add_content_range(exchange, *range_of, *complete_length);
+  } else if (status == 416 && complete_length) {
+    head.add("Content-Range",
+             in_arena(exchange.arena, http::kContentRangeTextMax, [&](std::span<char> room) {
+               return http::write_unsatisfied_range(*complete_length,
+                                                    room.first<http::kContentRangeTextMax>());
+             }));
   } else if (range_of) {
     // Without Content-Range a 206 says nothing, so the origin's unknown total is passed on as such
     // (RFC 9110 §14.4).

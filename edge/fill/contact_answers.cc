@@ -247,9 +247,10 @@ void Fills::Impl::install(Contact& contact, Verdict verdict, uint64_t length, By
         more && more->count() > contact.reservation.count())
       contact.reservation = std::move(*more);
   }
-  contact.selected = {.generation = make_ref<Generation>(contact.ask.key, contact.ask.key_text,
-                                                         contact.permit.sequence(), length),
-                      .facts = make_ref<const StoredResponse>(std::move(verdict.parts))};
+  contact.selected = {
+      .generation = make_ref<Generation>(contact.ask.key, contact.ask.key_text,
+                                         contact.permit.sequence(), length, contact.list),
+      .facts = make_ref<const StoredResponse>(std::move(verdict.parts))};
   claim(contact, covers);
   contact.covers_bytes = covers;
   if (contact.basis) counters.generations_replaced.add();
@@ -284,6 +285,8 @@ bool Fills::Impl::enter_variant(Contact& contact, const http::VaryNames& vary) {
                                                           sequence, uint64_t{0}),
                        .facts = vary_list(vary, loop.wall_now())};
   (void)stored_of(list).admits_variant(variant->key.low);  // the first finds room
+  contact.list = list.generation;
+  contact.list_names = vary;
   const bool in_force = store.commit(
       std::move(contact.permit), {.selected = std::move(list), .tag_hashes = {}, .ram_only = true});
   if (!in_force || !permit) {

@@ -41,6 +41,12 @@ uint32_t prefetch_slices(const Asked& asked) noexcept {
       (asked.range.end + kSliceBytes - 1) / kSliceBytes, 1, kFillOpenEndedFirstSlices));
 }
 
+/// The client's own range, but whole where its If-Range has to be compared first: an answer in the
+/// range of another version would be joined to the bytes the client has (RFC 9110 §13.1.5).
+Asked::RangeForm own_range_form(const Asked& asked) noexcept {
+  return asked.fields.contains("If-Range") ? Asked::RangeForm::None : asked.range_form;
+}
+
 Selection selection_of(const cache::Selected& selected) {
   Selection selection;
   selection.selected = selected;
@@ -60,14 +66,19 @@ const FillCounters& Fills::counters() const noexcept { return impl_->counters; }
 
 uint32_t Fills::running() const noexcept { return impl_->tasks.running(); }
 
+bool Fills::Impl::is_servable(const cache::Selected& selected) noexcept {
+  const StoredResponse::Parts& parts = stored_of(selected).parts();
+  if (parts.form == Form::Negative) return true;
+  // Without a strong validator nothing can be added to what one response brought.
+  return parts.form == Form::Normal &&
+         (parts.strong_validator || all_here(store, *selected.generation));
+}
+
 bool Fills::Impl::is_hit(const cache::Selected& selected) noexcept {
   const StoredResponse& stored = stored_of(selected);
-  const StoredResponse::Parts& parts = stored.parts();
-  if (parts.form != Form::Normal && parts.form != Form::Negative) return false;
-  if (parts.no_cache || selected.stale_by_purge || !stored.is_fresh(loop.wall_now())) return false;
-  // Without a strong validator nothing can be added to what one response brought.
-  return parts.strong_validator || parts.form == Form::Negative ||
-         all_here(store, *selected.generation);
+  if (stored.parts().no_cache || selected.stale_by_purge || !stored.is_fresh(loop.wall_now()))
+    return false;
+  return is_servable(selected);
 }
 
 bool Fills::try_select(const Asked& asked, Selection& selection) noexcept {
@@ -116,10 +127,8 @@ Task<Result<std::optional<Selection>>> Fills::Impl::look(Scope& scope, const Ask
   const WallTime now = loop.wall_now();
   // An answer that came while this request waited for it is right for it, also when it is stale the
   // moment it is stored (no-cache, max-age=0): collapsed requests are not asked for one by one.
-  const bool is_whole_answer =
-      stored.parts().form == Form::Negative ||
-      (stored.parts().form == Form::Normal && stored.parts().strong_validator);
-  const bool is_answer = search.collapsed && !found.selected.stale_by_purge && is_whole_answer &&
+  const bool is_answer = search.collapsed && !found.selected.stale_by_purge &&
+                         is_servable(found.selected) &&
                          stored.parts().response_time >= search.began;
   if (is_answer || is_hit(found.selected)) {
     Selection selection = selection_of(found.selected);
@@ -130,6 +139,11 @@ Task<Result<std::optional<Selection>>> Fills::Impl::look(Scope& scope, const Ask
   }
   switch (stored.parts().form) {
     case Form::VaryList: {
+      if (found.selected.stale_by_purge) {
+        // The variants' keys hold the list's number: without it none of them is found any more.
+        store.detach(found.selected.generation);
+        co_return std::nullopt;
+      }
       auto entered = enter_list(asked, search, found.selected);
       if (!entered) {  // no variant key for such fields: on its own
         auto passed = co_await pass(scope, asked, http::ForwardReason::VaryMiss);
@@ -327,7 +341,12 @@ Task<Result<Selection>> Fills::Impl::pass(Scope& scope, const Asked& asked,
   const auto job = make_ref<PassJob>();
   job->fetcher = &fetcher_of(*asked.site);
   job->request = plain_request(*asked.site, asked.target, asked.fields, scope.traceparent);
-  set_own_range(job->request, asked.range_form, asked.range);
+  set_own_range(job->request, own_range_form(asked), asked.range);
+  if (asked.head_only) {
+    // The total of one byte's range is the length that a HEAD tells.
+    job->request.range_form = origin::FetchRequest::RangeForm::Bounded;
+    job->request.range = {0, 1};
+  }
   co_return co_await await_pass(scope, job, reason);
 }
 

@@ -148,7 +148,7 @@ class RangeReader {
  private:
   [[nodiscard]] Readable take(cache::Found found, uint64_t offset) const noexcept;
   void see(cache::SliceIndex slice, cache::Where where) noexcept;
-  void look_ahead(uint32_t slice) noexcept;
+  void look_ahead(uint32_t slice, cache::Where where) noexcept;
   void grow() noexcept;
   [[nodiscard]] bool may_extend() const noexcept;
   [[nodiscard]] Error last_error(Kind kind) const noexcept;
@@ -157,7 +157,7 @@ class RangeReader {
   [[nodiscard]] Task<Result<Done>> wait_buffer(Scope& scope, MonoTime until);
   [[nodiscard]] Task<void> ask_again(Scope& scope);
   [[nodiscard]] bool has_beyond(cache::SliceIndex slice, uint32_t beyond) const noexcept;
-  [[nodiscard]] Result<Done> read_drive(cache::SliceIndex slice) noexcept;
+  void read_ahead(cache::SliceIndex next) noexcept;
 
   // constant after construction
   Fills& fills_;

@@ -125,6 +125,8 @@ struct Fills::Impl {
                                                   http::FieldsView request,
                                                   std::string_view key_text,
                                                   cache::Sequence list) const;
+  /// A response can be made of it, were it fresh.
+  [[nodiscard]] bool is_servable(const cache::Selected& selected) noexcept;
   /// Fresh enough to be served without a word to the origin.
   [[nodiscard]] bool is_hit(const cache::Selected& selected) noexcept;
   [[nodiscard]] Task<Result<Selection>> select(Scope& scope, const Asked& asked);

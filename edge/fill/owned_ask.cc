@@ -77,16 +77,21 @@ void set_own_range(origin::FetchRequest& request, Asked::RangeForm form, ByteRan
     case Asked::RangeForm::Bounded:
       request.range_form = Form::Bounded;
       request.range = range;
-      return;
+      break;
     case Asked::RangeForm::OpenEnded:
       request.range_form = Form::Bounded;
-      request.range = {range.first, std::max(kOpenEnd, range.first + 1)};
-      return;
+      request.range = {range.first, kOpenEnd};
+      break;
     case Asked::RangeForm::Suffix:
       request.range_form = Form::Suffix;
       request.suffix_length = range.end;
-      return;
+      break;
   }
+  // No origin is asked for nothing, or past what a number holds: its whole answer shows the length,
+  // and with it the 416.
+  const bool empty =
+      request.range_form == Form::Suffix ? request.suffix_length == 0 : request.range.empty();
+  if (empty) request.range_form = Form::None;
 }
 
 }  // namespace segue::edge

@@ -56,7 +56,7 @@ RangeReader::Readable RangeReader::try_readable(uint64_t offset) noexcept {
   const SliceIndex slice = cache::slice_at(offset);
   auto found = impl.store.find(*selected_.generation, slice, asked_.use);
   see(slice, found.where);
-  if (found.where != Where::Absent) look_ahead(slice.value);
+  if (found.where != Where::Absent) look_ahead(slice.value, found.where);
   return take(std::move(found), offset);
 }
 
@@ -70,14 +70,12 @@ void RangeReader::see(SliceIndex slice, Where where) noexcept {
 
 /// Asks for the next run before the last ends: as soon as less than half a run lies ahead. So the
 /// fastest reader paces the fills, and a reader that does not come on asks for nothing.
-void RangeReader::look_ahead(uint32_t slice) noexcept {
+void RangeReader::look_ahead(uint32_t slice, Where where) noexcept {
   Fills::Impl& impl = *fills_.impl_;
   const Generation& generation = *selected_.generation;
-  // A drive takes its time, too: the next slice is read while this one is sent.
-  if (const uint32_t next = slice + 1;
-      next < end_slice_ && impl.store.where(generation, SliceIndex{next}) == Where::OnDrive &&
-      read_drive(SliceIndex{next}))
-    read_ahead_ = next;
+  // A drive takes its time, too: the next slice is read while this one is sent. One that is itself
+  // still to be read goes first (wait_for).
+  if (where != Where::OnDrive) read_ahead(SliceIndex{slice + 1});
   const uint32_t margin = std::max<uint32_t>(run_slices_ / 2, 1);
   asked_to_ = std::max(asked_to_, slice + 1);
   while (asked_to_ < end_slice_ && asked_to_ <= slice + margin) {
@@ -118,7 +116,7 @@ Task<Result<RangeReader::Readable>> RangeReader::readable(Scope& scope, uint64_t
       where = found.where;
       see(slice, where);
       auto readable = take(std::move(found), offset);
-      if (where != Where::Absent) look_ahead(slice.value);
+      if (where != Where::Absent) look_ahead(slice.value, where);
       if (readable.buffer) co_return std::move(readable);
     }  // no pin is kept across a wait
     if (scope.loop.now() >= scope.deadline) co_return fail(last_error(Kind::Timeout));
@@ -152,8 +150,11 @@ Task<Result<Done>> RangeReader::wait_for(Scope& scope, SliceIndex slice, Where w
     co_return Done{};
   }
   if (where == Where::OnDrive) {
-    auto started = read_drive(slice);
-    if (started) co_return Done{};
+    auto started = impl.local.start_read(generation, slice, asked_.use);
+    if (started) {
+      read_ahead(SliceIndex{slice.value + 1});
+      co_return Done{};
+    }
     if (started.error().kind == Kind::Overloaded)
       co_return co_await wait_buffer(scope, scope.loop.now() + kDriveOperationsWait);
     // A drive that says both "mine" and "not there" is asked again at a walking pace.
@@ -207,16 +208,12 @@ bool RangeReader::has_beyond(SliceIndex slice, uint32_t beyond) const noexcept {
   return found.where != Where::Filling || found.buffer.landed().size() > beyond;
 }
 
-Result<Done> RangeReader::read_drive(SliceIndex slice) noexcept {
+void RangeReader::read_ahead(SliceIndex next) noexcept {
   Fills::Impl& impl = *fills_.impl_;
   const Ref<Generation>& generation = selected_.generation;
-  auto started = impl.local.start_read(generation, slice, asked_.use);
-  // The next slice is read meanwhile; when that cannot start now, its reader will.
-  const SliceIndex next{slice.value + 1};
-  if (started && next.value < end_slice_ && impl.store.where(*generation, next) == Where::OnDrive) {
-    [[maybe_unused]] const auto ahead = impl.local.start_read(generation, next, asked_.use);
-  }
-  return started;
+  if (next.value >= end_slice_ || impl.store.where(*generation, next) != Where::OnDrive) return;
+  // When it cannot start now, its reader will start it.
+  if (impl.local.start_read(generation, next, asked_.use)) read_ahead_ = next.value;
 }
 
 }  // namespace segue::edge

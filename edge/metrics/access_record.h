@@ -59,7 +59,7 @@ enum class AccessEnd : uint8_t {
 /// Trivially copyable; submit() copies it. Never holds a token: `path` is the canonical path
 /// without the query.
 struct AccessRecord {
-  WallTime time{};                          // when the request's first byte was read
+  WallTime time{};                          // when its head had been read
   std::chrono::nanoseconds first_byte{-1};  // from then to the first byte sent; negative: none was
   std::chrono::nanoseconds duration{0};
   std::chrono::nanoseconds origin{

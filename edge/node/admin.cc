@@ -76,18 +76,22 @@ std::string_view word_of(cache::Where where) {
   return "?";
 }
 
+/// A look per slice on the loop: of longer representations the first gigabyte is told.
+constexpr uint32_t kSlicesExplainedMax = 4096;
+
 /// "0-3 ram, 4-9 drive, 10-239 absent"
 std::string describe_slices(const cache::Store& store, const cache::Generation& generation) {
   std::string text;
-  for (uint32_t slice = 0; slice < generation.slices();) {
+  const uint32_t shown = std::min(generation.slices(), kSlicesExplainedMax);
+  for (uint32_t slice = 0; slice < shown;) {
     const cache::Where where = store.where(generation, cache::SliceIndex{slice});
     uint32_t last = slice;
-    while (last + 1 < generation.slices() &&
-           store.where(generation, cache::SliceIndex{last + 1}) == where)
+    while (last + 1 < shown && store.where(generation, cache::SliceIndex{last + 1}) == where)
       ++last;
     text += fmt::format("{}{}-{} {}", text.empty() ? "" : ", ", slice, last, word_of(where));
     slice = last + 1;
   }
+  if (shown < generation.slices()) text += ", ...";
   return text.empty() ? "none (empty)" : text;
 }
 
@@ -177,6 +181,10 @@ Task<Result<PurgeOutcome>> NodeActions::purge(PurgeRequest request) {
       statement.scope = cache::PurgeScope::Key;
       statement.key = shared_.store->hash(*key_text);
     } else {
+      // Without its query a prefix would name more than was asked for (/a? also /abc).
+      if (request.text.contains('?') && !key_text->contains('?'))
+        co_return fail(Side::Client, Kind::Malformed,
+                       "the query of this prefix is no part of any key: leave it out");
       statement.scope = cache::PurgeScope::Prefix;
       statement.prefix = std::move(*key_text);
     }
@@ -192,7 +200,9 @@ Task<Result<PurgeOutcome>> NodeActions::purge(PurgeRequest request) {
 }
 
 Task<Result<std::string>> NodeActions::explain(std::string url) {
-  auto key_text = key_text_of(url, *shared_.sites);
+  // A reload may change the sites while the record is read.
+  const Ref<const SiteTable> sites = shared_.sites;
+  auto key_text = key_text_of(url, *sites);
   if (!key_text) co_return fail(key_text.error());
   cache::Store& store = *shared_.store;
   const KeyHash key = store.hash(*key_text);
@@ -203,7 +213,7 @@ Task<Result<std::string>> NodeActions::explain(std::string url) {
     found = store.look_up(key, *key_text);
   }
   std::string text = fmt::format("key: {}\nkey hash: {:016x}{:016x}\nsite: {}\n", *key_text,
-                                 key.high, key.low, parse_url(url, *shared_.sites)->site->name);
+                                 key.high, key.low, parse_url(url, *sites)->site->name);
   if (found.known != cache::Store::Known::Yes) {
     co_return text +
         "known: no; the next request misses by \"uri-miss\": never asked for, evicted, purged or "

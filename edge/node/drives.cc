@@ -47,6 +47,12 @@ Task<void> format_into(Result<Done>& result, Disk& disk, cache::FormatOptions op
   loop.stop();
 }
 
+Task<void> adopt_into(Result<Done>& result, cache::Drive& drive, Disk& disk, uint64_t hash_seed,
+                      EventLoop& loop) {
+  result = co_await drive.adopt_seed(disk, hash_seed);
+  loop.stop();
+}
+
 Task<void> agree_on_epoch(Candidates& candidates, std::vector<std::unique_ptr<Disk>>& disks,
                           bool all_here, EventLoop& loop) {
   uint64_t newest = 0;
@@ -102,7 +108,7 @@ std::expected<void, std::string> create(Candidate& candidate, EventLoop& loop, u
                         .hash_seed = hash_seed,
                         .device_id = kernel_random(),
                         .membership_epoch = epoch,
-                        .shares = {}},
+                        .shares = candidate.options->shares},
                        loop);
   });
   if (!formatted) return std::unexpected(explain(formatted.error()));
@@ -111,26 +117,58 @@ std::expected<void, std::string> create(Candidate& candidate, EventLoop& loop, u
   return {};
 }
 
-/// Mounts what is a drive of ours; what is not there yet is created. An error leaves the node
-/// without this drive.
+std::expected<void, std::string> mount(Candidate& candidate, cache::EvictionPolicy policy,
+                                       EventLoop& loop, const Clock& clock) {
+  auto disk = loop.open_disk(candidate.check.file);
+  if (!disk) return std::unexpected(explain(disk.error()));
+  candidate.drive.reset();
+  run_to_end(loop, [&] { return mount_into(candidate, *disk->disk, policy, clock, loop); });
+  if (!candidate.drive) return std::unexpected(explain(candidate.error));
+  return {};
+}
+
+/// Locks and mounts what is a drive of ours. An error leaves the node without this drive.
 std::expected<void, std::string> bring_up(Candidate& candidate, const NodeOptions& options,
-                                          EventLoop& loop, const Clock& clock, uint64_t hash_seed,
-                                          uint64_t epoch) {
-  candidate.check = cache::check_drive_path(candidate.options->path, candidate.options->size_bytes,
-                                            candidate.options->sparse);
-  if (candidate.check.verdict == Verdict::Absent) {
-    if (auto created = create(candidate, loop, hash_seed, epoch); !created) return created;
-  } else if (candidate.check.verdict != Verdict::Ours) {
+                                          EventLoop& loop, const Clock& clock) {
+  if (candidate.check.verdict != Verdict::Ours && candidate.check.verdict != Verdict::Absent)
     return std::unexpected(candidate.check.sentence);
-  }
   auto lock = cache::DriveLock::take(candidate.check.file);
   if (!lock) return std::unexpected(lock.error());
   candidate.lock.emplace(std::move(*lock));
+  return mount(candidate, options.policy, loop, clock);
+}
+
+bool holds_something(const cache::Drive& drive) { return drive.usage().records_live > 0; }
+
+/// The seed all keys are hashed under: that of the first drive with something on it, so that drives
+/// formatted each for itself, or wiped, follow the warm one.
+uint64_t seed_of(const Candidates& candidates) {
+  const Candidate* first = nullptr;
+  for (const auto& candidate : candidates) {
+    if (!candidate->drive) continue;
+    if (first == nullptr) first = candidate.get();
+    if (!holds_something(*candidate->drive)) continue;
+    first = candidate.get();
+    break;
+  }
+  return first != nullptr ? first->drive->hash_seed() : kernel_random();
+}
+
+/// Puts an empty drive under the node's seed.
+std::expected<void, std::string> adopt(Candidate& candidate, uint64_t hash_seed,
+                                       cache::EvictionPolicy policy, EventLoop& loop,
+                                       const Clock& clock) {
+  if (candidate.drive->hash_seed() == hash_seed) return {};
   auto disk = loop.open_disk(candidate.check.file);
   if (!disk) return std::unexpected(explain(disk.error()));
-  run_to_end(loop, [&] { return mount_into(candidate, *disk->disk, options.policy, clock, loop); });
-  if (!candidate.drive) return std::unexpected(explain(candidate.error));
-  return {};
+  Result<Done> adopted = Done{};
+  run_to_end(loop,
+             [&] { return adopt_into(adopted, *candidate.drive, *disk->disk, hash_seed, loop); });
+  if (!adopted && adopted.error().kind == Kind::Unsupported)
+    return std::unexpected(
+        "it belongs to another cache, and holds slices (`segue cache wipe` empties it)");
+  if (!adopted) return std::unexpected(explain(adopted.error()));
+  return mount(candidate, policy, loop, clock);
 }
 
 /// Every loop opens every drive for itself. False: not one loop could be given it.
@@ -163,33 +201,40 @@ std::expected<std::vector<std::unique_ptr<cache::Drive>>, std::string> open_driv
     SharedParts& shared) {
   EventLoop& loop = workers.front()->loop();
   Candidates candidates;
-  uint64_t hash_seed = kernel_random();
-  uint64_t epoch = 1;
   bool all_here = true;
+  // Nothing of that kind stops a start: the node serves without this drive.
+  const auto leave_out = [&](Candidate& candidate, const std::string& why) {
+    log_error("drive_unusable", "path={}: {}", candidate.options->path, why);
+    shared.registry.set_degraded("drive_unusable");
+    candidate.drive.reset();
+    all_here = false;
+  };
+  uint64_t epoch = 1;
   for (const NodeOptions::DriveOptions& drive_options : options.drives) {
-    auto candidate = std::make_unique<Candidate>();
-    candidate->options = &drive_options;
-    if (auto up = bring_up(*candidate, options, loop, shared.clock, hash_seed, epoch); !up) {
-      // Nothing of that kind stops a start: the node serves without this drive.
-      log_error("drive_unusable", "path={}: {}", drive_options.path, up.error());
-      shared.registry.set_degraded("drive_unusable");
-      all_here = false;
+    Candidate& candidate = *candidates.emplace_back(std::make_unique<Candidate>());
+    candidate.options = &drive_options;
+    candidate.check =
+        cache::check_drive_path(drive_options.path, drive_options.size_bytes, drive_options.sparse);
+    if (candidate.check.verdict == Verdict::Absent) continue;  // made below, under the others' seed
+    if (auto up = bring_up(candidate, options, loop, shared.clock); !up) {
+      leave_out(candidate, up.error());
       continue;
     }
-    hash_seed = candidate->drive->hash_seed();
-    epoch = std::max(epoch, candidate->drive->membership_epoch());
-    candidates.push_back(std::move(candidate));
+    epoch = std::max(epoch, candidate.drive->membership_epoch());
   }
-  // Keys are hashed under one seed: a drive of another cache cannot be found in, and is left alone.
-  std::erase_if(candidates, [&](const auto& candidate) {
-    if (candidate->drive->hash_seed() == hash_seed) return false;
-    log_error("drive_unusable",
-              "path={}: it belongs to another cache (`segue cache wipe` empties it)",
-              candidate->check.file);
-    shared.registry.set_degraded("drive_unusable");
-    all_here = false;
-    return true;
-  });
+  const uint64_t hash_seed = seed_of(candidates);
+  for (const auto& each : candidates) {
+    Candidate& candidate = *each;
+    std::expected<void, std::string> done;
+    if (candidate.drive) {
+      done = adopt(candidate, hash_seed, options.policy, loop, shared.clock);
+    } else if (candidate.check.verdict == Verdict::Absent) {
+      done = create(candidate, loop, hash_seed, epoch);
+      if (done) done = bring_up(candidate, options, loop, shared.clock);
+    }
+    if (!done) leave_out(candidate, done.error());
+  }
+  std::erase_if(candidates, [](const auto& candidate) { return !candidate->drive; });
   if (auto opened = open_on_every_loop(candidates, workers, shared); !opened)
     return std::unexpected(opened.error());
   if (!candidates.empty()) {

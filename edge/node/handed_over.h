@@ -22,7 +22,7 @@ struct ListenTls;
 struct NodeOptions;
 
 /// Connections on their way from loop 0 to another; over it loop 0 serves them itself.
-inline constexpr uint32_t kHandOversMax = 256;
+inline constexpr uint32_t kHandOversMax = 4096;
 
 /// Lives on loop 0. The servers outlive it.
 class HandedOver {

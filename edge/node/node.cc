@@ -10,6 +10,7 @@
 #include "base/entropy.h"
 #include "base/log.h"
 #include "edge/node/admin.h"
+#include "edge/node/descriptors.h"
 #include "edge/node/drives.h"
 #include "edge/node/handed_over.h"
 #include "edge/node/loop_health.h"
@@ -58,6 +59,8 @@ struct Node::Impl {
   void worker_drained();
   Task<void> drain_worker(uint32_t index);
   Task<void> end();
+  /// Clients get what descriptors are left by origins and drives.
+  void limit_connections();
   void first_upkeep();
   Task<void> keep_up_once();
   Task<void> keep_up();
@@ -149,7 +152,18 @@ std::expected<void, std::string> Node::Impl::build_shared(
   return {};
 }
 
+void Node::Impl::limit_connections() {
+  const uint64_t limit = raise_descriptor_limit();
+  const uint32_t wanted = options.connections_per_loop_max;
+  options.connections_per_loop_max = connections_within(
+      limit, options.threads, options.origins.size(), options.drives.size(), wanted);
+  if (options.connections_per_loop_max == wanted) return;
+  log_warning("connections_limited", "descriptors={} connections={}: raise the limit of open files",
+              limit, uint64_t{options.connections_per_loop_max} * options.threads);
+}
+
 std::expected<void, std::string> Node::Impl::build() {
+  limit_connections();
   if (auto built = build_loops(); !built) return built;
   auto drives = open_drives(options, workers, shared);
   if (!drives) return std::unexpected(drives.error());

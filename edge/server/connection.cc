@@ -256,11 +256,8 @@ bool Connection::take_head() {
       return refuse(http::status_of(error), http::name_of(error));
     }
     case http::RequestParser::Status::NeedMore:
-      if (memory.room().empty()) {
-        // The parser refuses a head that would not fit the large buffer before it is full.
-        const bool grown = memory.grow();
-        SEGUE_ASSERT(grown);
-      }
+      // The parser refuses a head that would not fit the large buffer before that is full.
+      if (memory.room().empty() && !memory.grow()) return refuse(431, "head");
       // Absolute, from the first byte: a client that drips its head gains nothing by it.
       set_deadline(request_started_ + context_.limits.head_read);
       watch_for_reading();
@@ -298,7 +295,6 @@ void Connection::start_exchange(const http::Request& request, ConnectionEvent ev
   stalled_since_ = kNever;
   exchange_ = context_.exchanges.make(*this, client_, request);
   exchange_->started = request_started_;
-  exchange_->started_wall = context_.loop.wall_now();
   writer_.begin({.version_minor = request.version_minor,
                  .to_head = request.method == http::Method::Head,
                  .close = !keep_alive_});

@@ -165,10 +165,9 @@ void Connection::begin_body() {
   RequestMemory& memory = *memory_;
   const uint32_t bytes_max = context_.handler.body_bytes_max(memory_->parser.request());
   enter(ConnectionEvent::BodyWanted);
-  if (memory.room().empty()) {
-    // The head fills the buffer to the last byte: it moves, and its views are made anew.
-    const bool grown = memory.grow();
-    SEGUE_ASSERT(grown);
+  // A full small buffer moves, and the head's views are made anew. In a full large one there is
+  // room once the body bytes are taken out, for it is larger than any head.
+  if (memory.room().empty() && memory.grow()) {
     memory.parser.reset();
     const auto parsed = memory.parser.parse(memory.bytes());
     SEGUE_ASSERT(parsed == http::RequestParser::Status::Complete);

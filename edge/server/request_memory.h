@@ -18,9 +18,10 @@ namespace segue::edge {
 /// Holds nearly every request head; a longer one moves to a LargeReadBuffer.
 inline constexpr size_t kReadBufferBytes = 4 * KiB;
 
-/// Holds the longest request head the parser takes, so it never needs to grow.
+/// Holds the longest request head the parser takes and a piece of body behind it, so it never needs
+/// to grow.
 struct LargeReadBuffer {
-  std::array<char, http::kRequestHeadBytesMax> bytes;  // not initialised
+  std::array<char, http::kRequestHeadBytesMax + kReadBufferBytes> bytes;  // not initialised
 };
 
 /// Loop-owned. Holds the bytes from the first one of the current request on: its head, then what

@@ -266,7 +266,8 @@ def test_the_sample_of_the_access_log_is_reloaded(origin, tmp_path):
 
 def activated(listener, origin, **keywords):
     address = "127.0.0.1:%d" % listener.getsockname()[1]
-    return Node(config_for(origin.url), listen=(address,), descriptors=[listener.fileno()], **keywords)
+    roomy = config_for(origin.url).replace('ram = "256MiB"', 'ram = "512MiB"')  # for a thousand clients
+    return Node(roomy, listen=(address,), descriptors=[listener.fileno()], **keywords)
 
 
 def test_a_thousand_connections_are_spread_evenly_over_the_loops(listener, origin):

@@ -104,13 +104,16 @@ TEST_F(AdminHandlerTest, OnlyKnownHostsAreAnswered) {
 }
 
 TEST_F(AdminHandlerTest, APageOfAnotherOriginCannotAsk) {
-  for (const char* origin : {"https://evil.example", "null", "http://localhost.evil.example"}) {
-    const std::string fields = "Host: localhost\r\nOrigin: " + std::string(origin) + "\r\n";
+  // Another port of this host is another program's page.
+  for (const char* origin : {"https://evil.example", "null", "http://localhost.evil.example",
+                             "http://localhost:3000", "http://localhost"}) {
+    const std::string fields = "Host: localhost:9090\r\nOrigin: " + std::string(origin) + "\r\n";
     EXPECT_EQ(ask("POST", "/drain", fields).status, 403) << origin;
   }
   EXPECT_FALSE(node.draining);
-  EXPECT_EQ(ask("POST", "/drain", "Host: localhost\r\nOrigin: http://localhost:9090\r\n").status,
-            202);
+  EXPECT_EQ(
+      ask("POST", "/drain", "Host: localhost:9090\r\nOrigin: http://localhost:9090\r\n").status,
+      202);
 }
 
 TEST_F(AdminHandlerTest, MethodsAndPathsAreChecked) {
