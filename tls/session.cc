@@ -98,7 +98,7 @@ struct BioOf {
   }
 
   static const BIO_METHOD* method() {
-    static const BIO_METHOD* const kMethod = [] {
+    static const BIO_METHOD* const only = [] {
       BIO_METHOD* made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "segue");
       SEGUE_ASSERT(made != nullptr);
       BIO_meth_set_read(made, &BioOf::read);
@@ -106,7 +106,7 @@ struct BioOf {
       BIO_meth_set_ctrl(made, &BioOf::control);
       return made;
     }();
-    return kMethod;
+    return only;
   }
 };
 

@@ -53,10 +53,10 @@ class PurgeDrivesTest : public ::testing::Test {
     options.huge_pages = false;
     store = std::move(*Store::create(options, codec, world.clock(), std::move(drives)));
     local = std::make_unique<LocalStore>(*store, world.loop(0), doors);
-    (void)run([&] { return upkeep(); });
+    EXPECT_TRUE(run([&] { return upkeep(); }).has_value());
   }
   ~PurgeDrivesTest() override {
-    (void)run([&] { return drain(); });
+    EXPECT_TRUE(run([&] { return drain(); }).has_value());
   }
 
   Task<Result<Done>> upkeep() {

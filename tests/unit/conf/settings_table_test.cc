@@ -46,7 +46,7 @@ std::set<std::string> keys_under(const std::string& header, const std::string& p
 
 TEST(SettingsTable, HasEveryKeyThatTheParserTakesAndNoOther) {
   // Tables of the file, and what each is called in the table of settings.
-  const std::pair<std::string, std::string> kTables[] = {
+  const std::pair<std::string, std::string> tables[] = {
       {"[node]", "node."},
       {"[[listen]]", "listen[]."},
       {"[tls]", "tls."},
@@ -64,7 +64,7 @@ TEST(SettingsTable, HasEveryKeyThatTheParserTakesAndNoOther) {
       {"[listens]", "listens."}};
   std::set<std::string> parsed;
   std::set<std::string> inner;
-  for (const auto& [header, prefix] : kTables) {
+  for (const auto& [header, prefix] : tables) {
     parsed.merge(keys_under(header, prefix));
     inner.insert(prefix.substr(0, prefix.find_last_not_of(".[]") + 1));
   }

@@ -183,7 +183,7 @@ std::string TestClient::first_name() const {
 }
 std::string TestClient::staple() const {
   const unsigned char* bytes = nullptr;
-  const long length = SSL_get_tlsext_status_ocsp_resp(impl_->ssl.get(), &bytes);
+  const long length = SSL_get_tlsext_status_ocsp_resp(impl_->ssl.get(), static_cast<void*>(&bytes));
   if (length <= 0) return {};
   return {reinterpret_cast<const char*>(bytes), static_cast<size_t>(length)};
 }

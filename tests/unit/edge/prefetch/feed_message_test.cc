@@ -224,7 +224,9 @@ TEST(FeedLines, AreTheSameHoweverTheBytesAreCut) {
 TEST(FeedLines, ALineTooLongIsSkippedAndTheNextIsRead) {
   const std::string fits(kFeedLineBytesMax, 'a');
   for (const size_t piece : {size_t{1000}, size_t{1'000'000}}) {
-    const auto collected = cut(fits + "\n" + fits + "a\nafter\n", piece);
+    std::string lines = fits;
+    lines.append("\n").append(fits).append("a\nafter\n");
+    const auto collected = cut(lines, piece);
     ASSERT_EQ(collected.lines.size(), 2u) << piece;
     EXPECT_EQ(collected.lines[0].second, fits);
     EXPECT_EQ(collected.lines[1], std::pair(uint64_t{3}, std::string("after")));
