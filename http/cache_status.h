@@ -22,6 +22,7 @@ enum class ForwardReason : uint8_t {
   Stale,     // stored and stale
   Partial,   // part of the range is stored
 };
+inline constexpr size_t kForwardReasons = static_cast<size_t>(ForwardReason::Partial) + 1;
 [[nodiscard]] std::string_view name_of(ForwardReason reason) noexcept;
 
 struct CacheStatus {

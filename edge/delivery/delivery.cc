@@ -35,6 +35,16 @@ constexpr uint32_t kSelectionsMax = 3;
 /// Slices of one range looked up for Cache-Status: of a longer range the first gigabyte tells.
 constexpr uint32_t kSlicesCountedMax = 4096;
 
+/// Why the origin was asked for this answer, or a part of it; nothing if it was not.
+std::optional<http::ForwardReason> forwarded_because(const Exchange& exchange) noexcept {
+  const Selection& selection = exchange.selection;
+  const AccessRecord& record = exchange.record;
+  if (selection.response == nullptr && selection.pass_head == nullptr) return std::nullopt;
+  if (!selection.hit) return selection.forward_reason;
+  if (record.slices_hit == record.slices_needed) return std::nullopt;
+  return record.slices_hit > 0 ? http::ForwardReason::Partial : http::ForwardReason::Miss;
+}
+
 std::string_view reason_of(const Error& error) noexcept { return name_of(error.kind); }
 
 /// What of a passed-through answer goes to the client: the origin's own range, or one cut out of
@@ -52,9 +62,8 @@ PassPlan plan_pass(const Exchange& exchange) noexcept {
   PassPlan plan;
   plan.status = head.status;
   plan.length = head.content_length;
-  if (exchange.asked.head_only && (head.status == 206 || head.status == 416) &&
-      head.complete_length) {
-    plan.status = 200;  // one byte was asked for, to learn the length
+  if (exchange.asked.head_only && (head.status == 206 || head.status == 416)) {
+    plan.status = 200;  // one byte was asked for, to learn the length; not every origin tells it
     plan.length = head.complete_length;
     return plan;
   }
@@ -263,6 +272,9 @@ bool Delivery::Impl::answer_plainly(Exchange& exchange) {
 void Delivery::Impl::answer_own(Exchange& exchange, int status, std::string_view reason,
                                 AccessEnd end) {
   exchange.record.reason = reason;
+  const auto known = std::ranges::find(kRefusals, reason);
+  const auto at = static_cast<size_t>(known - kRefusals.begin());
+  counters.refused[std::min(at, kRefusals.size() - 1)].add();
   const bool close = exchange.head.close;
   exchange.head = {};
   exchange.head.close = close;
@@ -553,6 +565,8 @@ void Delivery::Impl::count(const Exchange& exchange) noexcept {
       counters.negative.add();
       break;
   }
+  if (const auto reason = forwarded_because(exchange))
+    counters.forwarded[static_cast<size_t>(*reason)].add();
   counters.bytes_ram.add(exchange.bytes_by_tier[static_cast<uint8_t>(Tier::Ram)]);
   counters.bytes_drive.add(exchange.bytes_by_tier[static_cast<uint8_t>(Tier::Drive)]);
   counters.bytes_origin.add(exchange.bytes_by_tier[static_cast<uint8_t>(Tier::Origin)]);

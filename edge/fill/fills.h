@@ -13,6 +13,7 @@
 #include "edge/fill/scope.h"
 #include "edge/fill/site.h"
 #include "edge/fill/stored_response.h"
+#include "edge/metrics/latency_histogram.h"
 #include "http/cache_status.h"
 #include "http/header_fields.h"
 #include "origin/fetcher.h"
@@ -71,6 +72,7 @@ struct FillCounters {
   Counter prefetch_started, prefetch_refused, prefetch_joined;  // contacts and runs
   Counter demand_awaiting_head;  // gauge: requests to origins for clients, not answered yet
   Counter fills_in_flight;
+  LatencyHistogram origin_latency;  // from a request to an origin to its head
 };
 
 class Fills {

@@ -43,6 +43,7 @@ Task<Result<const origin::FetchHead*>> Fills::Impl::await_head(origin::FetchStre
   if (for_client) counters.demand_awaiting_head.add();
   auto head = co_await stream.head();
   if (for_client) counters.demand_awaiting_head.sub();
+  if (head) counters.origin_latency.record((*head)->first_byte_latency);
   co_return head;
 }
 

@@ -34,6 +34,17 @@ void add_delivery(Registry& registry, const DeliveryCounters& c) {
               {&c.stale, "stale"},
               {&c.revalidated, "revalidated"},
               {&c.negative, "negative"}});
+  for (size_t i = 0; i < c.forwarded.size(); ++i) {
+    registry.add_counter(
+        "segue_requests_forwarded_total",
+        "Requests for which the origin was asked, by why (RFC 9211).",
+        {{"reason", std::string(http::name_of(static_cast<http::ForwardReason>(i)))}},
+        c.forwarded[i]);
+  }
+  for (size_t i = 0; i < c.refused.size(); ++i) {
+    registry.add_counter("segue_requests_refused_total", "Requests answered with an error of ours.",
+                         {{"reason", std::string(kRefusals[i])}}, c.refused[i]);
+  }
   add_family(registry, "segue_body_bytes_total",
              "Body bytes sent to clients, by where they came from.", "tier",
              {{&c.bytes_ram, "ram"},
@@ -73,6 +84,14 @@ void add_fills(Registry& registry, const FillCounters& c) {
               {&c.fills_ended_early, "no_reader"},
               {&c.fills_rejected, "rejected"}});
   registry.add_gauge("segue_fills_in_flight", "Fills running.", {}, c.fills_in_flight);
+  registry.add_histogram("segue_origin_latency_seconds",
+                         "From a request to an origin to the head of its answer.", {},
+                         c.origin_latency);
+  registry.add_counter("segue_passes_total", "Answers streamed through unstored.", {},
+                       c.pass_started);
+  registry.add_counter("segue_pass_bytes_total", "Their bytes.", {}, c.pass_bytes);
+  registry.add_counter("segue_negative_stored_total", "Answers stored that are no content.", {},
+                       c.negative_stored);
   registry.add_counter("segue_fill_bytes_total", "Bytes landed from origins.", {}, c.fill_bytes);
   registry.add_counter("segue_slices_filled_total", "Slices landed whole.", {}, c.slices_filled);
   registry.add_counter("segue_generations_replaced_total",

@@ -439,3 +439,22 @@ def test_the_admin_listener_also_listens_on_loopback(origin, tmp_path):
         process.terminate()
         assert process.wait(15) == 0
         process.stderr.close()
+
+
+def test_requests_are_counted_by_why_the_origin_was_asked_or_why_they_were_refused(origin):
+    with Node(config_for(origin.url)) as node:
+
+        def counted(metric, reason):
+            return node.metrics()[f'segue_requests_{metric}_total{{reason="{reason}"}}']
+
+        origin.add("/t", 600_000)
+        node.fetch("/t", Range="bytes=0-99")
+        node.fetch("/t", Range="bytes=0-99")
+        assert counted("forwarded", "uri-miss") == 1
+        node.fetch("/t")  # its first slice is here
+        assert counted("forwarded", "partial") == 1
+        node.fetch("/t", method="DELETE")
+        assert counted("refused", "method") == 1
+        node.fetch("/t", host="nobody.example")
+        assert counted("refused", "unknown_host") == 1
+        assert node.metric("segue_origin_latency_seconds_count") == 2
