@@ -325,7 +325,13 @@ void Delivery::Impl::prepare_stored(Exchange& exchange, uint64_t resident_bytes)
     exchange.record.first_position = exchange.plan.range.first;
     exchange.record.complete_length = exchange.selection.selected.generation->complete_length();
   }
-  const SliceCounts slices = count_slices(exchange, resident_bytes);
+  SliceCounts slices = count_slices(exchange, resident_bytes);
+  // What is here of a key nothing was stored of came for this request, faster than it was counted.
+  const Selection& selection = exchange.selection;
+  const bool was_unknown =
+      !selection.hit && (selection.forward_reason == http::ForwardReason::UriMiss ||
+                         selection.forward_reason == http::ForwardReason::VaryMiss);
+  if (was_unknown) slices.hit = 0;
   write_stored_head(exchange, exchange.plan, *fields_of(exchange), options.node_name, slices,
                     loop.wall_now());
   exchange.record.slices_hit = slices.hit;
