@@ -174,6 +174,7 @@ class RangeReader {
   uint32_t seen_to_ = 0;               // slices below this were counted
   uint32_t failures_before_ = 0;       // of fills of this key, when the slice was come to
   uint32_t drive_slice_ = UINT32_MAX;  // the slice that a drive had when this reader came to it
+  uint32_t drive_slice_before_ = UINT32_MAX;
   uint32_t read_ahead_ = UINT32_MAX;  // the slice whose drive read was started before it was needed
   uint32_t slices_hit_ = 0;
   uint32_t slices_needed_ = 0;

@@ -45,7 +45,8 @@ RangeReader::Readable RangeReader::take(cache::Found found, uint64_t offset) con
   const uint64_t end = std::min<uint64_t>(first + landed.size(), range_.end);
   if (end <= offset) return {};
   const auto bytes = landed.subspan(offset - first, end - offset);
-  const bool from_drive = cache::slice_at(offset).value == drive_slice_;
+  const uint32_t slice = cache::slice_at(offset).value;
+  const bool from_drive = slice == drive_slice_ || slice == drive_slice_before_;
   return {std::move(found.buffer), bytes, from_drive ? Where::OnDrive : found.where};
 }
 
@@ -61,7 +62,12 @@ RangeReader::Readable RangeReader::try_readable(uint64_t offset) noexcept {
 }
 
 void RangeReader::see(SliceIndex slice, Where where) noexcept {
-  if (where == Where::OnDrive || slice.value == read_ahead_) drive_slice_ = slice.value;
+  const bool from_drive = where == Where::OnDrive || slice.value == read_ahead_;
+  if (from_drive && slice.value != drive_slice_) {
+    // A batch may look into the next slice and then be sent in part: this one is still being read.
+    drive_slice_before_ = drive_slice_;
+    drive_slice_ = slice.value;
+  }
   if (slice.value < seen_to_) return;
   seen_to_ = slice.value + 1;
   failures_before_ = fills_.impl_->failed_fills.count(selected_.generation->key());
