@@ -1,33 +1,16 @@
 #include "edge/delivery/delivery.h"
 
-#include <algorithm>
-
+#include "edge/delivery/asked_note.h"
 #include "edge/delivery/plan.h"
+#include "edge/delivery/plan_pass.h"
 #include "edge/delivery/relay.h"
 #include "edge/delivery/request_target.h"
 #include "edge/delivery/respond.h"
 #include "edge/delivery/send.h"
-#include "edge/prefetch/asked_queue.h"
-#include "edge/prefetch/cmcd.h"
-#include "http/conditions.h"
 #include "http/multipart.h"
 
 namespace segue::edge {
 namespace {
-
-CacheResult cache_result_of(const Exchange& exchange) noexcept {
-  const Selection& selection = exchange.selection;
-  if (selection.pass || selection.pass_head != nullptr) return CacheResult::Pass;
-  if (selection.response == nullptr) return CacheResult::None;
-  if (selection.stale) return CacheResult::Stale;
-  if (exchange.bytes_by_tier[static_cast<uint8_t>(Tier::Origin)] > 0) return CacheResult::Miss;
-  if (!selection.hit)
-    return selection.forward_status == 304 ? CacheResult::Revalidated : CacheResult::Miss;
-  if (selection.response->parts().form == StoredResponse::Form::Negative)
-    return CacheResult::Negative;
-  return exchange.bytes_by_tier[static_cast<uint8_t>(Tier::Drive)] > 0 ? CacheResult::HitDrive
-                                                                       : CacheResult::HitRam;
-}
 
 /// How often a request may be selected a version that is replaced before its head is sent.
 constexpr uint32_t kSelectionsMax = 3;
@@ -35,67 +18,7 @@ constexpr uint32_t kSelectionsMax = 3;
 /// Slices of one range looked up for Cache-Status: of a longer range the first gigabyte tells.
 constexpr uint32_t kSlicesCountedMax = 4096;
 
-/// Why the origin was asked for this answer, or a part of it; nothing if it was not.
-std::optional<http::ForwardReason> forwarded_because(const Exchange& exchange) noexcept {
-  const Selection& selection = exchange.selection;
-  const AccessRecord& record = exchange.record;
-  if (selection.response == nullptr && selection.pass_head == nullptr) return std::nullopt;
-  if (!selection.hit) return selection.forward_reason;
-  if (record.slices_hit == record.slices_needed) return std::nullopt;
-  return record.slices_hit > 0 ? http::ForwardReason::Partial : http::ForwardReason::Miss;
-}
-
 std::string_view reason_of(const Error& error) noexcept { return name_of(error.kind); }
-
-/// What of a passed-through answer goes to the client: the origin's own range, or one cut out of
-/// its 200, because native players break on a 200 to a Range request.
-struct PassPlan {
-  int status = 0;
-  std::optional<uint64_t> length;
-  std::optional<ByteRange> content_range;
-  std::optional<uint64_t> complete_length;
-  ByteRange body{0, UINT64_MAX};
-};
-
-PassPlan plan_pass(const Exchange& exchange) noexcept {
-  const origin::FetchHead& head = *exchange.selection.pass_head;
-  PassPlan plan;
-  plan.status = head.status;
-  plan.length = head.content_length;
-  if (exchange.asked.head_only && (head.status == 206 || head.status == 416)) {
-    plan.status = 200;  // one byte was asked for, to learn the length; not every origin tells it
-    plan.length = head.complete_length;
-    return plan;
-  }
-  if (head.status == 206 && head.content_range) {
-    plan.content_range = head.content_range;
-    plan.complete_length = head.complete_length;
-    return plan;
-  }
-  if (head.status == 416) plan.complete_length = head.complete_length;
-  if (head.status != 200 || !head.content_length ||
-      exchange.ranges.kind != http::ParsedRange::Kind::Ranges)
-    return plan;
-  if (!http::if_range_matches(exchange.request.fields,
-                              http::Validator::of_response(head.fields.view())))
-    return plan;
-  const uint64_t complete_length = *head.content_length;
-  const http::Resolved resolved = http::resolve(exchange.ranges, complete_length);
-  if (resolved.kind == http::Resolved::Kind::NotSatisfiable) {
-    plan.status = 416;
-    plan.length = 0;
-    plan.complete_length = complete_length;
-    plan.body = {};
-    return plan;
-  }
-  if (resolved.kind != http::Resolved::Kind::Ranges || resolved.count != 1) return plan;
-  plan.status = 206;
-  plan.body = resolved.parts[0];
-  plan.length = plan.body.length();
-  plan.content_range = plan.body;
-  plan.complete_length = complete_length;
-  return plan;
-}
 
 }  // namespace
 
@@ -143,12 +66,10 @@ struct Delivery::Impl {
   void begin(Exchange& exchange) noexcept;
   bool answer_plainly(Exchange& exchange);
   bool try_serve_hit(Exchange& exchange);
-  void tell(const Exchange& exchange, bool known) noexcept;
   void prepare_stored(Exchange& exchange, uint64_t resident_bytes) noexcept;
   SliceCounts count_slices(const Exchange& exchange, uint64_t resident_bytes) const noexcept;
   void answer_own(Exchange& exchange, int status, std::string_view reason, AccessEnd end);
   void finish(Exchange& exchange, AccessEnd end) noexcept;
-  void count(const Exchange& exchange) noexcept;
 
   [[nodiscard]] Scope scope_of(Exchange& exchange) noexcept;
   Task<void> run(Exchange& exchange);
@@ -211,7 +132,9 @@ void Delivery::serve(Exchange& exchange) {
   const bool relayed = method != http::Method::Get && method != http::Method::Head;
   if (!relayed) {
     const bool known = self.fills.try_select(exchange.asked, exchange.selection);
-    if (self.listening != nullptr) self.tell(exchange, known);
+    if (self.listening != nullptr) {
+      if (const auto note = note_of(exchange, known, self.local)) self.listening->push(*note);
+    }
     if (known && self.try_serve_hit(exchange)) return;
   }
   if (!self.tasks.try_spawn(relayed ? self.run_relay(exchange) : self.run(exchange))) {
@@ -272,9 +195,7 @@ bool Delivery::Impl::answer_plainly(Exchange& exchange) {
 void Delivery::Impl::answer_own(Exchange& exchange, int status, std::string_view reason,
                                 AccessEnd end) {
   exchange.record.reason = reason;
-  const auto known = std::ranges::find(kRefusals, reason);
-  const auto at = static_cast<size_t>(known - kRefusals.begin());
-  counters.refused[std::min(at, kRefusals.size() - 1)].add();
+  counters.count_refused(reason);
   const bool close = exchange.head.close;
   exchange.head = {};
   exchange.head.close = close;
@@ -340,42 +261,6 @@ void Delivery::Impl::prepare_stored(Exchange& exchange, uint64_t resident_bytes)
       exchange.head.bodyless ? 0 : exchange.head.content_length.value_or(0);
   if (!exchange.selection.hit)
     exchange.record.reason = http::name_of(exchange.selection.forward_reason);
-}
-
-/// What was asked, for whoever plans ahead. Before it is answered: a prefetch of the same may be
-/// running.
-void Delivery::Impl::tell(const Exchange& exchange, bool known) noexcept {
-  const Asked& what = exchange.asked;
-  if (what.head_only) return;
-  AskedNote note;
-  note.demand.track = track_of(what.key);
-  note.listener = exchange.client.address_hash;
-  const std::string_view origin_form = exchange.request.origin_form;
-  const size_t query = std::min(origin_form.find('?'), origin_form.size());
-  const CmcdText cmcd(origin_form.substr(std::min(query + 1, origin_form.size())),
-                      exchange.request.fields);
-  if (const auto session = cmcd.find("sid"))
-    note.demand.session = local.store().hash(*session).low | 1;
-  const uint64_t length = known ? exchange.selection.selected.generation->complete_length() : 0;
-  switch (what.range_form) {
-    case Asked::RangeForm::None:
-      note.demand.range = {0, UINT64_MAX};
-      break;
-    case Asked::RangeForm::Bounded:
-    case Asked::RangeForm::OpenEnded:
-      note.demand.range = what.range;
-      break;
-    case Asked::RangeForm::Suffix:
-      if (!known) return;
-      note.demand.range = {length - std::min(length, what.range.end), length};
-      break;
-  }
-  if (known && note.demand.range.first < length) {
-    const cache::Where where = local.store().where(*exchange.selection.selected.generation,
-                                                   cache::slice_at(note.demand.range.first));
-    note.demand.hit = where == cache::Where::Resident || where == cache::Where::OnDrive;
-  }
-  listening->push(note);
 }
 
 /// A fresh header and, at least for its first batch, bytes in RAM: head and body go out by one
@@ -544,68 +429,13 @@ void Delivery::Impl::answer_error(Exchange& exchange, Error error) {
   answer_own(exchange, status_of(error), reason_of(error), AccessEnd::Complete);
 }
 
-void Delivery::Impl::count(const Exchange& exchange) noexcept {
-  const AccessRecord& record = exchange.record;
-  switch (record.cache) {
-    case CacheResult::None:
-      break;
-    case CacheResult::HitRam:
-      counters.hit_ram.add();
-      break;
-    case CacheResult::HitDrive:
-      counters.hit_drive.add();
-      break;
-    case CacheResult::Miss:
-      counters.miss.add();
-      break;
-    case CacheResult::Pass:
-      counters.pass.add();
-      break;
-    case CacheResult::Stale:
-      counters.stale.add();
-      break;
-    case CacheResult::Revalidated:
-      counters.revalidated.add();
-      break;
-    case CacheResult::Negative:
-      counters.negative.add();
-      break;
-  }
-  if (const auto reason = forwarded_because(exchange))
-    counters.forwarded[static_cast<size_t>(*reason)].add();
-  counters.bytes_ram.add(exchange.bytes_by_tier[static_cast<uint8_t>(Tier::Ram)]);
-  counters.bytes_drive.add(exchange.bytes_by_tier[static_cast<uint8_t>(Tier::Drive)]);
-  counters.bytes_origin.add(exchange.bytes_by_tier[static_cast<uint8_t>(Tier::Origin)]);
-  counters.bytes_pass.add(exchange.bytes_by_tier[static_cast<uint8_t>(Tier::Pass)]);
-  if (record.first_byte.count() >= 0) counters.first_byte.record(record.first_byte);
-  if (exchange.first_64k.count() >= 0) counters.first_64k.record(exchange.first_64k);
-  switch (record.status / 100) {
-    case 2:
-      counters.status_2xx.add();
-      break;
-    case 3:
-      counters.status_3xx.add();
-      break;
-    case 4:
-      counters.status_4xx.add();
-      break;
-    case 5:
-      counters.status_5xx.add();
-      break;
-    default:
-      break;
-  }
-  if (record.end == AccessEnd::Cut) counters.cut.add();
-  if (record.end == AccessEnd::Gone) counters.client_gone.add();
-}
-
 void Delivery::Impl::finish(Exchange& exchange, AccessEnd end) noexcept {
   AccessRecord& record = exchange.record;
   record.end = end;
   record.status = exchange.head_sent ? exchange.head.status : 0;
   record.duration = loop.now() - exchange.started;
   record.cache = cache_result_of(exchange);
-  count(exchange);
+  counters.count(exchange);
   counters.in_flight.sub();
   if (log != nullptr) log->submit(loop.index(), record);
   exchange.reader.reset();

@@ -1,41 +1,20 @@
 // edge/delivery/delivery.h - from a parsed request to a response: site, canonical target,
 // selection, preconditions, ranges, sending. Loop-owned: one Delivery per loop.
 #pragma once
-#include <array>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "base/counter.h"
+#include "edge/delivery/delivery_counters.h"
 #include "edge/delivery/exchange.h"
 #include "edge/delivery/site_table.h"
 #include "edge/fill/fills.h"
 #include "edge/metrics/access_log.h"
-#include "edge/metrics/latency_histogram.h"
-#include "http/cache_status.h"
 
 namespace segue::edge {
 
 class AskedQueue;
-
-/// Why a request got a short answer of ours: words of Delivery and names of error kinds. The last
-/// one takes what has no word here (heads that the parser refused are counted by status besides).
-inline constexpr std::array<std::string_view, 15> kRefusals{
-    "unknown_host", "bad_target", "target_too_long", "method",   "loop",
-    "overloaded",   "timeout",    "closed",          "refused",  "unreachable",
-    "malformed",    "mismatch",   "unsupported",     "io_error", "other"};
-
-/// What became of the requests of one loop; exported as segue_requests_total{outcome} and the like.
-struct DeliveryCounters {
-  Counter hit_ram, hit_drive, miss, pass, stale, revalidated, negative;
-  std::array<Counter, http::kForwardReasons> forwarded;  // to the origin, by why (RFC 9211 §2.2)
-  std::array<Counter, kRefusals.size()> refused;
-  Counter bytes_ram, bytes_drive, bytes_origin, bytes_pass;
-  Counter status_2xx, status_3xx, status_4xx, status_5xx;
-  Counter cut, client_gone, in_flight;
-  LatencyHistogram first_byte, first_64k;
-};
 
 class Delivery {
  public:

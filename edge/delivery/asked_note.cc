@@ -1,0 +1,44 @@
+#include "edge/delivery/asked_note.h"
+
+#include <algorithm>
+
+#include "edge/prefetch/cmcd.h"
+
+namespace segue::edge {
+
+std::optional<AskedNote> note_of(const Exchange& exchange, bool known,
+                                 cache::LocalStore& local) noexcept {
+  const Asked& what = exchange.asked;
+  if (what.head_only) return std::nullopt;
+  AskedNote note;
+  note.demand.track = track_of(what.key);
+  note.listener = exchange.client.address_hash;
+  const std::string_view origin_form = exchange.request.origin_form;
+  const size_t query = std::min(origin_form.find('?'), origin_form.size());
+  const CmcdText cmcd(origin_form.substr(std::min(query + 1, origin_form.size())),
+                      exchange.request.fields);
+  if (const auto session = cmcd.find("sid"))
+    note.demand.session = local.store().hash(*session).low | 1;
+  const uint64_t length = known ? exchange.selection.selected.generation->complete_length() : 0;
+  switch (what.range_form) {
+    case Asked::RangeForm::None:
+      note.demand.range = {0, UINT64_MAX};
+      break;
+    case Asked::RangeForm::Bounded:
+    case Asked::RangeForm::OpenEnded:
+      note.demand.range = what.range;
+      break;
+    case Asked::RangeForm::Suffix:
+      if (!known) return std::nullopt;
+      note.demand.range = {length - std::min(length, what.range.end), length};
+      break;
+  }
+  if (known && note.demand.range.first < length) {
+    const cache::Where where = local.store().where(*exchange.selection.selected.generation,
+                                                   cache::slice_at(note.demand.range.first));
+    note.demand.hit = where == cache::Where::Resident || where == cache::Where::OnDrive;
+  }
+  return note;
+}
+
+}  // namespace segue::edge
