@@ -161,20 +161,28 @@ void Planner::unlink(uint32_t index) {
     tables_->waiting.erase({candidate.entry.due - options_.lead_max, index});
 }
 
+/// Whether nothing needs to be fetched for who wants this track: all of it is here or on its way.
+bool Planner::is_fulfilled(TrackId track) const {
+  if (tables_->running_by_track.contains(track)) return true;
+  const auto held = tables_->held.find(track);
+  return held != tables_->held.end() && held->second.whole;
+}
+
+uint64_t Planner::planned_bytes(const Candidate& candidate) noexcept {
+  return candidate.part.length() + candidate.entry.tail_bytes;
+}
+
 void Planner::enter(uint32_t index, MonoTime now) {
   Candidate& candidate = tables_->candidates[index];
   const TrackId track = candidate.entry.track;
-  if (const auto held = tables_->held.find(track); held != tables_->held.end()) {
-    candidate.state = Candidate::State::Fulfilled;
-    if (candidate.until > held->second.until) hold_until(track, held->second, candidate.until);
-    return;
-  }
-  if (tables_->running_by_track.contains(track)) {
+  if (const auto held = tables_->held.find(track);
+      held != tables_->held.end() && candidate.until > held->second.until)
+    hold_until(track, held->second, candidate.until);
+  if (is_fulfilled(track)) {
     candidate.state = Candidate::State::Fulfilled;
     return;
   }
-  const double bytes =
-      std::max(1.0, static_cast<double>(candidate.part.length() + candidate.entry.tail_bytes));
+  const double bytes = std::max(1.0, static_cast<double>(planned_bytes(candidate)));
   candidate.density = static_cast<int8_t>(std::ilogb(candidate.entry.probability / bytes));
   const MonoTime from = candidate.entry.due - options_.lead_max;
   if (from > now) {

@@ -104,6 +104,7 @@ class Planner {
   /// When next() may say more, by time alone.
   [[nodiscard]] MonoTime wake_at(MonoTime now) const;
 
+  /// Stopped: it stood aside (or nobody wants it any more); a candidate still wanted comes again.
   enum class End : uint8_t { Complete, AlreadyHere, Failed, Stopped };
   /// Bytes that came from the origin for it.
   void landed(uint64_t order, uint64_t bytes);
@@ -137,6 +138,9 @@ class Planner {
   void unlink(uint32_t candidate);
   void enter(uint32_t candidate, MonoTime now);
   void ripen(MonoTime now);
+  [[nodiscard]] bool is_fulfilled(TrackId track) const;
+  [[nodiscard]] static uint64_t planned_bytes(const Candidate& candidate) noexcept;
+  [[nodiscard]] MonoTime affordable_at(uint32_t candidate, MonoTime now) const;
   void forget_session(uint64_t session, MonoTime now);
   [[nodiscard]] bool wanted_by_others(TrackId track, uint64_t session) const;
   [[nodiscard]] bool take_candidate(uint32_t model);
@@ -144,7 +148,7 @@ class Planner {
   void add_rest(uint64_t session, TrackId track, MonoTime now);
   void see_listener(const DemandNote& note, MonoTime now);
   [[nodiscard]] Order begin(uint32_t candidate, MonoTime now);
-  void hold(const Running& running, MonoTime now);
+  void hold(const Running& running, bool whole, MonoTime now);
   enum class Fate : uint8_t { Used, Expired, Revoked, Evicted };
   void judge(TrackId track, Fate fate);
   void hold_until(TrackId track, Held& held, MonoTime until);

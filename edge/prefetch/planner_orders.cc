@@ -44,13 +44,12 @@ std::optional<Planner::Order> Planner::next(MonoTime now) {
          tables_->held.size() < kPlanHeldMax) {
     const uint32_t index = tables_->ready.begin()->candidate;
     Candidate& candidate = tables_->candidates[index];
-    if (tables_->held.contains(candidate.entry.track) ||
-        tables_->running_by_track.contains(candidate.entry.track)) {
+    if (is_fulfilled(candidate.entry.track)) {
       unlink(index);  // another session's candidate brought it meanwhile
       enter(index, now);
       continue;
     }
-    const uint64_t bytes = candidate.part.length() + candidate.entry.tail_bytes;
+    const uint64_t bytes = planned_bytes(candidate);
     if (held_bytes_ + bytes > options_.held_bytes_max || !affordable(bytes)) return std::nullopt;
     Order order = begin(index, now);
     if (options_.fetches) return order;
@@ -63,7 +62,7 @@ std::optional<Planner::Order> Planner::next(MonoTime now) {
 Planner::Order Planner::begin(uint32_t index, MonoTime /*now*/) {
   unlink(index);
   Candidate& candidate = tables_->candidates[index];
-  const uint64_t bytes = candidate.part.length() + candidate.entry.tail_bytes;
+  const uint64_t bytes = planned_bytes(candidate);
   tokens_ -= static_cast<double>(bytes);
   bytes_today_ += bytes;
   held_bytes_ += bytes;
@@ -94,10 +93,21 @@ MonoTime Planner::wake_at(MonoTime now) const {
   if (!tables_->waiting.empty()) at = std::min(at, tables_->waiting.begin()->first);
   if (!tables_->session_ends.empty()) at = std::min(at, tables_->session_ends.begin()->first);
   if (!tables_->held_ends.empty()) at = std::min(at, tables_->held_ends.begin()->first);
-  if (!tables_->ready.empty() && !paused_ &&
-      tokens_ < static_cast<double>(options_.bytes_per_second))
-    at = std::min(at, now + milliseconds{100});
+  if (!tables_->ready.empty() && !paused_ && tables_->running.size() < options_.orders_max)
+    at = std::min(at, affordable_at(tables_->ready.begin()->candidate, now));
   return std::max(at, now + milliseconds{1});
+}
+
+/// When the budget, which grows by time, holds the bytes of this candidate. What is held for nobody
+/// may stand in its way as well; that changes by notes and by its end, not by waiting.
+MonoTime Planner::affordable_at(uint32_t index, MonoTime now) const {
+  const uint64_t bytes = planned_bytes(tables_->candidates[index]);
+  if (bytes_today_ + bytes > options_.bytes_per_day) return day_began_ + kDay;
+  const auto rate = static_cast<double>(options_.bytes_per_second);
+  const double missing = std::min(static_cast<double>(bytes), rate * kBurstSeconds) - tokens_;
+  if (missing <= 0 || rate <= 0) return kNever;
+  return now + milliseconds{1} +
+         std::chrono::duration_cast<milliseconds>(std::chrono::duration<double>(missing / rate));
 }
 
 void Planner::landed(uint64_t order, uint64_t bytes) {
@@ -120,18 +130,23 @@ void Planner::ended(uint64_t order, End end, MonoTime now) {
                      ? bytes_today_ + running.landed - running.planned_bytes
                      : 0;
   ModelScore& score = scores_.at(running.model);
-  if (end == End::Complete && running.landed > 0) score.fetched.add();
-  if (end == End::AlreadyHere || (end == End::Complete && running.landed == 0))
-    score.already_here.add();
+  const auto held = tables_->held.find(running.track);
+  const bool resumed = held != tables_->held.end() && !held->second.whole;
+  const bool brought = running.landed > 0 || resumed;
+  if (end == End::Complete && brought) score.fetched.add();
+  if (end == End::AlreadyHere || (end == End::Complete && !brought)) score.already_here.add();
   if (end == End::Failed) score.failed.add();
-  if (running.landed > 0) hold(running, now);
+  if (brought) hold(running, end != End::Stopped, now);
   if (running.candidate == kNoCandidate) {
     if (!running.joined && running.landed > 0 && !tables_->wanted.contains(running.track))
       judge(running.track, Fate::Revoked);
     return;
   }
-  // A candidate that failed is not tried again: the listener's own request will be.
-  tables_->candidates[running.candidate].state = Candidate::State::Fulfilled;
+  // A candidate that failed is not tried again: the listener's own request will be. One that stood
+  // aside for demand comes again; what of it landed is here then, and costs nothing.
+  Candidate& candidate = tables_->candidates[running.candidate];
+  candidate.state = Candidate::State::Fulfilled;
+  if (end == End::Stopped && !running.joined) enter(running.candidate, now);
 }
 
 void Planner::hold_until(TrackId track, Held& held, MonoTime until) {
@@ -140,16 +155,20 @@ void Planner::hold_until(TrackId track, Held& held, MonoTime until) {
   tables_->held_ends.emplace(until, track);
 }
 
-void Planner::hold(const Running& running, MonoTime now) {
-  Held& held = tables_->held[running.track];
-  held = {.bytes = running.landed,
-          .part = running.part,
-          .tail_bytes = running.tail_bytes,
-          .model = running.model,
-          .since = now,
-          .until = {},
-          .target = running.target};
-  held_bytes_ += held.bytes;
+void Planner::hold(const Running& running, bool whole, MonoTime now) {
+  const auto [at, first] = tables_->held.try_emplace(running.track);
+  Held& held = at->second;
+  if (first) {
+    held = {.part = running.part,
+            .tail_bytes = running.tail_bytes,
+            .model = running.model,
+            .since = now,
+            .until = {},
+            .target = running.target};
+  }
+  held.bytes += running.landed;
+  held.whole = whole;
+  if (!held.asked) held_bytes_ += running.landed;
   hold_until(running.track, held, running.until);
   if (running.joined) {
     held.used = held.bytes;

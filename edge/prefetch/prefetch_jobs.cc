@@ -23,6 +23,7 @@ constexpr uint32_t kDroppedSlicesMax = 32;  // heads and rests are never longer
 /// Plans, stops and starts what is due, and sleeps until there may be more.
 void Prefetcher::step() {
   if (draining_) return;
+  has_new_lines_ = false;
   const MonoTime now = loop_.now();
   const bool pressed = is_pressed();
   planner_.pause(pressed);

@@ -109,6 +109,7 @@ Prefetcher::Line Prefetcher::take_line(PrefetchSource source, std::string_view l
       take_facts(*message->facts);
       break;
   }
+  has_new_lines_ = true;
   if (!draining_) loop_.arm(tick_, loop_.now());  // once for all lines of this turn
   return Line::Taken;
 }
@@ -207,6 +208,8 @@ void Prefetcher::take_facts(const FeedTrackFacts& facts) {
 
 void Prefetcher::take_notes(AskedQueue& queue, void* owner) {
   auto& self = *static_cast<Prefetcher*>(owner);
+  // In the order they came: a plan that was taken before these requests is in force for them.
+  if (self.has_new_lines_) self.step();
   queue.drain([&](const AskedNote& note) { self.see(note); });
   self.step();
 }

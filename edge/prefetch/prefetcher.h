@@ -131,6 +131,7 @@ class Prefetcher {
   double head_ns_usual_ = 0;
   bool slow_ = false;
   bool draining_ = false;
+  bool has_new_lines_ = false;  // taken, and not planned with yet
 };
 
 }  // namespace segue::edge

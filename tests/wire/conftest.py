@@ -3,7 +3,6 @@
 Where a table of many cases runs over one node (each case with paths of its own), `shared_origin` and
 `shared_node` live as long as the file. `./dev test quick` leaves out what is marked slow."""
 import pytest
-from _pytest.runner import runtestprotocol
 
 from support.node import Node
 from support.origin import Origin
@@ -38,19 +37,3 @@ def shared_origin():
 def shared_node(shared_origin):
     with Node(config_for(shared_origin.url)) as running:
         yield running
-
-
-def pytest_runtest_protocol(item, nextitem):
-    """A second try for tests of the feed: a machine that stands still makes the planner pause, as it should."""
-    if "test_feed.py" not in item.nodeid:
-        return None
-    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    for _ in range(2):
-        item._initrequest()
-        reports = runtestprotocol(item, nextitem=nextitem, log=False)
-        if not any(report.failed for report in reports):
-            break
-    for report in reports:
-        item.ihook.pytest_runtest_logreport(report=report)
-    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-    return True

@@ -198,8 +198,7 @@ def test_stats_say_how_good_a_model_is(feeding):
     post(feeding, plan())
     wait_for(lambda: fate(feeding, "fetched") == 1)
     feeding.fetch("/next")
-    # Asked for a moment before the planner hears of the last byte, it counts as late.
-    wait_for(lambda: fate(feeding, "used") + fate(feeding, "late") == 1)
+    wait_for(lambda: fate(feeding, "used") == 1)
     stats = json.loads(feeding.admin("/stats.json").body)
     precision = {entry["labels"]["model"]: entry["value"] for entry in stats["segue_prefetch_precision_ratio"]}
     assert precision["m"] == 1

@@ -131,6 +131,69 @@ TEST_F(PlannerTest, PausedItBeginsNothing) {
   EXPECT_EQ(orders().size(), 1u);
 }
 
+TEST_F(PlannerTest, WhatStoodAsideForDemandComesAgain) {
+  set(1, 1, {entry(10)});
+  ASSERT_EQ(orders(), std::vector<TrackId>{10});
+  planner->landed(running[0].id, 64 * KiB);
+  finish(Planner::End::Stopped);
+  EXPECT_EQ(planner->gauges().held_bytes, 64 * KiB);
+  ASSERT_EQ(orders(), std::vector<TrackId>{10});
+  planner->landed(running[0].id, 192 * KiB);  // the rest of it
+  planner->ended(std::exchange(running, {})[0].id, Planner::End::Complete, now);
+  EXPECT_TRUE(orders().empty());
+  EXPECT_EQ(score().fetched.get(), 1u);
+  EXPECT_EQ(planner->gauges().held_bytes, 256 * KiB);
+  ask(10, {0, 256 * KiB});
+  EXPECT_EQ(score().used.get(), 1u);
+  EXPECT_EQ(score().bytes_used.get(), 256 * KiB);
+}
+
+TEST_F(PlannerTest, WhatStoodAsideWhenAllOfItHadLandedCountsAsFetched) {
+  set(1, 1, {entry(10)});
+  ASSERT_EQ(orders().size(), 1u);
+  planner->landed(running[0].id, 256 * KiB);
+  finish(Planner::End::Stopped);
+  ASSERT_EQ(orders().size(), 1u);
+  planner->ended(std::exchange(running, {})[0].id, Planner::End::Complete, now);
+  EXPECT_EQ(score().fetched.get(), 1u);
+  EXPECT_EQ(score().already_here.get(), 0u);
+  EXPECT_TRUE(orders().empty());
+}
+
+TEST_F(PlannerTest, WhatADemandTookOverDoesNotComeAgain) {
+  set(1, 1, {entry(10)});
+  ASSERT_EQ(orders().size(), 1u);
+  ask(10, {0, 1 * MiB}, 0, false);
+  finish(Planner::End::Stopped);
+  EXPECT_TRUE(orders().empty());
+}
+
+TEST_F(PlannerTest, WhatTheBudgetHoldsBackIsWokenForByTime) {
+  make({.bytes_per_second = 256 * KiB, .orders_max = 100});
+  // Every head costs more than a second's budget and less than the bucket holds.
+  set(1, 1,
+      {entry(10, 1, 0s, 384 * KiB), entry(11, 1, 0s, 384 * KiB), entry(12, 1, 0s, 384 * KiB)});
+  std::vector<TrackId> fetched;
+  for (;;) {
+    for (const TrackId track : orders()) fetched.push_back(track);
+    finish();
+    if (fetched.size() == 3) break;
+    now = planner->wake_at(now);
+    ASSERT_LT(now, MonoTime{1h} + 10s);
+  }
+}
+
+TEST_F(PlannerTest, ADaysBudgetSpentIsWokenForAtTheDaysEnd) {
+  make({.bytes_per_day = 256 * KiB});
+  set(1, 1, {entry(10), entry(11)}, 2 * 86400s);
+  EXPECT_EQ(orders().size(), 1u);
+  finish();
+  EXPECT_TRUE(orders().empty());
+  now = planner->wake_at(now);
+  EXPECT_EQ(now, MonoTime{25h});
+  EXPECT_EQ(orders().size(), 1u);
+}
+
 TEST_F(PlannerTest, OldAndRepeatedRevisionsAreIgnored) {
   EXPECT_TRUE(set(1, 5, {entry(10)}));
   EXPECT_FALSE(set(1, 5, {entry(11)}));
