@@ -3,17 +3,13 @@
 
 The figure is what the process's private memory grew by, per connection; the kernel's share is not in it.
 """
-import argparse
 import pathlib
 import resource
 import sys
-import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "loadtest"))
-from lib import http, processes, report  # noqa: E402
-from peers import servers as peers  # noqa: E402
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from lib import bench, http, processes  # noqa: E402
 
 BYTES_MAX = 1024  # target
 RAM = "2304MiB"  # of which the plan sets aside enough for the connections
@@ -49,44 +45,24 @@ def grown_bytes(server, connections):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release")
-    parser.add_argument("--connections", type=int, default=15_000)
-    parser.add_argument("--peers", action="store_true", help="nginx and Varnish too")
-    options = parser.parse_args()
+    options = bench.options(__doc__, connections=15_000, peers=(False, "nginx and Varnish too"))
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard < options.connections + 500:
         print(f"only {hard} descriptors allowed here: fewer connections")
         options.connections = hard - 500
-    print(report.machine_line(report.machine()))
-    running, met = [], True
-    with tempfile.TemporaryDirectory(prefix="segue-idle-") as name:
-        folder = pathlib.Path(name)
-        try:
-            origin = processes.start_origin(options.build, 4 << 20)
-            running.append(origin)
-            url = f"http://127.0.0.1:{origin.port}"
-            starts = {"segue": lambda: processes.start_segue(options.build, processes.free_ports(1)[0], [url], RAM)}
-            if options.peers:
-                starts["nginx"] = lambda: peers.nginx_slice(folder / "nginx", origin.port, "1m", "nginx")
-                starts["varnish"] = lambda: peers.varnish(folder / "varnish", origin.port, 1 << 30)
-            for name, start in starts.items():
-                try:
-                    server = start()
-                except processes.Unavailable as why:
-                    print(f"{name} skipped: {why}")
-                    continue
-                running.append(server)
-                count = min(options.connections, 8000) if name == "nginx" else options.connections
-                grown = grown_bytes(server, count)
-                print(f"{name}: {grown:.0f} bytes for each of {count} idle connections")
-                if name == "segue":
-                    met &= report.verdict("memory of an idle connection", grown, BYTES_MAX, " bytes")
-        finally:
-            for server in running[::-1]:
-                server.stop()
-    sys.exit(0 if met else 1)
+    with bench.Bench(options) as run:
+        origin = run.origin(4 << 20)
+        servers = [run.segue(origin, RAM)]
+        if options.peers:
+            servers += [run.nginx(origin, "1m"), run.varnish(origin, 1 << 30)]
+        for server in filter(None, servers):
+            count = min(options.connections, 8000) if server.name == "nginx" else options.connections
+            grown = grown_bytes(server, count)
+            print(f"{server.name}: {grown:.0f} bytes for each of {count} idle connections")
+            if server.name == "segue":
+                run.judge("memory of an idle connection", grown, BYTES_MAX, " bytes")
+    run.end()
 
 
 if __name__ == "__main__":

@@ -5,34 +5,16 @@ With four cores or more the server has two of them to itself, and the figure is 
 its core with one of two load generators, so only CPU per request tells: whatever the loops share (locks, the index,
 counters) shows there. One loop runs under the same two generators.
 """
-import argparse
 import concurrent.futures
 import os
 import pathlib
-import statistics
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "loadtest"))
-from lib import http, processes, report, wrk  # noqa: E402
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from lib import bench, http, wrk  # noqa: E402
 
 SPEED_UP, CPU_GROWTH = 1.8, 1.10  # targets
 CORES = os.cpu_count() or 1
-
-
-def start_all(options, running):
-    """{"one loop": its server, "two loops": its server}"""
-    origin = processes.start_origin(options.build, options.track_bytes)
-    running.append(origin)
-    ram, url = f"{(options.tracks * options.track_bytes * 2 >> 20) + 512}MiB", f"http://127.0.0.1:{origin.port}"
-    found = {}
-    for name, threads, cores in (("one loop", 1, "0"), ("two loops", 2, "0,1")):
-        port = processes.free_ports(1)[0]
-        found[name] = processes.start_segue(options.build, port, [url], ram, cores, threads, name=name)
-        running.append(found[name])
-        for number in range(options.tracks):
-            http.get(port, f"/t/{number}")
-    return found
 
 
 def measure(server, size, seed, options):
@@ -41,8 +23,7 @@ def measure(server, size, seed, options):
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         runs = []
         for number in range(2):
-            environment = {"TRACKS": options.tracks, "TRACK_BYTES": options.track_bytes, "RANGE_BYTES": size}
-            environment["SEED"] = 2 * seed + number
+            environment = wrk.environment(options, size, 2 * seed + number)
             core = 2 + number if CORES >= 4 else number
             words = (server.port, "ranges", options.seconds, options.connections // 2, environment, core)
             runs.append(pool.submit(wrk.run, *words))
@@ -53,38 +34,32 @@ def measure(server, size, seed, options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release")
-    parser.add_argument("--tracks", type=int, default=100)
-    parser.add_argument("--track-bytes", type=int, default=4 << 20)
-    parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--seconds", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--sizes", type=int, nargs="*", default=[4096, 65536])
-    options = parser.parse_args()
-    print(report.machine_line(report.machine()))
-    running, met = [], True
-    try:
-        arrangements = start_all(options, running)
+    options = bench.options(
+        __doc__, tracks=100, track_bytes=4 << 20, connections=64, seconds=2, rounds=5, sizes=[4096, 65536]
+    )
+    with bench.Bench(options) as run:
+        origin, servers = run.origin(options.track_bytes), []
+        ram = f"{(options.tracks * options.track_bytes * 2 >> 20) + 512}MiB"
+        for name, threads, cores in (("one loop", 1, "0"), ("two loops", 2, "0,1")):
+            servers.append(run.segue(origin, ram, core=cores, threads=threads, name=name))
+            http.warm(servers[-1], options.tracks, options.track_bytes)
         for size in options.sizes:
-            found = {name: [] for name in arrangements}
-            for number in range(options.rounds):
-                for name in list(arrangements) if number % 2 == 0 else list(arrangements)[::-1]:
-                    found[name].append(measure(arrangements[name], size, number + 1, options))
-            for name, many in found.items():
-                cpu, rps = (statistics.median(one[figure] for one in many) for figure in ("cpu_us", "rps"))
+            found = bench.in_turn(options.rounds, servers, lambda server, seed: measure(server, size, seed, options))
+            by_figure = {
+                figure: {name: [one[figure] for one in many] for name, many in found.items()}
+                for figure in ("cpu_us", "rps")
+            }
+            middle = {figure: bench.medians(samples) for figure, samples in by_figure.items()}
+            for name in found:
+                cpu, rps = middle["cpu_us"][name], middle["rps"][name]
                 print(f"{size >> 10} KiB: {name}: {cpu:.1f} us of CPU per request, {rps:.0f} requests/s")
-            figure = "rps" if CORES >= 4 else "cpu_us"
-            pairs = zip(found["one loop"], found["two loops"])
-            ratio = statistics.median(two[figure] / one[figure] for one, two in pairs)
+            samples = by_figure["rps" if CORES >= 4 else "cpu_us"]
+            over = bench.ratio(samples["two loops"], samples["one loop"])
             if CORES >= 4:
-                met &= report.verdict(f"{size >> 10} KiB: requests/s, two loops over one", ratio, SPEED_UP, "x", True)
+                run.judge(f"{size >> 10} KiB: requests/s, two loops over one", over, SPEED_UP, "x", True)
             else:
-                met &= report.verdict(f"{size >> 10} KiB: CPU per request, two loops over one", ratio, CPU_GROWTH, "x")
-    finally:
-        for server in running[::-1]:
-            server.stop()
-    sys.exit(0 if met else 1)
+                run.judge(f"{size >> 10} KiB: CPU per request, two loops over one", over, CPU_GROWTH, "x")
+    run.end()
 
 
 if __name__ == "__main__":

@@ -5,17 +5,14 @@ One player after another starts a track: one that a posted feed named, one from 
 moment ago (a RAM hit), and one that nobody named (what every start costs without prefetch). Interleaved; the figure is
 the time until 64 KiB are here, p50 and p99, side by side.
 """
-import argparse
 import json
 import pathlib
 import statistics
 import sys
-import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "loadtest"))
-from lib import http, processes, report  # noqa: E402
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from lib import bench, http, report  # noqa: E402
 
 HEAD = 65_536
 SLOWER_MS = 1.0  # target: a predicted start over a RAM hit, at the median
@@ -49,8 +46,7 @@ def wait_for_fetched(port, count):
 def start_of(client, track):
     """Milliseconds until the first 64 KiB of a track are here."""
     answer = client.get(track, f"0-{HEAD - 1}")
-    if answer.status != 206 or len(answer.body) != HEAD:
-        sys.exit(f"next_track: {track} answered {answer.status}, {len(answer.body)} bytes")
+    http.expect(answer, 206, HEAD, track)
     return answer.done * 1e3
 
 
@@ -73,22 +69,13 @@ def measure(node, feed, rounds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release")
-    parser.add_argument("--delay-us", type=int, default=80_000)
-    parser.add_argument("--rounds", type=int, default=100)
-    options = parser.parse_args()
-    print(report.machine_line(report.machine()))
-    with tempfile.TemporaryDirectory(prefix="segue-next-") as name:
-        folder = pathlib.Path(name)
-        feed, settings = folder / "feed.ndjson", folder / "segue.toml"
+    options = bench.options(__doc__, delay_us=80_000, rounds=100)
+    with bench.Bench(options) as run:
+        feed, settings = run.folder / "feed.ndjson", run.folder / "segue.toml"
         feed.touch()
         settings.write_text(f'[prefetch]\nmode = "on"\nfollow = "{feed}"\n')
-        with processes.start_origin(options.build, 4_000_000, options.delay_us) as origin:
-            (port,) = processes.free_ports(1)
-            url = [f"http://127.0.0.1:{origin.port}"]
-            with processes.start_segue(options.build, port, url, "512MiB", more=("--config", settings)) as node:
-                found = measure(node, feed, options.rounds)
+        node = run.segue(run.origin(4_000_000, options.delay_us), "512MiB", more=("--config", settings))
+        found = measure(node, feed, options.rounds)
     rows = []
     for what, many in found.items():
         centiles = statistics.quantiles(many, n=100)
@@ -96,7 +83,8 @@ def main():
     print(report.markdown(["first 64 KiB of", "p50, ms", "p99, ms", "max, ms"], rows))
     hit = statistics.median(found["RAM hit"])
     worst = max(statistics.median(found[what]) for what in ("posted feed", "followed file"))
-    sys.exit(0 if report.verdict("a predicted start over a RAM hit", worst - hit, SLOWER_MS, " ms") else 1)
+    run.judge("a predicted start over a RAM hit", worst - hit, SLOWER_MS, " ms")
+    run.end()
 
 
 if __name__ == "__main__":

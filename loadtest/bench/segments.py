@@ -5,22 +5,16 @@
 (`ram_shares`, `shares`). Prints payload over the bytes of the buffers and slots in use, and ends with 1 below 80 %, on
 a wrong byte, or if the drive kept less than 99 % of them. Needs 15 GB of disk.
 """
-import argparse
 import json
 import pathlib
-import signal
-import subprocess
 import sys
-import tempfile
 import time
-import urllib.request
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from ranges import Client, free_ports  # noqa: E402  the same keep-alive client
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from lib import bench, http, processes  # noqa: E402
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 SEGMENT_BYTES = 120_000
-PAYLOAD_SHARE_MIN = 0.80
+PAYLOAD_PERCENT = 80  # target
 SLOT_HEADER_BYTES = 4096
 CLASS_BYTES = {"16KiB": 16 << 10, "64KiB": 64 << 10, "128KiB": 128 << 10, "256KiB": 256 << 10}
 
@@ -55,76 +49,55 @@ def make_segments(folder, count):
 
 def gauges(port, name):
     """{class: value} of one metric."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-        lines = answer.read().decode().splitlines()
     return {
-        line.split('class="')[1].split('"')[0]: float(line.rsplit(" ", 1)[1])
-        for line in lines
-        if line.startswith(name + "{")
+        series.split('class="')[1].split('"')[0]: value
+        for series, value in http.metrics(port).items()
+        if series.startswith(name + "{")
     }
 
 
-def total(port, name):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-        lines = answer.read().decode().splitlines()
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
-
-
 def fetch_all(port, count):
-    clients = [Client(port, listener) for listener in range(8)]
+    clients = [http.Client(port, f"127.0.0.{2 + listener}") for listener in range(8)]
     for number in range(count):
-        status, _, body = clients[number % 8].get(f"/{number // 1000}/{number}", None)
-        if status != 200 or len(body) != SEGMENT_BYTES or body[:8] != b"%08d" % number:
-            sys.exit(f"segments: WRONG: segment {number}: {status}, {len(body)} bytes, {body[:8]!r}")
+        answer = clients[number % 8].get(f"/{number // 1000}/{number}")
+        http.expect(answer, 200, SEGMENT_BYTES, f"segments: WRONG: segment {number}")
+        if answer.body[:8] != b"%08d" % number:
+            sys.exit(f"segments: WRONG: segment {number}: {answer.body[:8]!r}")
+
+
+def start(run):
+    drive_bytes = max(run.options.segments * 150_000, 1 << 30)
+    (port, admin), config = processes.free_ports(2), run.folder / "segue.toml"
+    run.subfolder("cache")
+    config.write_text(SETTINGS.format(port=port, admin=admin, folder=run.folder, drive_bytes=drive_bytes))
+    command = [run.options.build / "segue", "serve", "--config", config]
+    server = run.enter_context(processes.start("segue", port, command))
+    server.admin_port = admin
+    return server
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release")
-    parser.add_argument("--segments", type=int, default=100_000)
-    parser.add_argument("--json", type=pathlib.Path)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=ROOT / "build") as name:
-        folder = pathlib.Path(name)
-        (folder / "music").mkdir()
-        (folder / "cache").mkdir()
-        make_segments(folder / "music", options.segments)
-        port, admin = free_ports(2)
-        drive_bytes = max(options.segments * 150_000, 1 << 30)
-        (folder / "segue.toml").write_text(
-            SETTINGS.format(port=port, admin=admin, folder=folder, drive_bytes=drive_bytes)
-        )
-        command = [str(options.build / "segue"), "serve", "--config", str(folder / "segue.toml")]
-        server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        try:
-            while True:
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{admin}/ready").close()
-                    break
-                except OSError:
-                    if server.poll() is not None:
-                        sys.exit("segments: segue did not start")
-                    time.sleep(0.05)
-            fetch_all(port, options.segments)
-            while total(admin, "segue_buffers_writing"):
-                time.sleep(0.1)
-            buffers = gauges(admin, "segue_buffers_used")
-            slots = gauges(admin, "segue_drive_slots_live")
-            ram_payload = total(admin, "segue_ram_payload_bytes")
-            drive_payload = total(admin, "segue_drive_payload_bytes")
-        finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait(30)
+    options = bench.options(__doc__, segments=100_000, json=(None, "a file for the figures"))
+    with bench.Bench(options, on_disk=True) as run:
+        make_segments(run.subfolder("music"), options.segments)
+        server = start(run)
+        admin = server.admin_port
+        fetch_all(server.port, options.segments)
+        while http.total(admin, "segue_buffers_writing"):
+            time.sleep(0.1)
+        buffers, slots = gauges(admin, "segue_buffers_used"), gauges(admin, "segue_drive_slots_live")
+        ram_payload, drive_payload = (http.total(admin, f"segue_{tier}_payload_bytes") for tier in ("ram", "drive"))
     ram_share = ram_payload / sum(CLASS_BYTES[of] * count for of, count in buffers.items())
     drive_share = drive_payload / sum((CLASS_BYTES[of] + SLOT_HEADER_BYTES) * count for of, count in slots.items())
     kept = int(sum(slots.values()))
-    print(f"segments: {options.segments} of {SEGMENT_BYTES} bytes, every one right; {kept} on the drive")
-    print(f"payload in the buffers in use: {ram_share:.1%} (of {ram_payload / 1e6:.0f} MB); target >= 80 %")
-    print(f"payload in the slots in use:   {drive_share:.1%} (of {drive_payload / 1e6:.0f} MB); target >= 80 %")
+    print(f"{options.segments} segments of {SEGMENT_BYTES} bytes, every one right")
+    run.judge("payload in the buffers in use", 100 * ram_share, PAYLOAD_PERCENT, " %", True)
+    run.judge("payload in the slots in use", 100 * drive_share, PAYLOAD_PERCENT, " %", True)
+    run.judge("segments on the drive", kept, options.segments * 0.99, at_least=True)
     if options.json:
-        options.json.write_text(json.dumps({"ram": ram_share, "drive": drive_share, "kept": kept}))
-    return min(ram_share, drive_share) < PAYLOAD_SHARE_MIN or kept < options.segments * 0.99
+        pathlib.Path(options.json).write_text(json.dumps({"ram": ram_share, "drive": drive_share, "kept": kept}))
+    run.end()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -5,7 +5,6 @@ Figures of one run, in turn: the bytes/s Segue reads from its drive against what
 size and the same depth; and the CPU per request against RAM hit + one slot read through a ring + XXH3 of a slice.
 Needs --drive of free disk below build/ (where the drive is a virtual one, its own cache may flatter both alike).
 """
-import argparse
 import json
 import pathlib
 import re
@@ -13,12 +12,10 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "loadtest"))
-from lib import http, processes, report, wrk  # noqa: E402
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from lib import bench, http, processes, wrk  # noqa: E402
 
 SLICE, SLOT = 256 << 10, 260 << 10
 DRIVE_SHARE, CPU_OVER = 0.90, 1.15  # targets
@@ -60,8 +57,7 @@ def fill_drive(server, options):
 
 def drive_round(server, options, seed):
     """Random whole slices of all tracks: {cpu_us, drive bytes/s, share of requests that were hits on the drive}."""
-    environment = {"TRACKS": options.tracks, "TRACK_BYTES": options.track_bytes, "RANGE_BYTES": SLICE, "ALIGNED": 1}
-    environment |= {"ZIPF": 0, "SEED": seed}
+    environment = wrk.environment(options, SLICE, seed, ALIGNED=1, ZIPF=0)
     before, started = http.metrics(server.admin_port), time.monotonic()
     sample = wrk.measure(server, "ranges", options.seconds, options.connections, environment)
     elapsed, after = time.monotonic() - started, http.metrics(server.admin_port)
@@ -75,9 +71,9 @@ def drive_round(server, options, seed):
 
 
 def ram_round(server, options, seed):
-    environment = {"TRACKS": HOT_TRACKS, "TRACK_BYTES": options.track_bytes, "RANGE_BYTES": SLICE, "ALIGNED": 1}
-    wrk.run(server.port, "ranges", 1, 8, environment | {"SEED": seed})
-    return wrk.measure(server, "ranges", options.seconds, options.connections, environment | {"SEED": seed})
+    environment = wrk.environment(options, SLICE, seed, TRACKS=HOT_TRACKS, ALIGNED=1)
+    wrk.run(server.port, "ranges", 1, 8, environment)
+    return wrk.measure(server, "ranges", options.seconds, options.connections, environment)
 
 
 def measure(server, drive, options):
@@ -104,37 +100,27 @@ def measure(server, drive, options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release")
-    parser.add_argument("--tracks", type=int, default=500)
-    parser.add_argument("--track-bytes", type=int, default=4 << 20)
-    parser.add_argument("--drive", default="4GiB")
-    parser.add_argument("--connections", type=int, default=64, help="and queue depth of fio")
-    parser.add_argument("--seconds", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
+    options = bench.options(
+        __doc__,
+        tracks=500,
+        track_bytes=4 << 20,
+        drive="4GiB",
+        connections=(64, "and queue depth of fio"),
+        seconds=3,
+        rounds=3,
+    )
     if not shutil.which("fio"):
         sys.exit("ssd: no fio (Debian package fio)")
-    print(report.machine_line(report.machine()))
-    running = []
-    with tempfile.TemporaryDirectory(prefix="ssd-", dir=ROOT / "build") as name:
-        try:
-            origin = processes.start_origin(options.build, options.track_bytes)
-            running.append(origin)
-            more = ["--cache", name, "--cache-size", options.drive]
-            url, port = f"http://127.0.0.1:{origin.port}", processes.free_ports(1)[0]
-            server = processes.start_segue(options.build, port, [url], "160MiB", more=more)
-            running.append(server)
-            fill_drive(server, options)
-            rounds = measure(server, pathlib.Path(name) / "segue.drive", options)
-        finally:
-            for one in running[::-1]:
-                one.stop()
+    with bench.Bench(options, on_disk=True) as run:
+        more = ["--cache", run.folder, "--cache-size", options.drive]
+        server = run.segue(run.origin(options.track_bytes), "160MiB", more=more)
+        fill_drive(server, options)
+        rounds = measure(server, run.folder / "segue.drive", options)
     share = statistics.median(one["bytes_ratio"] for one in rounds)
     over = statistics.median(one["cpu_ratio"] for one in rounds)
-    met = report.verdict("bytes/s from the drive over fio's", share, DRIVE_SHARE, "x", True)
-    met &= report.verdict("CPU over RAM hit + slot read + XXH3", over, CPU_OVER, "x")
-    sys.exit(0 if met else 1)
+    run.judge("bytes/s from the drive over fio's", share, DRIVE_SHARE, "x", True)
+    run.judge("CPU over RAM hit + slot read + XXH3", over, CPU_OVER, "x")
+    run.end()
 
 
 if __name__ == "__main__":

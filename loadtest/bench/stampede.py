@@ -9,13 +9,10 @@ import selectors
 import socket
 import statistics
 import sys
-import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "loadtest"))
-from lib import http, processes, report  # noqa: E402
-from peers import servers as peers  # noqa: E402
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from lib import bench, http  # noqa: E402
 
 SLICE = 256 * 1024
 ADDED_MS = 5.0  # target
@@ -55,50 +52,26 @@ def crowd(port, target, clients):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release")
-    parser.add_argument("--clients", type=int, default=100)
-    parser.add_argument("--delay-us", type=int, default=50_000)
-    parser.add_argument("--rounds", type=int, default=7)
-    options = parser.parse_args()
-    print(report.machine_line(report.machine()))
-    running, met = [], True
-    with tempfile.TemporaryDirectory(prefix="segue-stampede-") as name:
-        folder = pathlib.Path(name)
-        try:
-            origin = processes.start_origin(options.build, 4 << 20, options.delay_us)
-            running.append(origin)
-            url = f"http://127.0.0.1:{origin.port}"
-            starts = {
-                "segue": lambda: processes.start_segue(options.build, processes.free_ports(1)[0], [url], "512MiB"),
-                "nginx": lambda: peers.nginx_slice(folder / "nginx", origin.port, "256k", "nginx"),
-                "varnish": lambda: peers.varnish(folder / "varnish", origin.port, 1 << 30),
-            }
-            direct = [http.get(origin.port, "/t/1", f"0-{SLICE - 1}").first_byte * 1e3 for _ in range(options.rounds)]
-            own = statistics.median(direct)
-            print(f"origin alone: first byte after {own:.1f} ms")
-            for name, start in starts.items():
-                try:
-                    server = start()
-                except processes.Unavailable as why:
-                    print(f"{name} skipped: {why}")
-                    continue
-                running.append(server)
-                slowest, before = [], http.counts(origin.port)["requests"]
-                for number in range(options.rounds):
-                    slowest.append(crowd(server.port, f"/t/{1000 + number}", options.clients)[-1])
-                asked = (http.counts(origin.port)["requests"] - before) / options.rounds
-                middle = statistics.median(slowest)
-                print(
-                    f"{name}: slowest of {options.clients} first bytes {middle:.1f} ms, {asked:g} origin requests each"
-                )
-                if name == "segue":
-                    met &= report.verdict("slowest first byte over the origin's", middle - own, ADDED_MS, " ms")
-                    met &= report.verdict("origin requests for one cold range", asked, 1)
-        finally:
-            for server in running[::-1]:
-                server.stop()
-    sys.exit(0 if met else 1)
+    options = bench.options(__doc__, clients=100, delay_us=50_000, rounds=7)
+    with bench.Bench(options) as run:
+        origin = run.origin(4 << 20, options.delay_us)
+        direct = [http.get(origin.port, "/t/1", f"0-{SLICE - 1}").first_byte * 1e3 for _ in range(options.rounds)]
+        own = statistics.median(direct)
+        print(f"origin alone: first byte after {own:.1f} ms")
+        for server in (run.segue(origin, "512MiB"), run.nginx(origin, "256k"), run.varnish(origin, 1 << 30)):
+            if server is None:
+                continue
+            before = http.counts(origin.port)["requests"]
+            targets = [f"/t/{1000 + number}" for number in range(options.rounds)]
+            middle = statistics.median(crowd(server.port, target, options.clients)[-1] for target in targets)
+            asked = (http.counts(origin.port)["requests"] - before) / options.rounds
+            print(
+                f"{server.name}: slowest of {options.clients} first bytes {middle:.1f} ms, {asked:g} origin requests each"
+            )
+            if server.name == "segue":
+                run.judge("slowest first byte over the origin's", middle - own, ADDED_MS, " ms")
+                run.judge("origin requests for one cold range", asked, 1)
+    run.end()
 
 
 if __name__ == "__main__":

@@ -6,17 +6,14 @@ The floor is Segue's own cost without TLS (the same process, its plain listener)
 costs (loadtest/floor/tls_floor: SSL_write into a sink). Every server has one worker on core 0, wrk is on the last
 core; rounds are interleaved and figures are medians. On a shared machine judge the ratios.
 """
-import argparse
 import pathlib
 import re
 import statistics
 import subprocess
 import sys
-import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "loadtest"))
-from lib import http, processes, report, wrk  # noqa: E402
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from lib import bench, http, processes, report, wrk  # noqa: E402
 from peers import servers as peers  # noqa: E402
 
 SIZES = [4096, 65536, 262144, 1048576]
@@ -27,18 +24,7 @@ SSL = """ ssl_certificate {chain}; ssl_certificate_key {key}; ssl_protocols TLSv
 
 def make_certificate(folder):
     chain, key = folder / "chain.pem", folder / "key.pem"
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "2",
-    ]
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2".split()
     command += ["-subj", "/CN=bench", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
     subprocess.run([*command, "-keyout", key, "-out", chain], check=True, capture_output=True)
     return chain, key
@@ -96,47 +82,37 @@ def record_layer(options, chain, key):
 
 def run_rounds(options, servers, chain, key):
     """{size: {name: [CPU us by round]}}; "records" is the record layer alone."""
-    samples = {size: {name: [] for name in [*(one.name for one in servers), "records"]} for size in options.sizes}
-    for number in range(options.rounds):
-        for size, cost in record_layer(options, chain, key).items():
-            samples[size]["records"].append(cost)
-        for size in options.sizes:
-            shift = number % len(servers)
-            for server in servers[shift:] + servers[:shift]:
-                environment = {"TRACKS": options.tracks, "TRACK_BYTES": options.track_bytes}
-                environment |= {"RANGE_BYTES": size, "SEED": number + 1}
-                scheme = "http" if server.name == "segue-plain" else "https"
-                figures = wrk.measure(
-                    server, "ranges", options.seconds, options.connections, environment, scheme=scheme
-                )
-                samples[size][server.name].append(figures["cpu_us"])
-        print(f"round {number + 1} of {options.rounds} done", flush=True)
+    records = [record_layer(options, chain, key) for _ in range(options.rounds)]
+    samples = {}
+    for size in options.sizes:
+
+        def measure(server, seed, size=size):
+            scheme = "http" if server.name == "segue-plain" else "https"
+            return wrk.ranges(server, size, seed, options, scheme)["cpu_us"]
+
+        samples[size] = bench.in_turn(options.rounds, servers, measure) | {"records": [one[size] for one in records]}
+        print(f"{size >> 10} KiB done", flush=True)
     return samples
 
 
-def judge_ranges(options, samples):
-    rows, met = [], True
+def judge_ranges(run, samples):
+    rows = []
     for size, by_name in samples.items():
         floors = [plain + records for plain, records in zip(by_name["segue-plain"], by_name["records"])]
-        mine = by_name["segue"]
-
-        def ratio(others, mine=mine):
-            return statistics.median(one / other for one, other in zip(mine, others))
-
-        middle = {name: statistics.median(values) for name, values in by_name.items()}
-        over_floor, over_slice, over_file = ratio(floors), ratio(by_name["nginx-slice"]), ratio(by_name["nginx-file"])
+        middle, mine = bench.medians(by_name), by_name["segue"]
+        over_floor = bench.ratio(mine, floors)
+        over_slice, over_file = (bench.ratio(mine, by_name[name]) for name in ("nginx-slice", "nginx-file"))
         rows.append(
             [f"{size >> 10} KiB", *(f"{middle[name]:.1f}" for name in ("segue-plain", "records"))]
             + [f"{statistics.median(floors):.1f}", f"{middle['segue']:.1f} ({over_floor:.2f}x)"]
             + [f"{middle['nginx-slice']:.1f} ({over_slice:.2f}x)", f"{middle['nginx-file']:.1f} ({over_file:.2f}x)"]
         )
-        met &= report.verdict(f"{size >> 10} KiB over TLS, CPU over the floor", over_floor, FLOOR_TARGET, "x")
+        run.judge(f"{size >> 10} KiB over TLS, CPU over the floor", over_floor, FLOOR_TARGET, "x")
         if size >= 65536:
-            met &= report.verdict(f"{size >> 10} KiB over TLS, CPU over nginx-slice's", over_slice, SLICE_TARGET, "x")
-        met &= report.verdict(f"{size >> 10} KiB over TLS, CPU over nginx-file's", over_file, FILE_TARGET, "x")
+            run.judge(f"{size >> 10} KiB over TLS, CPU over nginx-slice's", over_slice, SLICE_TARGET, "x")
+        run.judge(f"{size >> 10} KiB over TLS, CPU over nginx-file's", over_file, FILE_TARGET, "x")
     header = ["range", "Segue plain", "records alone", "floor", "Segue TLS", "nginx-slice (Segue/it)"]
     print(report.markdown([*header, "nginx-file (Segue/it)"], rows))
-    return met
 
 
 def handshake_cost(server, resumed, seconds):
@@ -155,67 +131,34 @@ def handshake_cost(server, resumed, seconds):
     return (server.cpu_seconds() - before) / int(found[1]) * 1e6
 
 
-def judge_handshakes(options, segue, nginx):
-    met = True
+def judge_handshakes(run, segue, nginx):
     for kind, resumed in (("full", False), ("resumed", True)):
-        pairs = []
-        for number in range(options.rounds):
-            order = (segue, nginx) if number % 2 == 0 else (nginx, segue)
-            cost = {server.name: handshake_cost(server, resumed, options.seconds) for server in order}
-            pairs.append((cost[segue.name], cost[nginx.name]))
-        mine, theirs = (statistics.median(column) for column in zip(*pairs))
+        found = bench.in_turn(
+            run.options.rounds,
+            [segue, nginx],
+            lambda server, _: handshake_cost(server, resumed, run.options.seconds),
+        )
+        mine, theirs = bench.medians(found).values()
         print(f"{kind} handshakes a second and core: Segue {1e6 / mine:.0f}, nginx {1e6 / theirs:.0f}")
-        ratio = statistics.median(one / other for one, other in pairs)
-        met &= report.verdict(f"{kind} handshake, CPU over nginx's", ratio, 1.0, "x")
-    return met
-
-
-def warm(server, options, context):
-    client = http.Client(server.port, context=context)
-    for _ in range(2):
-        for number in range(options.tracks):
-            answer = client.get(f"/t/{number}")
-            if answer.status != 200 or len(answer.body) != options.track_bytes:
-                sys.exit(f"{server.name} answers {answer.status}, {len(answer.body)} bytes")
-    client.close()
+        run.judge(f"{kind} handshake, CPU over nginx's", bench.ratio(*found.values()), 1.0, "x")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/release")
-    parser.add_argument("--tracks", type=int, default=50)
-    parser.add_argument("--track-bytes", type=int, default=4 << 20)
-    parser.add_argument("--connections", type=int, default=32)
-    parser.add_argument("--seconds", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--sizes", type=int, nargs="*", default=SIZES)
-    options = parser.parse_args()
-    running = []
-    with tempfile.TemporaryDirectory(prefix="segue-tls-") as name:
-        folder = pathlib.Path(name)
-        folder.chmod(0o755)
-        try:
-            chain, key = make_certificate(folder)
-            origin = processes.start_origin(options.build, options.track_bytes)
-            running.append(origin)
-            files = folder / "files"
-            written = [options.build / "loadtest/origin", "--write", files, options.tracks, options.track_bytes]
-            subprocess.run([str(word) for word in written], check=True)
-            ram = options.tracks * options.track_bytes * 2 + (256 << 20)
-            plain, segue = start_segue(options, folder, chain, key, origin.port, ram)
-            running.append(plain)
-            nginx = start_nginx(folder, chain, key, origin.port, files)
-            running += nginx
-            context = http.unverified()
-            for server in (plain, segue, *nginx):
-                warm(server, options, None if server is plain else context)
-            met = judge_ranges(options, run_rounds(options, [plain, segue, *nginx], chain, key))
-            met &= judge_handshakes(options, segue, nginx[1])
-        finally:
-            for server in reversed(running):
-                server.stop()
-    return 0 if met else 1
+    options = bench.options(__doc__, tracks=50, track_bytes=4 << 20, connections=32, seconds=3, rounds=5, sizes=SIZES)
+    with bench.Bench(options) as run:
+        chain, key = make_certificate(run.folder)
+        origin, files = run.origin(options.track_bytes), run.folder / "files"
+        processes.write_tracks(options.build, files, options.tracks, options.track_bytes)
+        ram = options.tracks * options.track_bytes * 2 + (256 << 20)
+        plain, segue = start_segue(options, run.folder, chain, key, origin.port, ram)
+        run.enter_context(plain)
+        nginx = [run.enter_context(one) for one in start_nginx(run.folder, chain, key, origin.port, files)]
+        for server in (plain, segue, *nginx):
+            http.warm(server, options.tracks, options.track_bytes, None if server is plain else http.unverified())
+        judge_ranges(run, run_rounds(options, [plain, segue, *nginx], chain, key))
+        judge_handshakes(run, segue, nginx[1])
+    run.end()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -2,6 +2,7 @@
 import re
 import socket
 import ssl
+import sys
 import time
 
 LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
@@ -66,6 +67,21 @@ def get(port, target, range_value=None, fields=""):
         client.close()
 
 
+def expect(answer, status, length, who):
+    """Ends the program where an answer is not what it has to be: its time would say nothing."""
+    if answer.status != status or len(answer.body) != length:
+        sys.exit(f"{who} answered {answer.status}, {len(answer.body)} bytes")
+
+
+def warm(server, tracks, track_bytes, context=None):
+    """Every byte of every track twice: what is asked below is a hit, with a cache that stores at the second use too."""
+    client = Client(server.port, context=context)
+    for _ in range(2):
+        for number in range(tracks):
+            expect(client.get(f"/t/{number}"), 200, track_bytes, f"{server.name}: /t/{number}")
+    client.close()
+
+
 def counts(port):
     """What loadtest/origin was asked so far: requests, bytes, ranges."""
     return {name: int(value) for name, value in re.findall(r"(\w+) (\d+)", get(port, "/counts").body.decode())}
@@ -77,3 +93,8 @@ def metrics(port):
     return {
         line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if line and not line.startswith("#")
     }
+
+
+def total(port, name):
+    """The sum over all labels of one metric."""
+    return sum(value for series, value in metrics(port).items() if series.partition("{")[0] == name)

@@ -138,6 +138,12 @@ def start_origin(build, track_bytes=0, delay_us=0, core=LOAD_CORE):
     return start("origin", port, command, core)
 
 
+def write_tracks(build, folder, tracks, track_bytes):
+    """The same tracks as files, for servers that have no origin."""
+    command = [build / "loadtest/origin", "--write", folder, tracks, track_bytes]
+    subprocess.run([str(word) for word in command], check=True)
+
+
 def start_floor(build, tracks, track_bytes, head_bytes):
     (port,) = free_ports(1)
     command = [build / "loadtest/floor", port, tracks, track_bytes, head_bytes]

@@ -9,12 +9,18 @@ from lib.processes import LOAD_CORE, ROOT
 UNITS = {"us": 1, "ms": 1e3, "s": 1e6, "m": 60e6}
 
 
+def environment(options, range_bytes, seed, **more):
+    """What the scripts read (loadtest/README.md), from a benchmark's options; `more` goes before them."""
+    known = {name.upper(): getattr(options, name) for name in ("tracks", "track_bytes") if hasattr(options, name)}
+    return known | {"RANGE_BYTES": range_bytes, "SEED": seed} | more
+
+
 def run(
     port,
     script,
     seconds,
     connections,
-    environment,
+    variables,
     core=LOAD_CORE,
     threads=1,
     errors_allowed=False,
@@ -25,7 +31,7 @@ def run(
     command += ["-s", ROOT / f"loadtest/wrk/{script}.lua", f"{scheme}://127.0.0.1:{port}"]
     done = subprocess.run(
         [str(word) for word in command],
-        env={**os.environ, **{name: str(value) for name, value in environment.items()}},
+        env={**os.environ, **{name: str(value) for name, value in variables.items()}},
         capture_output=True,
         text=True,
         check=False,
@@ -48,9 +54,15 @@ def run(
     }
 
 
-def measure(server, script, seconds, connections, environment, **more):
+def measure(server, script, seconds, connections, variables, **more):
     """The same, with the server's CPU per request in microseconds."""
     before = server.cpu_seconds()
-    figures = run(server.port, script, seconds, connections, environment, **more)
+    figures = run(server.port, script, seconds, connections, variables, **more)
     figures["cpu_us"] = (server.cpu_seconds() - before) / max(figures["requests"], 1) * 1e6
     return figures
+
+
+def ranges(server, size, seed, options, scheme="http", **more):
+    """One round of bounded ranges of `size`."""
+    variables = environment(options, size, seed, **more)
+    return measure(server, "ranges", options.seconds, options.connections, variables, scheme=scheme)

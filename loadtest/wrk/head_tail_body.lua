@@ -7,7 +7,7 @@ local head_bytes = catalogue.number("HEAD_BYTES", 65536)
 local tail_bytes = catalogue.number("TAIL_BYTES", 65536)
 local piece_bytes = catalogue.number("PIECE_BYTES", 262144)
 local played = catalogue.number("PLAYED", 0.5)
-local players, turn, threads = {}, 0, 0
+local players, turn = {}, 0
 
 local function next_track(player)
   player.track, player.step = catalogue.draw(), 0
@@ -15,13 +15,9 @@ local function next_track(player)
   player.stop = math.min(catalogue.track_bytes, catalogue.track_bytes * 2 * played * math.random())
 end
 
-function setup(thread)
-  thread:set("thread_number", threads)
-  threads = threads + 1
-end
-
+local seed = init
 function init()
-  catalogue.seed(thread_number)
+  seed()
   for i = 1, catalogue.number("PLAYERS", 64) do
     players[i] = {}
     next_track(players[i])

@@ -14,15 +14,7 @@ int getpeername(int fd, void* address, unsigned* length);
 local aborts, from_start = catalogue.number("ABORTS", 0.5), catalogue.number("FROM_START", 0.6)
 local address, length = ffi.new("char[128]"), ffi.new("unsigned[1]")
 local fds_max = 4096
-local all_threads = {}
 aborted = 0
-
-function setup(thread)
-  thread:set("thread_number", #all_threads)
-  table.insert(all_threads, thread)
-end
-
-function init() catalogue.seed(thread_number) end
 
 local highest_fd = 8
 local function is_connected(fd)
@@ -51,6 +43,6 @@ end
 
 function done(summary, latency, requests)
   local total = 0
-  for _, thread in ipairs(all_threads) do total = total + thread:get("aborted") end
+  for _, thread in ipairs(catalogue.threads) do total = total + thread:get("aborted") end
   io.write(string.format("left on purpose: %d connections; complete: %d\n", total, summary.requests))
 end

@@ -25,19 +25,16 @@
 #include "base/units.h"
 #include "cache/drive.h"
 #include "cache/store.h"
+#include "tests/bench/bench_support.h"
 
 namespace {
 
 using namespace segue;         // NOLINT(google-build-using-namespace): a program of one file
 using namespace segue::cache;  // NOLINT(google-build-using-namespace)
+using namespace segue::bench;  // NOLINT(google-build-using-namespace)
 using Milliseconds = std::chrono::duration<double, std::milli>;
 
 constexpr uint32_t kRounds = 21;
-
-[[noreturn]] void stop_with(const std::string& words) {
-  fmt::print(stderr, "purge: {}\n", words);
-  std::exit(1);
-}
 
 class NoFacts final : public StoredFacts {
  public:
@@ -52,25 +49,6 @@ class NoCodec final : public FactsCodec {
     return Ref<const StoredFacts>(make_ref<const NoFacts>());
   }
 };
-
-template <class T>
-Task<void> keep(EventLoop& loop, Task<Result<T>> task, std::optional<Result<T>>& into) {
-  into.emplace(co_await std::move(task));
-  loop.stop();
-}
-
-template <class T, class Make>
-T run(EventLoop& loop, Make make, const char* what) {
-  std::optional<Result<T>> result;
-  TaskGroup group(loop, 1);
-  {
-    const Loop::Turn turn(loop);
-    if (!group.try_spawn(keep<T>(loop, make(), result))) stop_with("no frame");
-  }
-  loop.run();
-  if (!*result) stop_with(fmt::format("{}: {}", what, result->error().where));
-  return std::move(**result);
-}
 
 double median(std::vector<double> times) {
   std::ranges::sort(times);

@@ -30,39 +30,16 @@
 #include "cache/geometry.h"
 #include "cache/index_shard.h"
 #include "cache/slot_table.h"
+#include "tests/bench/bench_support.h"
 
 namespace {
 
 using namespace segue;         // NOLINT(google-build-using-namespace): a program of one file
 using namespace segue::cache;  // NOLINT(google-build-using-namespace)
+using namespace segue::bench;  // NOLINT(google-build-using-namespace)
 
 constexpr uint64_t kDevice = 0x5e9;
 constexpr uint32_t kSlicesPerTrack = 17;  // 17 x 256 KiB = 4 minutes at 160 kbit/s
-
-[[noreturn]] void stop_with(const std::string& words) {
-  fmt::print(stderr, "restart: {}\n", words);
-  std::exit(1);
-}
-
-template <class T>
-Task<void> keep(EventLoop& loop, Task<Result<T>> task, std::optional<Result<T>>& into) {
-  into.emplace(co_await std::move(task));
-  loop.stop();
-}
-
-/// Runs `make()`'s task to its end, or stops the program.
-template <class T, class Make>
-T run(EventLoop& loop, Make make, const char* what) {
-  std::optional<Result<T>> result;
-  TaskGroup group(loop, 1);
-  {
-    const Loop::Turn turn(loop);
-    if (!group.try_spawn(keep<T>(loop, make(), result))) stop_with("no frame");
-  }
-  loop.run();
-  if (!*result) stop_with(fmt::format("{}: {}", what, result->error().where));
-  return std::move(**result);
-}
 
 uint64_t resident_bytes() {
   std::ifstream in("/proc/self/statm");

@@ -145,12 +145,6 @@ def fill(node, origin, *targets):
         assert node.fetch(target).is_hit
 
 
-def purge(node, **what):
-    response = node.admin("/purge", method="POST", body=what)
-    assert response.status == 200, response.body
-    assert json.loads(response.body)["purged"] is True
-
-
 @pytest.mark.parametrize(
     "url", ["/t/1", "http://localhost/t/1", "https://localhost:443/t/1", "//localhost/t/1", "/t/%31"]
 )
@@ -158,7 +152,7 @@ def test_a_purged_url_is_asked_for_again_and_nothing_else_is(node, origin, url):
     fill(node, origin, "/t/1", "/t/2", "/t/1?v=1", "/t/11")
     changed = origin.add("/t/1", LENGTH, etag='"v2"')
     changed.body = track_bytes("/changed", LENGTH)
-    purge(node, url=url)
+    node.purge(url=url)
     assert node.fetch("/t/1").body == changed.body
     for target in ("/t/2", "/t/1?v=1", "/t/11"):
         assert node.fetch(target).is_hit
@@ -166,7 +160,7 @@ def test_a_purged_url_is_asked_for_again_and_nothing_else_is(node, origin, url):
 
 def test_a_purged_prefix_is_gone_with_all_below_it(node, origin):
     fill(node, origin, "/a/1", "/a/2", "/a/b/3?v=1", "/b/1", "/a")
-    purge(node, prefix="/a/")
+    node.purge(prefix="/a/")
     for target in ("/a/1", "/a/2", "/a/b/3?v=1"):
         assert not node.fetch(target).is_hit
         assert node.fetch(target).is_hit
@@ -176,7 +170,7 @@ def test_a_purged_prefix_is_gone_with_all_below_it(node, origin):
 
 def test_everything_can_be_purged(node, origin):
     fill(node, origin, "/a/1", "/b/1")
-    purge(node, everything=True)
+    node.purge(everything=True)
     for target in ("/a/1", "/b/1"):
         assert not node.fetch(target).is_hit
 
@@ -185,7 +179,7 @@ def test_everything_can_be_purged(node, origin):
 def test_a_soft_purge_makes_stale_and_a_304_makes_fresh_again(node, origin, what):
     fill(node, origin, "/t/1")
     origin.forget()
-    purge(node, soft=True, **what)
+    node.purge(soft=True, **what)
     response = node.fetch("/t/1")
     assert (response.status, response.body) == (200, track_bytes("/t/1", LENGTH))
     (request,) = origin.requests
@@ -200,7 +194,7 @@ def test_a_purge_while_a_response_runs_lets_it_end_on_its_version(node, origin):
         connection.request("/t/1")
         connection.read_head()
         old, track.body, track.etag = track.body, track_bytes("/new", 8 << 20), '"v2"'
-        purge(node, url="/t/1")
+        node.purge(url="/t/1")
         assert node.fetch("/t/1").body == track.body
         try:
             assert connection.read_exactly(8 << 20) == old
@@ -208,16 +202,19 @@ def test_a_purge_while_a_response_runs_lets_it_end_on_its_version(node, origin):
             assert old.startswith(connection.buffer)
 
 
-def test_a_purge_that_cuts_ends_running_responses(node, origin):
-    track = origin.add("/t/1", 8 << 20)
+def assert_cuts(node, origin, fields=None, **which):
+    """A purge of /t/1 with `cut` ends a response that is under way."""
+    track = origin.add("/t/1", 8 << 20, fields=fields or {})
     node.fetch("/t/1")
-    with node.connect(receive_buffer=65536) as connection:
-        connection.request("/t/1")
-        connection.read_head()
-        purge(node, url="/t/1", cut=True)
-        assert connection.is_closed_by_peer(within=10)
-        assert len(connection.buffer) < 8 << 20
-        assert track.body.startswith(connection.buffer)
+    with node.slow_body("/t/1", receive_buffer=65536) as (running, _):
+        node.purge(**which, cut=True)
+        assert running.is_closed_by_peer(within=10)
+        assert len(running.buffer) < 8 << 20
+        assert track.body.startswith(running.buffer)
+
+
+def test_a_purge_that_cuts_ends_running_responses(node, origin):
+    assert_cuts(node, origin, url="/t/1")
 
 
 def test_what_was_asked_of_the_origin_before_a_purge_is_not_stored_after_it(node, origin):
@@ -225,7 +222,7 @@ def test_what_was_asked_of_the_origin_before_a_purge_is_not_stored_after_it(node
     with node.connect() as connection:
         connection.request("/t/1")
         wait_until(lambda: origin.requests_for("/t/1"), what="the origin request")
-        purge(node, url="/t/1")
+        node.purge(url="/t/1")
         assert connection.read_response().body == track_bytes("/t/1", LENGTH)
     # The bytes above were asked for before the purge: nobody who comes after it may get them.
     before = len(origin.requests_for("/t/1"))

@@ -167,9 +167,7 @@ def test_a_site_of_a_reload_is_served_and_one_taken_out_is_not(node, origin):
 
 def test_a_response_under_way_ends_on_the_rules_it_began_with(node, origin):
     track = origin.add("/t/1", BIG)
-    with node.connect(receive_buffer=4096) as slow:
-        slow.request("/t/1")
-        head = slow.read_head()
+    with node.slow_body("/t/1") as (slow, head):
         for round_number in range(3):
             rewrite(node, "[[site]]", f"[[site]]  # {round_number}")
             hang_up(node, "done", round_number + 1)
@@ -361,9 +359,7 @@ def test_a_handed_over_admin_socket_is_the_admin_listener(origin, tmp_path):
 
 def test_at_a_stop_ready_says_no_while_running_bodies_finish(node, origin):
     track = origin.add("/t/1", BIG)
-    with node.connect(receive_buffer=4096) as slow:
-        slow.request("/t/1")
-        head = slow.read_head()
+    with node.slow_body("/t/1") as (slow, head):
         node.process.send_signal(signal.SIGTERM)
         wait_until(lambda: node.admin("/ready").status == 503, what="/ready says no")
         assert json.loads(node.admin("/ready").body)["reason"] == "stopping"
@@ -375,22 +371,17 @@ def test_at_a_stop_ready_says_no_while_running_bodies_finish(node, origin):
 
 def test_a_body_over_the_drain_limit_is_cut(origin):
     origin.add("/t/1", BIG)
-    with Node(config_for(origin.url, node='drain = "100ms"')) as node:
-        with node.connect(receive_buffer=4096) as slow:
-            slow.request("/t/1")
-            slow.read_head()
-            node.stop(seconds=15)
-            with pytest.raises((Closed, ConnectionResetError)):
-                slow.read_exactly(BIG)
+    with Node(config_for(origin.url, node='drain = "100ms"')) as node, node.slow_body("/t/1") as (slow, _):
+        node.stop(seconds=15)
+        with pytest.raises((Closed, ConnectionResetError)):
+            slow.read_exactly(BIG)
 
 
 def test_the_drain_limit_is_reloaded(node, origin):
     origin.add("/t/1", BIG)
     rewrite(node, "threads = 2", 'threads = 2\ndrain = "100ms"')
     hang_up(node, "done")
-    with node.connect(receive_buffer=4096) as slow:
-        slow.request("/t/1")
-        slow.read_head()
+    with node.slow_body("/t/1"):
         node.stop(seconds=4)
 
 
@@ -408,12 +399,9 @@ def test_a_connection_just_opened_may_send_its_one_request(node, origin):
 
 def test_a_retired_node_ends_at_its_limit_though_a_player_stays(origin):
     origin.add("/t/1", BIG)
-    with Node(config_for(origin.url, node='retire = "500ms"\ndrain = "100ms"')) as node:
-        with node.connect(receive_buffer=4096) as slow:
-            slow.request("/t/1")
-            slow.read_head()
-            assert run_segue("drain", "--admin", f"unix:{node.admin_socket}").returncode == 0
-            assert node.process.wait(15) == 0
+    with Node(config_for(origin.url, node='retire = "500ms"\ndrain = "100ms"')) as node, node.slow_body("/t/1"):
+        assert run_segue("drain", "--admin", f"unix:{node.admin_socket}").returncode == 0
+        assert node.process.wait(15) == 0
 
 
 def test_a_clean_stop_takes_its_socket_files_away(origin, tmp_path):

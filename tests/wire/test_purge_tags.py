@@ -7,15 +7,10 @@ from support.client import wait_until
 from support.node import Node, run_segue
 from support.origin import track_bytes
 from support.settings import config_for
+from test_admin import assert_cuts
 from test_drive import config, ready_to_keep, settle
 
 LENGTH = 1000
-
-
-def purge(node, **what):
-    response = node.admin("/purge", "POST", what)
-    assert response.status == 200, response.body
-    return json.loads(response.body)
 
 
 def fill(node, origin, tags):
@@ -37,7 +32,7 @@ TAGS = {
 def test_what_carried_the_tag_is_asked_for_again_and_nothing_else_is(node, origin, soft):
     fill(node, origin, TAGS)
     origin.forget()
-    purge(node, tag="album-7", soft=soft)
+    node.purge(tag="album-7", soft=soft)
     assert [node.fetch(target).is_hit for target in TAGS] == [False, False, True, True]
     assert [node.fetch(target).is_hit for target in TAGS] == [True] * 4
     conditional = ["if-none-match" in request.fields for request in origin.requests]
@@ -61,7 +56,7 @@ def test_the_names_of_the_fields_are_the_sites(origin):
         fill(node, origin, {"/a": {"X-Groups": "g"}, "/b": {"Cache-Tag": "g"}})
         assert not node.fetch("/a").all("X-Groups")
         assert node.fetch("/b")["Cache-Tag"] == "g"
-        purge(node, tag="g")
+        node.purge(tag="g")
         assert not node.fetch("/a").is_hit
         assert node.fetch("/b").is_hit
 
@@ -73,7 +68,7 @@ def test_a_missing_answer_and_a_variant_can_be_purged_by_tag(origin):
         asked = [("/missing", {}), ("/varies", {"Accept_Language": "en"}), ("/varies", {"Accept_Language": "de"})]
         for hit in (False, True):
             assert [node.fetch(target, **fields).is_hit for target, fields in asked] == [hit] * 3
-        purge(node, tag="t")
+        node.purge(tag="t")
         assert [node.fetch(target, **fields).is_hit for target, fields in asked] == [False] * 3
 
 
@@ -82,22 +77,14 @@ def test_an_answer_under_way_when_its_tag_is_purged_is_not_stored(node, origin):
     with node.connect() as connection:
         connection.request("/t")
         wait_until(lambda: origin.requests_for("/t"), what="the origin request")
-        purge(node, tag="t")
+        node.purge(tag="t")
         assert connection.read_response().body == track_bytes("/t", LENGTH)
     assert len(origin.requests_for("/t")) + node.fetch("/t").is_hit + node.fetch("/t").is_hit >= 2
     assert len(origin.requests_for("/t")) >= 2
 
 
 def test_a_purge_by_tag_that_cuts_ends_running_responses(node, origin):
-    track = origin.add("/t", 8 << 20, fields={"Cache-Tag": "t"})
-    node.fetch("/t")
-    with node.connect(receive_buffer=65536) as connection:
-        connection.request("/t")
-        connection.read_head()
-        purge(node, tag="t", cut=True)
-        assert connection.is_closed_by_peer(within=10)
-        assert len(connection.buffer) < 8 << 20
-        assert track.body.startswith(connection.buffer)
+    assert_cuts(node, origin, fields={"Cache-Tag": "t"}, tag="t")
 
 
 def test_a_304_with_other_tags_brings_a_version_that_has_them(node, origin):
@@ -106,9 +93,9 @@ def test_a_304_with_other_tags_brings_a_version_that_has_them(node, origin):
     track.fields = {"Cache-Tag": "new", "Cache-Control": "max-age=600"}
     node.fetch("/t")
     assert node.fetch("/t").is_hit
-    purge(node, tag="old")
+    node.purge(tag="old")
     assert node.fetch("/t").is_hit
-    purge(node, tag="new")
+    node.purge(tag="new")
     assert not node.fetch("/t").is_hit
 
 
@@ -117,7 +104,7 @@ def test_32_tags_are_kept_and_more_are_not_stored(node, origin):
     origin.add("/more", LENGTH, fields={"Cache-Tag": " ".join(f"t{i}" for i in range(33))})
     assert [node.fetch("/more").is_hit for _ in range(2)] == [False, False]
     assert node.metric("segue_tags_refused_total") >= 1
-    purge(node, tag="t31")
+    node.purge(tag="t31")
     assert not node.fetch("/most").is_hit
 
 
@@ -163,14 +150,14 @@ def test_a_tag_purge_outlives_the_process_as_do_the_tags(origin, tmp_path, crash
             origin.add(f"/t/{i}", 300_000, fields={"Cache-Tag": f"all t{i}"})
             first.fetch(f"/t/{i}")
         settle(first)
-        purge(first, tag="t1")  # durable when acknowledged
+        first.purge(tag="t1")  # durable when acknowledged
     finally:
         first.kill() if crash else first.stop()
     with Node(config(origin, [tmp_path])) as node:
         assert [node.fetch(f"/t/{i}").is_hit for i in range(8)] == [i != 1 for i in range(8)]
-        purge(node, tag="t2")  # by tags that only the records know
-        purge(node, tag="nothing-has-it")
+        node.purge(tag="t2")  # by tags that only the records know
+        node.purge(tag="nothing-has-it")
     with Node(config(origin, [tmp_path])) as node:
         assert not node.fetch("/t/2").is_hit
-        purge(node, tag="all")
+        node.purge(tag="all")
         assert [node.fetch(f"/t/{i}").is_hit for i in range(8)] == [False] * 8

@@ -1,4 +1,5 @@
 """A real Segue process under test: started with a configuration, stopped by SIGTERM, killed by SIGKILL."""
+import contextlib
 import json
 import os
 import pathlib
@@ -154,6 +155,20 @@ class Node:
 
     def connect(self, **keywords):
         return client.Connection(self.address, **keywords)
+
+    @contextlib.contextmanager
+    def slow_body(self, target, receive_buffer=4096):
+        """A connection that reads the head of an answer and then nothing of its own accord; with that head."""
+        with self.connect(receive_buffer=receive_buffer) as slow:
+            slow.request(target)
+            yield slow, slow.read_head()
+
+    def purge(self, **what):
+        response = self.admin("/purge", "POST", what)
+        assert response.status == 200, response.body
+        answer = json.loads(response.body)
+        assert answer["purged"] is True
+        return answer
 
     def admin(self, target, method="GET", body=None):
         with client.Connection(self.admin_socket) as connection:
