@@ -65,9 +65,8 @@ def main():
             targets = [f"/t/{1000 + number}" for number in range(options.rounds)]
             middle = statistics.median(crowd(server.port, target, options.clients)[-1] for target in targets)
             asked = (http.counts(origin.port)["requests"] - before) / options.rounds
-            print(
-                f"{server.name}: slowest of {options.clients} first bytes {middle:.1f} ms, {asked:g} origin requests each"
-            )
+            first = f"slowest of {options.clients} first bytes {middle:.1f} ms"
+            print(f"{server.name}: {first}, {asked:g} origin requests each")
             if server.name == "segue":
                 run.judge("slowest first byte over the origin's", middle - own, ADDED_MS, " ms")
                 run.judge("origin requests for one cold range", asked, 1)
