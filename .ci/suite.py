@@ -37,12 +37,13 @@ class Suite:
         for failure in self.failures:
             print(f"FAILED {self.kind} ({self.preset}): {failure}")
         skipped = f", {self.skipped} skipped" if self.skipped else ""
-        over = f"  (over its budget of {BUDGET_SECONDS[self.kind]} s)" if seconds > BUDGET_SECONDS[self.kind] else ""
-        print(
-            f"== {self.kind} ({self.preset}): {self.passed} passed, {len(self.failures)} failed{skipped}, "
-            f"{seconds:.1f} s{over}",
-            flush=True,
-        )
+        counts = f"{self.passed} passed, {len(self.failures)} failed{skipped}"
+        print(f"== {self.kind} ({self.preset}): {counts}, {seconds:.1f} s", flush=True)
+        if seconds > BUDGET_SECONDS[self.kind]:
+            # No failure: on a busy machine it is no fault of the tests. The totals say it again.
+            late = f"WARNING: {self.kind} ({self.preset}) took {seconds:.0f} s of its {BUDGET_SECONDS[self.kind]}"
+            print(late, flush=True)
+            self.counts.with_suffix(".late").write_text(late + "\n")
         self.counts.write_text(f"{self.passed} {len(self.failures)} {seconds:.1f}\n")
         return 1 if self.failures else 0
 
@@ -184,6 +185,8 @@ def print_total(results):
         passed += int(suite_passed)
         failed += int(suite_failed)
         print(f"{counts.name:16} {suite_passed:>6} passed {suite_failed:>4} failed {float(seconds):>8.1f} s")
+    for late in sorted(results.glob("*.late")):
+        print(late.read_text(), end="")
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 

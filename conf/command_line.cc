@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "conf/mistake.h"
 #include "conf/values.h"
 
 namespace segue::conf {
@@ -92,15 +93,16 @@ void add_cache(CLI::App& app, Words& words) {
   CLI::App* wipe = cache->add_subcommand("wipe", "Forget all that is stored on a drive");
   for (CLI::App* verb : {format, wipe}) {
     verb->add_option("PATH", drive.path, "Folder, file or block device")->required();
-    verb->add_option("--serial", drive.serial,
-                     "Serial number of a device that carries something else: it is meant")
-        ->type_name("SERIAL");
     verb->add_option("--shares", words.shares,
                      "Slots of 64, 128, 256 KiB in parts of 100 (4,16,80)")
         ->type_name("N,N,N")
         ->delimiter(',')
         ->expected(3);
   }
+  format
+      ->add_option("--serial", drive.serial,
+                   "Serial number of a device that carries something else: it is meant")
+      ->type_name("SERIAL");
   format->add_option("--size", words.size, "Of a file; a device is taken whole")->type_name("SIZE");
   format->add_flag("--sparse", drive.sparse, "Do not preallocate a file");
 }
@@ -182,6 +184,30 @@ std::expected<Command, Outcome> finish(Words& words) {
   return std::move(command);
 }
 
+/// CLI11 says only that a subcommand is missing where the one that was given is none.
+std::optional<std::string> unknown_verb(const CLI::App& app, int argc, const char* const* argv) {
+  const CLI::App* at = &app;
+  std::string said;
+  for (int i = 1; i < argc && !at->get_subcommands({}).empty(); ++i) {
+    const std::string word = argv[i];
+    if (word.starts_with('-')) {
+      if (at->get_option_no_throw(word) != nullptr || word == "-h") return std::nullopt;
+      return fmt::format("there is no option \"{}\" in front of a command", word);
+    }
+    std::vector<std::string> known;
+    const CLI::App* next = nullptr;
+    for (const CLI::App* verb : at->get_subcommands({})) {
+      known.push_back(verb->get_name());
+      if (verb->get_name() == word) next = verb;
+    }
+    if (next == nullptr)
+      return fmt::format("there is no command \"{}{}\"{}", said, word, did_you_mean(word, known));
+    said += word + " ";
+    at = next;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::expected<Command, Outcome> parse_command_line(int argc, const char* const* argv) {
@@ -194,6 +220,8 @@ std::expected<Command, Outcome> parse_command_line(int argc, const char* const* 
   add_node_verbs(app, words);
   add_cache(app, words);
   add_local_verbs(app, words);
+  if (auto unknown = unknown_verb(app, argc, argv))
+    return wrong(*unknown + " (segue --help explains)");
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {

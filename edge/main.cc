@@ -183,8 +183,10 @@ std::expected<edge::NodeOptions, std::string> node_options(const conf::Settings&
                               .write_bytes_per_second = drive.writes_bytes_per_day / kSecondsPerDay,
                               .shares = drive_shares_of(drive.shares)});
   }
-  for (const conf::OriginSettings& origin : settings.origins)
+  for (const conf::OriginSettings& origin : settings.origins) {
     options.origins.push_back(origin_of(origin, options.name));
+    options.origin_names.push_back(origin.name);
+  }
   for (uint32_t i = 0; i < settings.sites.size(); ++i)
     options.sites.push_back(site_of(settings.sites[i], settings, i));
   options.store.probation_share = static_cast<uint8_t>(settings.prefetch.ram_percent);

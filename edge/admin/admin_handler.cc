@@ -38,7 +38,7 @@ AdminHandler::AdminHandler(Loop& loop, const Registry& registry, AdminActions& a
     : registry_(registry),
       actions_(actions),
       options_(std::move(options)),
-      tasks_(loop, kAdminRequestsMax) {}
+      tasks_(loop, options_.requests_max) {}
 
 AdminHandler::Reply AdminHandler::failure(int status, std::string_view reason) {
   Reply reply{.status = status};

@@ -42,6 +42,7 @@ class AdminHandler final : public RequestHandler {
   struct Options {
     /// Host names answered besides localhost, 127.0.0.1 and [::1]; any case, no port.
     std::vector<std::string> hosts;
+    uint32_t requests_max = kAdminRequestsMax;  // at once; more: 503
   };
   /// All outlive the handler; `registry` is complete.
   AdminHandler(Loop& loop, const Registry& registry, AdminActions& actions, Options options);

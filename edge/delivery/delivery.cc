@@ -91,6 +91,7 @@ struct Delivery::Impl {
   IdSource ids;
   TaskGroup tasks;
   DeliveryCounters counters;
+  MissNotes misses;  // any thread may look
   uint32_t passes = 0;
   uint32_t relays = 0;
 };
@@ -101,6 +102,7 @@ Delivery::Delivery(Loop& loop, cache::LocalStore& local, Fills& fills, Ref<const
 }
 Delivery::~Delivery() = default;
 const DeliveryCounters& Delivery::counters() const noexcept { return impl_->counters; }
+const MissNotes& Delivery::misses() const noexcept { return impl_->misses; }
 void Delivery::tell(AskedQueue* asked) noexcept { impl_->listening = asked; }
 void Delivery::set_sites(Ref<const SiteTable> sites) { impl_->set_sites(std::move(sites)); }
 Task<void> Delivery::drain() { co_await impl_->tasks.drain(); }
@@ -437,6 +439,7 @@ void Delivery::Impl::finish(Exchange& exchange, AccessEnd end) noexcept {
   record.cache = cache_result_of(exchange);
   counters.count(exchange);
   counters.in_flight.sub();
+  if (const auto note = miss_note_of(exchange)) misses.add(exchange.asked.key, *note);
   if (log != nullptr) log->submit(loop.index(), record);
   exchange.reader.reset();
   exchange.selection = {};

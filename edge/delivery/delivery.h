@@ -8,6 +8,7 @@
 
 #include "edge/delivery/delivery_counters.h"
 #include "edge/delivery/exchange.h"
+#include "edge/delivery/miss_notes.h"
 #include "edge/delivery/site_table.h"
 #include "edge/fill/fills.h"
 #include "edge/metrics/access_log.h"
@@ -49,6 +50,8 @@ class Delivery {
   /// Waits until no task of this loop runs (their clients having been cut or finished).
   [[nodiscard]] Task<void> drain();
   [[nodiscard]] const DeliveryCounters& counters() const noexcept;
+  /// Why requests of this loop were no hits.
+  [[nodiscard]] const MissNotes& misses() const noexcept;
 
  private:
   struct Impl;

@@ -5,9 +5,6 @@
 #include "edge/delivery/exchange.h"
 
 namespace segue::edge {
-namespace {
-
-/// Why the origin was asked for this answer, or a part of it; nothing if it was not.
 std::optional<http::ForwardReason> forwarded_because(const Exchange& exchange) noexcept {
   const Selection& selection = exchange.selection;
   const AccessRecord& record = exchange.record;
@@ -16,8 +13,6 @@ std::optional<http::ForwardReason> forwarded_because(const Exchange& exchange) n
   if (record.slices_hit == record.slices_needed) return std::nullopt;
   return record.slices_hit > 0 ? http::ForwardReason::Partial : http::ForwardReason::Miss;
 }
-
-}  // namespace
 
 CacheResult cache_result_of(const Exchange& exchange) noexcept {
   const Selection& selection = exchange.selection;

@@ -2,6 +2,7 @@
 // request is told: its cache result, why the origin was asked.
 #pragma once
 #include <array>
+#include <optional>
 #include <string_view>
 
 #include "base/counter.h"
@@ -38,5 +39,8 @@ struct DeliveryCounters {
 
 /// Where the answer came from, as the log and the metrics name it.
 [[nodiscard]] CacheResult cache_result_of(const Exchange& exchange) noexcept;
+/// Why the origin was asked for this answer, or a part of it; nothing if it was not.
+[[nodiscard]] std::optional<http::ForwardReason> forwarded_because(
+    const Exchange& exchange) noexcept;
 
 }  // namespace segue::edge

@@ -107,6 +107,13 @@ std::string describe_freshness(const StoredResponse& response, bool stale_by_pur
                      -ttl);
 }
 
+/// Of tags only hashes are kept.
+std::string describe_tags(const cache::Generation& generation) {
+  const auto tags = generation.tag_hashes();
+  if (tags.empty()) return "tags: none\n";
+  return fmt::format("tags: {} (hashes {:016x})\n", tags.size(), fmt::join(tags, ", "));
+}
+
 std::string describe(const cache::Store& store, const cache::Selected& selected, WallTime now) {
   const auto& response = static_cast<const StoredResponse&>(*selected.facts);
   const cache::Generation& generation = *selected.generation;
@@ -131,7 +138,25 @@ std::string describe(const cache::Store& store, const cache::Selected& selected,
                           : "weak or none: slices come from one response only",
                       describe_freshness(response, selected.stale_by_purge, now));
   text += fmt::format("slices: {}\n", describe_slices(store, generation));
+  text += describe_tags(generation);
   return text;
+}
+
+/// The latest of what the loops remember: a key's requests come in on any of them.
+std::string describe_last_miss(const std::vector<const MissNotes*>& loops, KeyHash key) {
+  std::optional<MissNote> last;
+  for (const MissNotes* notes : loops) {
+    const auto note = notes->find(key);
+    if (note && (!last || note->when >= last->when)) last = note;
+  }
+  if (!last) return "last miss: none remembered\n";
+  const std::string slices =
+      last->slices_needed == 0
+          ? ""
+          : fmt::format("; {} of {} slices were here", last->slices_hit, last->slices_needed);
+  const auto when = std::chrono::floor<std::chrono::seconds>(last->when);
+  return fmt::format("last miss: {:%Y-%m-%dT%H:%M:%SZ} by \"{}\" ({}, status {}{})\n", when,
+                     last->reason, name_of(last->result), last->status, slices);
 }
 
 }  // namespace
@@ -217,9 +242,11 @@ Task<Result<std::string>> NodeActions::explain(std::string url) {
   if (found.known != cache::Store::Known::Yes) {
     co_return text +
         "known: no; the next request misses by \"uri-miss\": never asked for, evicted, purged or "
-        "replaced\n";
+        "replaced\n" +
+        describe_last_miss(shared_.misses, key);
   }
-  co_return text + describe(store, found.selected, worker_.loop().wall_now());
+  text += describe(store, found.selected, worker_.loop().wall_now());
+  co_return text + describe_last_miss(shared_.misses, key);
 }
 
 FeedOutcome NodeActions::feed(std::string_view lines) {

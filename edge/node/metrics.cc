@@ -4,6 +4,7 @@
 
 #include "edge/node/process_metrics.h"
 #include "edge/node/shared_parts.h"
+#include "edge/node/store_metrics.h"
 #include "edge/node/worker.h"
 #include "origin/counters.h"
 
@@ -171,132 +172,6 @@ void add_local_store(Registry& registry, const cache::LocalStoreCounters& c) {
                        "Records that could not be read or were not right.", {}, c.record_failures);
 }
 
-/// Usage is read under the shards' locks, a few times per scrape: not free, and not on the hot
-/// path.
-template <auto Member>
-double ask_usage(const void* store) {
-  return static_cast<double>(static_cast<const cache::Store*>(store)->usage().*Member);
-}
-
-template <cache::SizeClass Class>
-double ask_buffers(const void* store) {
-  const auto usage = static_cast<const cache::Store*>(store)->usage();
-  return static_cast<double>(usage.buffers[static_cast<uint8_t>(Class)]);
-}
-template <cache::SizeClass Class>
-double ask_buffers_used(const void* store) {
-  const auto usage = static_cast<const cache::Store*>(store)->usage();
-  const auto size_class = static_cast<uint8_t>(Class);
-  return static_cast<double>(usage.buffers[size_class] - usage.free[size_class]);
-}
-template <cache::SizeClass Class>
-void add_buffers(Registry& registry, const cache::Store& store, const char* class_name) {
-  const Labels labels{{"class", class_name}};
-  registry.add_gauge("segue_buffers", "Buffers of the RAM tier, by size.", labels,
-                     &ask_buffers<Class>, &store);
-  registry.add_gauge("segue_buffers_used", "Buffers that are not free, by size.", labels,
-                     &ask_buffers_used<Class>, &store);
-}
-
-void add_store(Registry& registry, const cache::Store& store) {
-  add_buffers<cache::SizeClass::Small16>(registry, store, "16KiB");
-  add_buffers<cache::SizeClass::K64>(registry, store, "64KiB");
-  add_buffers<cache::SizeClass::K128>(registry, store, "128KiB");
-  add_buffers<cache::SizeClass::K256>(registry, store, "256KiB");
-  using Usage = cache::Store::Usage;
-  registry.add_gauge("segue_buffers_filling", "Buffers being filled.", {},
-                     &ask_usage<&Usage::filling>, &store);
-  registry.add_gauge("segue_buffers_resident", "Buffers that hold a slice.", {},
-                     &ask_usage<&Usage::resident>, &store);
-  registry.add_gauge("segue_buffers_writing", "Buffers being written to a drive.", {},
-                     &ask_usage<&Usage::writing>, &store);
-  registry.add_gauge("segue_buffers_pinned", "Buffers pinned now.", {}, &ask_usage<&Usage::pinned>,
-                     &store);
-  registry.add_gauge("segue_ram_payload_bytes", "Payload held in RAM.", {},
-                     &ask_usage<&Usage::payload_bytes>, &store);
-  registry.add_gauge("segue_ram_mapped_bytes", "RAM tier mapped so far.", {},
-                     &ask_usage<&Usage::ram_bytes_mapped>, &store);
-  registry.add_gauge("segue_representations", "Representations known.", {},
-                     &ask_usage<&Usage::representations>, &store);
-  registry.add_gauge("segue_representation_bytes", "Memory of stored header fields.", {},
-                     &ask_usage<&Usage::representation_bytes>, &store);
-  registry.add_gauge("segue_buffer_waiters", "Requests queued for a buffer.", {},
-                     &ask_usage<&Usage::buffer_waiters>, &store);
-  registry.add_counter("segue_ram_evictions_total", "Slices evicted from RAM.", {},
-                       &ask_usage<&Usage::evictions>, &store);
-  registry.add_counter("segue_refetched_total",
-                       "Slices fetched again because neither tier could keep them.", {},
-                       &ask_usage<&Usage::refetched>, &store);
-}
-
-template <auto Member>
-double ask_drive(const void* drive) {
-  return static_cast<double>((static_cast<const cache::Drive*>(drive)->counters().*Member)
-                                 .load(std::memory_order_relaxed));
-}
-template <auto Member>
-double ask_drive_usage(const void* drive) {
-  return static_cast<double>(static_cast<const cache::Drive*>(drive)->usage().*Member);
-}
-template <cache::SizeClass Class>
-double ask_live_slots(const void* drive) {
-  const auto usage = static_cast<const cache::Drive*>(drive)->usage();
-  return static_cast<double>(usage.live[static_cast<uint8_t>(Class)]);
-}
-template <cache::SizeClass Class>
-double ask_slots(const void* drive) {
-  const auto usage = static_cast<const cache::Drive*>(drive)->usage();
-  return static_cast<double>(usage.slots[static_cast<uint8_t>(Class)]);
-}
-template <cache::SizeClass Class>
-void add_slots(Registry& registry, const cache::Drive& drive, Labels labels,
-               const char* class_name) {
-  labels.emplace_back("class", class_name);
-  registry.add_gauge("segue_drive_slots", "Slots of the drive, by size.", labels, &ask_slots<Class>,
-                     &drive);
-  registry.add_gauge("segue_drive_slots_live", "Slots that hold a slice, by size.", labels,
-                     &ask_live_slots<Class>, &drive);
-}
-double ask_online(const void* drive) {
-  return static_cast<const cache::Drive*>(drive)->offline() ? 0 : 1;
-}
-
-void add_drive(Registry& registry, const cache::Drive& drive, size_t index) {
-  using Counters = cache::DriveCounters;
-  using Usage = cache::Drive::Usage;
-  const Labels labels{{"drive", std::to_string(index)}};
-  registry.add_gauge("segue_drive_online", "1 while the drive is in use.", labels, &ask_online,
-                     &drive);
-  add_slots<cache::SizeClass::K64>(registry, drive, labels, "64KiB");
-  add_slots<cache::SizeClass::K128>(registry, drive, labels, "128KiB");
-  add_slots<cache::SizeClass::K256>(registry, drive, labels, "256KiB");
-  registry.add_gauge("segue_drive_payload_bytes", "Payload on the drive.", labels,
-                     &ask_drive_usage<&Usage::payload_bytes>, &drive);
-  registry.add_gauge("segue_drive_index_bytes", "Memory of the drive's index.", labels,
-                     &ask_drive_usage<&Usage::index_bytes>, &drive);
-  registry.add_gauge("segue_drive_records_live", "Records in use.", labels,
-                     &ask_drive_usage<&Usage::records_live>, &drive);
-  registry.add_counter("segue_drive_reads_total", "Slot reads.", labels,
-                       &ask_drive<&Counters::reads>, &drive);
-  registry.add_counter("segue_drive_read_bytes_total", "Bytes read.", labels,
-                       &ask_drive<&Counters::read_bytes>, &drive);
-  registry.add_counter("segue_drive_writes_total", "Slot writes.", labels,
-                       &ask_drive<&Counters::writes>, &drive);
-  registry.add_counter("segue_drive_written_bytes_total", "Bytes written.", labels,
-                       &ask_drive<&Counters::written_bytes>, &drive);
-  registry.add_counter("segue_drive_checksum_failures_total",
-                       "Stored bytes that were not the bytes written.", labels,
-                       &ask_drive<&Counters::checksum_failures>, &drive);
-  registry.add_counter("segue_drive_io_errors_total", "Operations the drive refused.", labels,
-                       &ask_drive<&Counters::io_errors>, &drive);
-  registry.add_counter("segue_drive_evictions_total", "Slices evicted from the drive.", labels,
-                       &ask_drive<&Counters::evictions>, &drive);
-  registry.add_counter("segue_drive_table_flushes_total", "Flushes of the slot table.", labels,
-                       &ask_drive<&Counters::table_flushes>, &drive);
-  registry.add_counter("segue_drive_journal_flushes_total", "Flushes of the purge journal.", labels,
-                       &ask_drive<&Counters::journal_flushes>, &drive);
-}
-
 void add_access_log(Registry& registry, const AccessLog::WriterCounters& c) {
   registry.add_counter("segue_access_log_written_total", "Lines written to the access log.", {},
                        c.written);
@@ -311,8 +186,8 @@ void add_access_log(Registry& registry, const AccessLog::WriterCounters& c) {
 
 }  // namespace
 
-void register_node_metrics(SharedParts& shared,
-                           const std::vector<std::unique_ptr<Worker>>& workers) {
+void register_node_metrics(SharedParts& shared, const std::vector<std::unique_ptr<Worker>>& workers,
+                           const std::vector<std::string>& origin_names) {
   Registry& registry = shared.registry;
   for (const auto& worker : workers) {
     add_delivery(registry, worker->delivery().counters());
@@ -321,7 +196,7 @@ void register_node_metrics(SharedParts& shared,
     register_metrics(registry, worker->server(), "public");
     for (size_t i = 0; i < worker->fetchers().size(); ++i) {
       if (const auto* counters = worker->fetchers()[i]->counters())
-        add_origin(registry, *counters, std::to_string(i));
+        add_origin(registry, *counters, origin_names[i]);
     }
     if (shared.access_log) {
       const auto& log = shared.access_log->counters(worker->loop().index());
@@ -334,10 +209,8 @@ void register_node_metrics(SharedParts& shared,
   if (shared.listens) shared.listens->register_metrics(registry);
   if (shared.access_log) add_access_log(registry, shared.access_log->writer_counters());
   shared.tls->register_metrics(registry);
-  add_store(registry, *shared.store);
+  register_store_metrics(registry, *shared.store);
   register_process_metrics(registry);
-  for (size_t i = 0; i < shared.store->drives().size(); ++i)
-    add_drive(registry, *shared.store->drives()[i], i);
 }
 
 }  // namespace segue::edge

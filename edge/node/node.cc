@@ -174,7 +174,7 @@ std::expected<void, std::string> Node::Impl::build() {
   }
   upkeep = std::make_unique<TaskGroup>(workers.front()->loop(), 1);
   first_upkeep();
-  register_node_metrics(shared, workers);
+  register_node_metrics(shared, workers, options.origin_names);
   if (options.prefetch) prefetch = std::make_unique<NodePrefetch>(options, shared, workers);
   shared.drain_limit = options.drain_limit;
   shared.retire_limit = options.retire_limit;

@@ -47,6 +47,7 @@ struct NodeOptions {
   cache::EvictionPolicy policy = cache::EvictionPolicy::Lru;
   std::vector<DriveOptions> drives;
   std::vector<origin::OriginOptions> origins;
+  std::vector<std::string> origin_names;  // by origin: their labels in metrics
   std::vector<Ref<const Site>> sites;
   std::string access_log;                 // empty: off; "-": standard output
   uint32_t listens_bytes_per_second = 0;  // of audio, to count listening by; 0: it is not counted

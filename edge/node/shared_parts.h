@@ -8,6 +8,7 @@
 #include "base/loop/clock.h"
 #include "cache/device_check.h"
 #include "cache/store.h"
+#include "edge/delivery/miss_notes.h"
 #include "edge/delivery/site_table.h"
 #include "edge/fill/stored_response.h"
 #include "edge/metrics/access_log.h"
@@ -30,6 +31,7 @@ struct SharedParts {
   std::unique_ptr<Listens> listens;                     // null: not counted; outlives the log
   std::unique_ptr<AccessLog> access_log;                // null: off
   std::unique_ptr<NodeTls> tls;
+  std::vector<const MissNotes*> misses;  // of each loop's delivery, any thread
   // What a reload changes for all loops at once; atomic, any thread.
   std::atomic<std::chrono::milliseconds> drain_limit{std::chrono::milliseconds{0}};
   std::atomic<std::chrono::milliseconds> retire_limit{std::chrono::milliseconds{0}};

@@ -50,6 +50,7 @@ std::expected<void, std::string> Worker::wire(SharedParts& shared) {
                                  Delivery::Options{.node_name = options_.name,
                                                    .tasks_max = options_.connections_per_loop_max,
                                                    .id_seed = kernel_random()});
+  shared.misses.push_back(&delivery_->misses());
   handler_ = std::make_unique<PublicHandler>(*delivery_);
   server_ = std::make_unique<Server>(
       *loop_, *handler_, ConnectionLimits{.connections_max = options_.connections_per_loop_max});

@@ -3,10 +3,12 @@ import json
 import os
 import re
 import subprocess
+import urllib.parse
 
 import pytest
 
 from support.client import Connection, fetch, request_bytes, wait_until
+from support.faults import FAULTS
 from support.node import BINARY, Node, run_segue
 from support.origin import track_bytes
 from support.settings import config_for
@@ -288,6 +290,11 @@ def test_a_purge_body_without_end_is_refused(node):
         assert connection.is_closed_by_peer()
 
 
+def test_an_origin_has_its_name_from_the_settings_in_metrics(node, origin, track):
+    node.fetch("/t/1")
+    assert node.metrics()['segue_origin_requests_total{origin="store"}'] >= 1
+
+
 # --- explain ---
 
 
@@ -301,6 +308,42 @@ def test_explain_says_what_is_here_and_why(node, origin, track):
         assert words in text
     done = run_segue("explain", "http://localhost/t/1", "--admin", f"unix:{node.admin_socket}")
     assert (done.returncode, "key: music/t/1" in done.stdout) == (0, True)
+
+
+def explained(node, url):
+    text = node.admin("/explain?url=" + urllib.parse.quote(url, safe="")).body.decode()
+    return dict(line.split(": ", 1) for line in text.splitlines())
+
+
+def test_explain_remembers_why_the_last_request_was_a_miss(node, origin):
+    origin.add("/long", 3 << 20)
+    origin.add("/private", LENGTH, fields={"Cache-Control": "private"})
+    origin.add("/stale", LENGTH, fields={"Cache-Control": "max-age=0", "Surrogate-Key": "album-7 live"})
+    assert explained(node, "/long")["last miss"] == "none remembered"
+    node.fetch("/long", Range="bytes=0-0")
+    first = explained(node, "/long")["last miss"]
+    assert re.fullmatch(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ by "uri-miss" \(miss, status 206; 0 of 1 slices.*\)', first)
+    wait_until(lambda: node.metric("segue_fills_in_flight") == 0, what="the end of the first fill")
+    assert node.fetch("/long", Range="bytes=0-0").is_hit  # a hit is no miss and leaves the note alone
+    assert explained(node, "/long")["last miss"] == first
+    node.fetch("/long", Range="bytes=0-2999999")
+    assert re.search(r'by "partial" \(miss, status 206; [1-9]\d* of 12 slices', explained(node, "/long")["last miss"])
+    node.fetch("/stale")
+    node.fetch("/stale")
+    told = explained(node, "/stale")
+    assert 'by "stale" (revalidated, status 200' in told["last miss"]
+    assert re.fullmatch(r"2 \(hashes [0-9a-f]{16}, [0-9a-f]{16}\)", told["tags"])
+    assert explained(node, "/long")["tags"] == "none"
+    node.fetch("/private")
+    assert "(pass, status 200" in explained(node, "/private")["last miss"]
+    node.purge(url="/stale")
+    del origin.tracks["/stale"]
+    assert explained(node, "/stale")["known"].startswith("no;")
+    assert 'by "stale"' in explained(node, "/stale")["last miss"]
+    origin.add("/gone", LENGTH)
+    origin.misbehave("/gone", FAULTS["closed_before_head"])
+    assert node.fetch("/gone").status == 502
+    assert "status 502" in explained(node, "/gone")["last miss"]
 
 
 @pytest.mark.parametrize(

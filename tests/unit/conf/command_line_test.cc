@@ -47,6 +47,19 @@ TEST(CommandLine, EachVerbIsRecognised) {
   EXPECT_EQ(parse({"version"})->verb, Verb::Version);
 }
 
+TEST(CommandLine, AWordThatIsNoCommandIsNamed) {
+  EXPECT_EQ(parse({"foo"}).error().exit_code, 2);
+  EXPECT_TRUE(parse({"foo"}).error().text.contains("there is no command \"foo\""));
+  EXPECT_TRUE(parse({"sreve"}).error().text.contains("did you mean \"serve\"?"));
+  EXPECT_TRUE(parse({"cache", "foo", "/c"}).error().text.contains("\"cache foo\""));
+  EXPECT_TRUE(parse({"cache"}).error().text.contains("subcommand"));
+  EXPECT_TRUE(parse({"--nope", "serve"}).error().text.contains("there is no option \"--nope\""));
+}
+
+TEST(CommandLine, OnlyAFormatTakesASerialNumber) {
+  EXPECT_FALSE(parse({"cache", "wipe", "/c", "--serial", "S1"}));
+}
+
 TEST(CommandLine, PurgeTakesUrlsPrefixesAndHow) {
   const auto command = parse({"purge", "--url", "http://a/1", "--url", "http://a/2", "--prefix",
                               "http://a/b/", "--soft", "--cut"});

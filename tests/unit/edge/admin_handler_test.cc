@@ -223,5 +223,25 @@ TEST_F(AdminHandlerTest, ALargeAnswerArrivesWhole) {
   EXPECT_TRUE(response.body.ends_with("\n"));
 }
 
+TEST_F(AdminHandlerTest, WhileAllItMayAnswerAtOnceIsUnderWayTheNextIsTold503) {
+  for (int i = 0; i < 3000; ++i) {
+    registry.add_counter("segue_many_total", "Many.", {{"n", std::to_string(i)}}, counted);
+  }
+  AdminHandler narrow(*loop, registry, node, {.hosts = {}, .requests_max = 1});
+  answering = &narrow;
+  TestClient slow = connect_pair(true);
+  slow.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  turns();
+  const auto refused = ask("GET", "/live");
+  EXPECT_EQ(refused.status, 503);
+  EXPECT_NE(refused.head.find("Retry-After: 1\r\n"), std::string::npos);
+  EXPECT_GT(parse_response(exchange(slow, "")).body.size(), 80000U);
+  EXPECT_EQ(ask("GET", "/live").status, 200);
+  const Loop::Turn turn(*loop);
+  EXPECT_TRUE(ending->try_spawn(server->drain(std::chrono::nanoseconds{0})));
+  turns(20);
+  server.reset();
+}
+
 }  // namespace
 }  // namespace segue::edge
