@@ -35,13 +35,13 @@ bool transparent_huge_pages_allowed() {
 
 }  // namespace
 
-Result<Done> BufferMemory::map(uint64_t bytes, bool huge_pages) {
+Result<Done> BufferMemory::map(uint64_t bytes, bool huge_pages, Payload payload) {
   bytes_ = round_up(bytes, kHugePageBytes);
-  constexpr int kProtection = PROT_READ | PROT_WRITE;
+  const int protection = payload == Payload::None ? PROT_NONE : PROT_READ | PROT_WRITE;
   constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS;
   if (huge_pages) {
     // Without MAP_NORESERVE the kernel sets the pages aside now, so that a fault cannot fail later.
-    void* at = mmap(nullptr, bytes_, kProtection, kFlags | MAP_HUGETLB, -1, 0);
+    void* at = mmap(nullptr, bytes_, protection, kFlags | MAP_HUGETLB, -1, 0);
     if (at != MAP_FAILED) {
       mapping_ = at;
       mapping_bytes_ = bytes_;
@@ -51,7 +51,7 @@ Result<Done> BufferMemory::map(uint64_t bytes, bool huge_pages) {
   }
   if (mapping_ == nullptr) {
     const size_t wanted = bytes_ + kHugePageBytes;  // room to align
-    void* at = mmap(nullptr, wanted, kProtection, kFlags | MAP_NORESERVE, -1, 0);
+    void* at = mmap(nullptr, wanted, protection, kFlags | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED) return fail(Side::Self, Kind::IoError, "map buffers", errno);
     mapping_ = at;
     mapping_bytes_ = wanted;
@@ -64,7 +64,7 @@ Result<Done> BufferMemory::map(uint64_t bytes, bool huge_pages) {
   }
   // Buffers hold what clients may fetch anyway; a core dump of gigabytes helps nobody.
   (void)madvise(base_, bytes_, MADV_DONTDUMP);
-  if (bytes_ >= kPopulateBytesMin) {
+  if (bytes_ >= kPopulateBytesMin && payload == Payload::Kept) {
     populater_ = std::jthread([this](const std::stop_token& stop) { populate(stop); });
   }
   return Done{};

@@ -13,6 +13,10 @@
 
 namespace segue::cache {
 
+/// Whether buffers have bytes. `None`: addresses only, never to be read or written: a replay of a
+/// trace moves buffers of hundreds of gigabytes about without having them.
+enum class Payload : uint8_t { Kept, None };
+
 class BufferMemory {
  public:
   BufferMemory() = default;
@@ -21,7 +25,7 @@ class BufferMemory {
   BufferMemory& operator=(const BufferMemory&) = delete;
 
   /// Start-up, once. Errors: {Self, IoError} if the address space cannot be had.
-  [[nodiscard]] Result<Done> map(uint64_t bytes, bool huge_pages);
+  [[nodiscard]] Result<Done> map(uint64_t bytes, bool huge_pages, Payload payload);
   [[nodiscard]] std::byte* base() const noexcept { return base_; }
   [[nodiscard]] bool huge() const noexcept { return huge_; }
   /// Bytes the background has touched so far. Any thread.

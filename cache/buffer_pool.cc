@@ -10,7 +10,7 @@ constexpr bool is_busy(BufferState state) noexcept {
 }  // namespace
 
 Result<Done> BufferPool::create(uint64_t ram_bytes, const uint8_t (&shares)[kSizeClasses],
-                                bool huge_pages) {
+                                bool huge_pages, Payload payload) {
   uint64_t bytes = 0;
   for (uint32_t i = 0; i < kSizeClasses; ++i) {
     const uint32_t each = bytes_of(static_cast<SizeClass>(i));
@@ -19,7 +19,7 @@ Result<Done> BufferPool::create(uint64_t ram_bytes, const uint8_t (&shares)[kSiz
     count_ += areas_[i].count;
     bytes += uint64_t{areas_[i].count} * each;
   }
-  if (auto mapped = memory_.map(bytes, huge_pages); !mapped) return fail(mapped.error());
+  if (auto mapped = memory_.map(bytes, huge_pages, payload); !mapped) return fail(mapped.error());
   ram_bytes_ = bytes;
   buffers_ = std::make_unique<Buffer[]>(count_);
   // Largest class first: their addresses stay aligned to huge pages.

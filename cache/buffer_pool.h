@@ -60,7 +60,7 @@ class BufferPool {
 
   /// Start-up, once. `shares` in parts of 100 of `ram_bytes`.
   [[nodiscard]] Result<Done> create(uint64_t ram_bytes, const uint8_t (&shares)[kSizeClasses],
-                                    bool huge_pages);
+                                    bool huge_pages, Payload payload = Payload::Kept);
   /// Who wants to hear that a buffer may have become available; before the first use.
   void set_queue(WaitQueue* queue) noexcept { queue_ = queue; }
 

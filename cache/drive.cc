@@ -19,16 +19,12 @@ Drive::Impl::Impl(const SuperblockFacts& facts, const Geometry& layout, PurgeJou
       device_id(facts.device_id),
       hash_seed(facts.hash_seed),
       mounted_at(time.mono()),
+      index(geometry, wanted.policy, wanted.write_bytes_per_second, time.mono()),
       records(layout.records()),
-      budget(wanted.write_bytes_per_second, time.mono()),
       superblock(facts),
       journal(std::move(purges)),
       error_times(std::max(1U, wanted.errors_to_offline)),
-      access_written_at(time.mono()) {
-  for (uint32_t shard = 0; shard < geometry.shards(); ++shard) {
-    shards.push_back(std::make_unique<IndexShard>(geometry, shard, wanted.policy));
-  }
-}
+      access_written_at(time.mono()) {}
 
 Drive::Impl::Place Drive::Impl::place_of(uint32_t slot) noexcept {
   const SlotPlace place = geometry.place_of(slot);
@@ -158,12 +154,8 @@ bool Drive::contains(const SliceKey& key) const noexcept {
 }
 
 bool Drive::should_admit(const SliceKey& key, SizeClass size_class, UseId use) noexcept {
-  if (impl_->is_offline() || size_class == SizeClass::Small16) return false;
-  const auto area = impl_->geometry.class_for(bytes_of(size_class));
-  if (!area) return false;
-  const uint64_t fingerprint = fingerprint_of(key);
-  const bool to_spare = impl_->budget.has_to_spare(impl_->clock.mono());
-  return impl_->shard_for(fingerprint).should_admit(fingerprint, *area, use, to_spare);
+  if (impl_->is_offline()) return false;
+  return impl_->index.should_admit(key, size_class, use, impl_->clock.mono());
 }
 
 Result<Drive::SlotWrite> Drive::try_take_slot(const SliceKey& key, RecordNumber record,
@@ -171,26 +163,22 @@ Result<Drive::SlotWrite> Drive::try_take_slot(const SliceKey& key, RecordNumber 
   SEGUE_ASSERT(length > 0);
   Impl& impl = *impl_;
   if (impl.is_offline()) return fail(Side::Disk, Kind::Closed, "drive offline");
-  const auto area = impl.geometry.class_for(length);
-  if (!area) return fail(Side::Self, Kind::Full, "no slot so large");
+  if (!impl.geometry.class_for(length)) return fail(Side::Self, Kind::Full, "no slot so large");
   if (impl.reads_in_flight.load(std::memory_order_relaxed) >= kDriveReadsBeforeWrites ||
       impl.writes_in_flight.load(std::memory_order_relaxed) >= kDriveWritesInFlightMax) {
     return fail_retryable(Side::Self, Kind::Overloaded, "reads before writes");
   }
-  const uint64_t bytes = Impl::write_bytes(length);
-  if (!impl.budget.try_take(bytes, impl.clock.mono())) {
+  if (!impl.index.try_spend(length, impl.clock.mono())) {
     return fail_retryable(Side::Self, Kind::Overloaded, "write budget");
   }
   if (!impl.records.try_name(record, key.key)) {
-    impl.budget.give_back(bytes);
+    impl.index.give_back(length);
     return fail(Side::Disk, Kind::NotFound, "record is another key's by now");
   }
-  const uint64_t fingerprint = fingerprint_of(key);
-  const uint32_t shard = shard_of(fingerprint, impl.geometry.shards());
-  const auto taken = impl.shards[shard]->take(fingerprint, *area, record, length);
+  const auto taken = impl.index.take(key, record, length);
   if (!taken) {
     impl.records.unname(record);
-    impl.budget.give_back(bytes);
+    impl.index.give_back(length);
     return fail(taken.error());
   }
   if (taken->evicted != kNoRecord) {
@@ -198,6 +186,7 @@ Result<Drive::SlotWrite> Drive::try_take_slot(const SliceKey& key, RecordNumber 
     impl.counters.evictions.fetch_add(1, std::memory_order_relaxed);
   }
   impl.writes_in_flight.fetch_add(1, std::memory_order_relaxed);
+  const uint32_t shard = shard_of(fingerprint_of(key), impl.geometry.shards());
   const uint32_t slot = impl.geometry.slot_number({.shard = shard, .local = taken->local});
   return SlotWrite(this, slot, key, record, length);
 }
@@ -270,7 +259,7 @@ Drive::SlotWrite::~SlotWrite() {
   const Impl::Place place = impl.place_of(slot_);
   place.shard.dropped(place.local);
   impl.records.unname(record_);
-  impl.budget.give_back(Impl::write_bytes(length_));
+  impl.index.give_back(length_);
   impl.writes_in_flight.fetch_sub(1, std::memory_order_relaxed);
 }
 

@@ -10,14 +10,13 @@
 #include "base/loop/clock.h"
 #include "cache/aligned_bytes.h"
 #include "cache/drive.h"
+#include "cache/drive_index.h"
 #include "cache/geometry.h"
-#include "cache/index_shard.h"
 #include "cache/purge_journal.h"
 #include "cache/record_index.h"
 #include "cache/slot_header.h"
 #include "cache/superblock.h"
 #include "cache/turnstile.h"
-#include "cache/write_budget.h"
 
 namespace segue::cache {
 
@@ -49,12 +48,9 @@ struct Drive::Impl {
   };
   [[nodiscard]] Place place_of(uint32_t slot) noexcept;
   [[nodiscard]] IndexShard& shard_for(uint64_t fingerprint) noexcept {
-    return *shards[shard_of(fingerprint, geometry.shards())];
+    return index.shard_for(fingerprint);
   }
   [[nodiscard]] uint32_t now_seconds() const noexcept;
-  [[nodiscard]] static uint64_t write_bytes(uint32_t length) noexcept {
-    return kSlotHeaderBytes + round_up(length, kDiskAlignBytes);
-  }
   /// Counts one error of the drive; too many within a minute take it offline.
   void count_error(const char* what) noexcept;
   void go_offline(const char* reason) noexcept;
@@ -115,9 +111,9 @@ struct Drive::Impl {
   uint32_t seconds_at_mount = 1;  // of the drive's own running time; set by mount()
 
   // any thread, each with its own mutex
-  std::vector<std::unique_ptr<IndexShard>> shards;
+  DriveIndex index;
+  std::vector<std::unique_ptr<IndexShard>>& shards = index.shards();
   RecordIndex records;
-  WriteBudget budget;
   PagePool pages;
   DriveCounters counters;
 

@@ -99,8 +99,9 @@ uint64_t RamTier::ResidentSet::fingerprint_of(uint32_t entry) const noexcept {
 
 Result<Done> RamTier::create(uint64_t ram_bytes, const uint8_t (&shares)[kSizeClasses],
                              EvictionPolicy policy, bool huge_pages, SliceKeeper* keeper,
-                             uint8_t probation_share) {
-  if (auto made = pool_.create(ram_bytes, shares, huge_pages); !made) return fail(made.error());
+                             uint8_t probation_share, Payload payload) {
+  if (auto made = pool_.create(ram_bytes, shares, huge_pages, payload); !made)
+    return fail(made.error());
   pool_.set_queue(this);
   keeper_ = keeper;
   dropped_ = std::make_unique<std::atomic<uint64_t>[]>(kDroppedRemembered);

@@ -41,7 +41,7 @@ class RamTier final : public WaitQueue {
   /// Start-up, once. `keeper` may be null (no drives).
   [[nodiscard]] Result<Done> create(uint64_t ram_bytes, const uint8_t (&shares)[kSizeClasses],
                                     EvictionPolicy policy, bool huge_pages, SliceKeeper* keeper,
-                                    uint8_t probation_share = 0);
+                                    uint8_t probation_share = 0, Payload payload = Payload::Kept);
 
   // --- reading ---
   struct Found {

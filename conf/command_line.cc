@@ -20,6 +20,7 @@ struct Words {
   std::string size;              // cache format --size
   bool as_json = false;          // stats --json
   std::vector<uint32_t> shares;  // --shares of cache format and wipe
+  ReplayWords replay;
 };
 
 constexpr const char* kFooter =
@@ -107,6 +108,35 @@ void add_cache(CLI::App& app, Words& words) {
   format->add_flag("--sparse", drive.sparse, "Do not preallocate a file");
 }
 
+void add_replay(CLI::App& app, Words& words) {
+  CLI::App* replay =
+      app.add_subcommand("replay", "Play a trace against cache and planner: what would be a hit");
+  ReplayArguments& arguments = words.command.replay;
+  replay
+      ->add_option("TRACE", arguments.trace,
+                   "CSV with the columns user, end_unix, ms_played and track; - reads it from "
+                   "standard input")
+      ->required();
+  replay->add_option("--ram", words.replay.ram, "Buffers, or a part of all tracks together (10%)")
+      ->type_name("SIZE|N%");
+  replay->add_option("--ssd", words.replay.ssd, "Drive, or a part of all tracks together (none)")
+      ->type_name("SIZE|N%");
+  replay->add_option("--policy", words.replay.policies, "Again for more (lru and s3fifo)")
+      ->type_name("lru|s3fifo");
+  replay
+      ->add_option("--feed", words.replay.feeds,
+                   "Who says what comes next; again for more (none, oracle:100, oracle:61)")
+      ->type_name("none|oracle:N");
+  replay->add_option("--bitrate", arguments.bitrate_kbits, "Of the music, kbit/s (160)")
+      ->type_name("N")
+      ->check(CLI::Range(8, 100'000));
+  replay->add_option("--config", arguments.config, "Take [prefetch] from this settings file")
+      ->type_name("FILE");
+  replay->add_option("--json", arguments.json, "Also write JSON to FILE; -: instead of the table")
+      ->type_name("FILE");
+  replay->add_option("--seed", arguments.seed, "Of what is drawn by lot (1)")->type_name("N");
+}
+
 void add_local_verbs(CLI::App& app, Words& words) {
   CLI::App* check = app.add_subcommand("check", "Read a settings file; print mistakes or the plan");
   check->add_option("FILE", words.command.flags.config, "The settings file")->required();
@@ -121,7 +151,8 @@ Verb verb_of(const CLI::App& app) {
   constexpr std::pair<const char*, Verb> kVerbs[] = {
       {"serve", Verb::Serve},   {"check", Verb::Check},     {"explain", Verb::Explain},
       {"purge", Verb::Purge},   {"drain", Verb::Drain},     {"stats", Verb::Stats},
-      {"limits", Verb::Limits}, {"listens", Verb::Listens}, {"settings", Verb::Settings}};
+      {"limits", Verb::Limits}, {"listens", Verb::Listens}, {"settings", Verb::Settings},
+      {"replay", Verb::Replay}};
   for (const auto& [name, verb] : kVerbs) {
     if (app.got_subcommand(name)) return verb;
   }
@@ -174,6 +205,10 @@ std::expected<Command, Outcome> finish(Words& words) {
       return wrong("--shares: allowed: three parts of 100 that add up to 100, the last not 0");
     }
   }
+  if (verb == Verb::Replay) {
+    if (auto read = read_replay_words(words.replay, command.replay); !read)
+      return wrong(read.error());
+  }
   const bool asks_node = verb == Verb::Explain || verb == Verb::Purge || verb == Verb::Drain ||
                          verb == Verb::Stats || verb == Verb::Listens;
   if (asks_node) {
@@ -219,6 +254,7 @@ std::expected<Command, Outcome> parse_command_line(int argc, const char* const* 
   add_serve(app, words);
   add_node_verbs(app, words);
   add_cache(app, words);
+  add_replay(app, words);
   add_local_verbs(app, words);
   if (auto unknown = unknown_verb(app, argc, argv))
     return wrong(*unknown + " (segue --help explains)");

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "conf/load.h"
+#include "conf/replay_arguments.h"
 #include "conf/settings.h"
 
 namespace segue::conf {
@@ -25,6 +26,7 @@ enum class Verb : uint8_t {
   Limits,
   Settings,
   Listens,
+  Replay,
 };
 
 struct PurgeArguments {
@@ -50,6 +52,7 @@ struct Command {
   std::string url;           // explain
   PurgeArguments purge;      // purge
   DriveArguments drive;      // cache format, cache wipe
+  ReplayArguments replay;    // replay
   bool as_man_page = false;  // settings
   bool as_csv = false;       // listens
 };

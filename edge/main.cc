@@ -17,6 +17,7 @@
 #include "edge/node/node.h"
 #include "edge/node/service_manager.h"
 #include "edge/node/signal_thread.h"
+#include "edge/replay/replay_command.h"
 
 namespace segue {
 namespace {
@@ -60,6 +61,11 @@ edge::QueryMode query_of(conf::QueryMode mode) {
       return edge::QueryMode::List;
   }
   return edge::QueryMode::Keep;
+}
+
+cache::EvictionPolicy policy_of(conf::CachePolicy policy) {
+  return policy == conf::CachePolicy::Lru ? cache::EvictionPolicy::Lru
+                                          : cache::EvictionPolicy::S3Fifo;
 }
 
 cache::DriveShares drive_shares_of(const conf::ShareSettings& shares) {  // each at most 100
@@ -173,8 +179,7 @@ std::expected<edge::NodeOptions, std::string> node_options(const conf::Settings&
   const conf::ShareSettings& ram = settings.cache.ram_shares;
   std::ranges::copy(std::array{ram.small, ram.k64, ram.k128, ram.k256}, options.store.shares);
   options.store.representations_bytes_max = plan.representations_bytes;
-  options.policy = settings.cache.policy == conf::CachePolicy::Lru ? cache::EvictionPolicy::Lru
-                                                                   : cache::EvictionPolicy::S3Fifo;
+  options.policy = policy_of(settings.cache.policy);
   for (size_t i = 0; i < settings.cache.drives.size(); ++i) {
     const conf::DriveSettings& drive = settings.cache.drives[i];
     options.drives.push_back({.path = drive.path,
@@ -355,6 +360,57 @@ int format_drive(const conf::DriveArguments& drive, bool wipe) {
   return 0;
 }
 
+int write_text(const std::string& path, const std::string& text) {
+  std::FILE* file = path == "-" ? stdout : std::fopen(path.c_str(), "we");
+  const bool written =
+      file != nullptr && std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  const bool closed = file == nullptr || file == stdout || std::fclose(file) == 0;
+  if (written && closed) return 0;
+  std::fprintf(stderr, "segue: %s cannot be written\n", path.c_str());
+  return 1;
+}
+
+int replay(const conf::ReplayArguments& arguments) {
+  conf::Flags flags;
+  flags.config = arguments.config;
+  const conf::Loaded loaded = conf::load(flags);
+  if (!arguments.config.empty() && !loaded.is_right()) {
+    for (const conf::Mistake& mistake : loaded.mistakes)
+      std::fprintf(stderr, "segue: %s\n", mistake.line().c_str());
+    return 2;
+  }
+  const conf::PrefetchSettings& prefetch = loaded.settings.prefetch;
+  edge::ReplayCommand command;
+  command.trace = arguments.trace;
+  command.ram = {arguments.ram.bytes, arguments.ram.percent};
+  command.ssd = {arguments.ssd.bytes, arguments.ssd.percent};
+  for (const conf::CachePolicy policy : arguments.policies)
+    command.policies.push_back(policy_of(policy));
+  for (const conf::ReplayArguments::Feed& feed : arguments.feeds) {
+    using Kind = conf::ReplayArguments::Feed::Kind;
+    command.feeds.push_back({.kind = feed.kind == Kind::None ? edge::ReplayFeed::Kind::None
+                                                             : edge::ReplayFeed::Kind::Oracle,
+                             .known = feed.percent / 100.0});
+  }
+  const edge::Prefetcher::Options options = prefetch_of(prefetch, 0);
+  command.options.plan = options.plan;
+  command.options.plan.fetches = true;  // what it would do if it were on is what is asked
+  command.options.head = options.head;
+  command.options.cache.probation_percent = static_cast<uint8_t>(prefetch.ram_percent);
+  if (!loaded.settings.cache.drives.empty())
+    command.options.cache.write_bytes_per_second =
+        loaded.settings.cache.drives.front().writes_bytes_per_day / kSecondsPerDay;
+  command.options.bytes_per_second = uint64_t{arguments.bitrate_kbits} * 1000 / 8;
+  command.options.seed = arguments.seed;
+  const auto output = edge::run_replays(command);
+  if (!output) {
+    std::fprintf(stderr, "segue: %s\n", output.error().c_str());
+    return 1;
+  }
+  if (arguments.json != "-") std::fputs(output->table.c_str(), stdout);
+  return arguments.json.empty() ? 0 : write_text(arguments.json, output->json);
+}
+
 int run(int argc, char** argv) {
   auto command = conf::parse_command_line(argc, argv);
   if (!command) return print(command.error());
@@ -386,6 +442,8 @@ int run(int argc, char** argv) {
       return format_drive(command->drive, /*wipe=*/false);
     case conf::Verb::CacheWipe:
       return format_drive(command->drive, /*wipe=*/true);
+    case conf::Verb::Replay:
+      return replay(command->replay);
   }
 }
 

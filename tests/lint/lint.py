@@ -42,6 +42,7 @@ EDGE_FLOORS = {
     "server": {"metrics", "fill", "prefetch", "access", "delivery"},
     "admin": {"metrics", "fill", "prefetch", "access", "delivery", "server"},
     "cli": set(),
+    "replay": {"metrics", "fill", "prefetch"},
     "node": {"metrics", "fill", "prefetch", "access", "delivery", "server", "admin"},
     "": {"metrics", "fill", "prefetch", "access", "delivery", "server", "admin", "node"},
 }

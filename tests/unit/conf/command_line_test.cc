@@ -34,6 +34,45 @@ TEST(CommandLine, ServeTakesEveryFlag) {
   EXPECT_TRUE(flags.sparse);
 }
 
+TEST(CommandLine, ReplayTakesSizesPoliciesAndFeeds) {
+  const auto plain = parse({"replay", "t.csv"});
+  ASSERT_TRUE(plain) << plain.error().text;
+  EXPECT_EQ(plain->verb, Verb::Replay);
+  EXPECT_EQ(plain->replay.ram.percent, 10U);
+  EXPECT_EQ(plain->replay.policies.size(), 2U);
+  const auto command = parse({"replay", "-", "--ram", "2GiB", "--ssd", "27%", "--policy", "s3fifo",
+                              "--feed", "oracle:0", "--feed", "none", "--json", "-"});
+  ASSERT_TRUE(command) << command.error().text;
+  const ReplayArguments& replay = command->replay;
+  EXPECT_EQ(replay.trace, "-");
+  EXPECT_EQ(replay.ram.bytes, uint64_t{2} << 30);
+  EXPECT_EQ(replay.ram.percent, 0U);
+  EXPECT_EQ(replay.ssd.percent, 27U);
+  ASSERT_EQ(replay.policies.size(), 1U);
+  EXPECT_EQ(replay.policies[0], CachePolicy::S3Fifo);
+  ASSERT_EQ(replay.feeds.size(), 2U);
+  EXPECT_EQ(replay.feeds[0].kind, ReplayArguments::Feed::Kind::Oracle);
+  EXPECT_EQ(replay.feeds[0].percent, 0U);
+  EXPECT_EQ(replay.feeds[1].kind, ReplayArguments::Feed::Kind::None);
+}
+
+TEST(CommandLine, WhatReplayCannotTakeIsNamed) {
+  const auto mistake = [](std::vector<const char*> words) {
+    words.insert(words.begin(), {"replay", "t.csv"});
+    const auto command = parse(std::move(words));
+    EXPECT_FALSE(command.has_value());
+    return command ? std::string() : command.error().text;
+  };
+  EXPECT_TRUE(mistake({"--ram", "101%"}).contains("--ram: \"101%\""));
+  EXPECT_TRUE(mistake({"--ram", "0%"}).contains("--ram"));
+  EXPECT_TRUE(mistake({"--ssd", "much"}).contains("--ssd: \"much\""));
+  EXPECT_TRUE(mistake({"--policy", "fifo"}).contains("--policy: \"fifo\""));
+  EXPECT_TRUE(mistake({"--feed", "oracle:101"}).contains("--feed: \"oracle:101\""));
+  EXPECT_TRUE(mistake({"--feed", "oracle:"}).contains("--feed"));
+  EXPECT_TRUE(mistake({"--bitrate", "1"}).contains("--bitrate"));
+  EXPECT_FALSE(parse({"replay"}).has_value());
+}
+
 TEST(CommandLine, EachVerbIsRecognised) {
   EXPECT_EQ(parse({"check", "f"})->verb, Verb::Check);
   EXPECT_EQ(parse({"check", "f"})->flags.config, "f");
