@@ -63,7 +63,7 @@ inline constexpr uint32_t kPassesPerLoopMax = 128;
 inline constexpr uint32_t kPassBufferBytes = 32 * KiB;
 
 // --- fills ---
-inline constexpr uint32_t kFillsPerLoopMax = 512;
+inline constexpr uint32_t kFillsPerLoopMax = 4096;  // running, or waiting for a place to fetch
 inline constexpr uint32_t kFillRunBytesMax = 4 * MiB;
 inline constexpr uint32_t kFillRunSlicesMax = kFillRunBytesMax / kSliceBytes;
 inline constexpr uint32_t kFillOpenEndedFirstSlices = 4;
@@ -75,6 +75,7 @@ inline constexpr std::chrono::milliseconds kDriveHangTimeout{250};
 
 // --- origin ---
 inline constexpr uint32_t kOriginConnectionsPerLoopMax = 256;
+inline constexpr uint32_t kFetchWaitersMax = 8192;  // queued for one of them; more: 503
 inline constexpr uint32_t kOriginHeaderBytesMax = 64 * KiB;
 inline constexpr uint32_t kOriginHeaderFieldsMax = 128;
 

@@ -98,6 +98,7 @@ std::string fill_rows() {
       {"kBufferWaitersMax", count(kBufferWaitersMax), "waiting for a buffer; more: 503"},
       {"kDriveHangTimeout", time(kDriveHangTimeout), "then a waiting reader leaves for the origin"},
       {"kOriginConnectionsPerLoopMax", count(kOriginConnectionsPerLoopMax), "kept or in use"},
+      {"kFetchWaitersMax", count(kFetchWaitersMax), "waiting for one of them; more: 503"},
       {"kOriginHeaderBytesMax", size(kOriginHeaderBytesMax), "of one answer; more: 502"},
       {"kOriginHeaderFieldsMax", count(kOriginHeaderFieldsMax), "of one answer; more: 502"},
   };

@@ -318,6 +318,7 @@ void read_origin(Reader& reader, OriginSettings& origin) {
     timeout.value("idle", origin.timeout.idle, kDuration);
     timeout.value("total", origin.timeout.total, kDuration);
   });
+  reader.number("fetches", origin.fetches, 1, kOriginConnectionsPerLoopMax);
   reader.number("retries", origin.retries, 0, 10);
   reader.value("ca", origin.ca, kPath);
   reader.value("validator", origin.validator, kValidator);

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/units.h"
 
@@ -113,6 +114,7 @@ struct OriginSettings {
   std::string name;
   std::vector<Server> servers;  // in order of preference
   TimeoutSettings timeout;
+  uint32_t fetches = kOriginConnectionsPerLoopMax;  // at once, per loop; others queue
   uint32_t retries = 2;  // further tries of one fetch, each on a fresh connection
   std::string ca;  // file with the certificates that https servers are verified by; empty: Debian's
   ValidatorRule validator = ValidatorRule::Etag;

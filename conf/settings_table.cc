@@ -63,6 +63,8 @@ constexpr SettingRow kRows[] = {
     {"origin.NAME.timeout.idle", kDurations, "5s", Takes::Restart, "between two bytes of a body"},
     {"origin.NAME.timeout.total", kDurations, "6s", Takes::Restart,
      "until the first byte, over all tries; players give up at 8 s"},
+    {"origin.NAME.fetches", "1 to 256", "256", Takes::Restart,
+     "at once, for each loop; more wait for their turn"},
     {"origin.NAME.retries", "0 to 10", "2", Takes::Restart,
      "further tries of one fetch, each on a fresh connection"},
     {"origin.NAME.ca", "a path", "", Takes::Restart,

@@ -82,6 +82,8 @@ origin::OriginOptions origin_of(const conf::OriginSettings& settings,
                      .first_byte = settings.timeout.first_byte,
                      .idle = settings.timeout.idle,
                      .total = settings.timeout.total};
+  options.fetches_max = settings.fetches;
+  options.idle_connections_max = std::min(options.idle_connections_max, settings.fetches);
   options.retries = settings.retries;
   options.breaker_failures = settings.breaker.failures;
   options.breaker_open_for = settings.breaker.open_for;

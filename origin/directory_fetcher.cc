@@ -290,7 +290,8 @@ Task<Result<size_t>> file_read(FilePointer self, std::span<std::byte> into) {
 
 class FileStream final : public FetchStream {
  public:
-  explicit FileStream(FilePointer exchange) noexcept : exchange_(std::move(exchange)) {
+  FileStream(FilePointer exchange, FetchPlace place) noexcept
+      : place_(std::move(place)), exchange_(std::move(exchange)) {
     exchange_->counters.fetches_in_flight.add();
   }
   ~FileStream() override {
@@ -308,13 +309,15 @@ class FileStream final : public FetchStream {
   }
 
  private:
+  const FetchPlace place_;
   FilePointer exchange_;
 };
 
 }  // namespace
 
 DirectoryFetcher::DirectoryFetcher(EventLoop& loop, OriginOptions options, int folder_fd)
-    : loop_(loop),
+    : Fetcher(options.fetches_max),
+      loop_(loop),
       options_(std::move(options)),
       folder_fd_(folder_fd),
       gate_(std::make_shared<FileGate>(kFileTurnsMax)) {}
@@ -338,15 +341,16 @@ Result<std::unique_ptr<DirectoryFetcher>> DirectoryFetcher::create(EventLoop& lo
 
 Result<std::unique_ptr<FetchStream>> DirectoryFetcher::start(FetchRequest request) {
   if (request.is_relayed()) return fail(Side::Client, Kind::Unsupported, "a folder is only read");
-  const uint32_t fetches_max =
-      request.prefetch ? options_.fetches_max - options_.fetches_max / 4 : options_.fetches_max;
-  if (counters_.fetches_in_flight.get() >= fetches_max) {
+  FetchPlace place = std::move(request.place);
+  if (!place) place = places().try_take(request.prefetch);
+  if (!place) {
     counters_.fetches_refused.add();
     return fail_retryable(Side::Self, Kind::Overloaded, "fetches");
   }
   counters_.fetches.add();
-  return std::make_unique<FileStream>(std::make_shared<FileExchange>(
-      loop_, options_, counters_, gate_, folder_fd_, std::move(request)));
+  auto exchange = std::make_shared<FileExchange>(loop_, options_, counters_, gate_, folder_fd_,
+                                                 std::move(request));
+  return std::make_unique<FileStream>(std::move(exchange), std::move(place));
 }
 
 }  // namespace segue::origin

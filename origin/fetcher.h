@@ -18,6 +18,7 @@
 #include "base/loop/task.h"
 #include "base/result.h"
 #include "http/header_fields.h"
+#include "origin/fetch_places.h"
 
 namespace segue::origin {
 
@@ -38,6 +39,7 @@ struct FetchRequest {
   http::OwnedFields fields;   // listed request fields, varying fields, traceparent
   int32_t preferred_server = -1;  // the server the generation came from; -1: any
   bool prefetch = false;          // never before demand
+  FetchPlace place;               // one of fetcher.places(); empty: start() takes one
   /// Empty: GET. Any other is sent once and its answer taken as it comes: no retry, no other
   /// server, no redirect followed (RFC 9110 §9.2.2). `body` goes with it.
   std::string method;
@@ -83,9 +85,16 @@ class FetchStream {
 
 class Fetcher {
  public:
+  explicit Fetcher(uint32_t fetches_max = kOriginConnectionsPerLoopMax) noexcept
+      : places_(fetches_max) {}
   virtual ~Fetcher() = default;
-  /// Starts a fetch; never waits. Errors: {Self, Overloaded} when kFetches of this loop are in
-  /// flight; {Origin, Refused} when the breaker of every server is open (retryable, at once: no
+  Fetcher(const Fetcher&) = delete;
+  Fetcher& operator=(const Fetcher&) = delete;
+  /// How many fetches may run; whoever does not want to be refused waits here for a place first. A
+  /// place is taken until its stream is dropped.
+  [[nodiscard]] FetchPlaces& places() noexcept { return places_; }
+  /// Starts a fetch; never waits. Errors: {Self, Overloaded} when it has no place and none is free;
+  /// {Origin, Refused} when the breaker of every server is open (retryable, at once: no
   /// listener waits for a dead origin).
   [[nodiscard]] virtual Result<std::unique_ptr<FetchStream>> start(FetchRequest request) = 0;
   /// How validators of this origin's servers compare (setting `validator`): see Generation.
@@ -94,6 +103,9 @@ class Fetcher {
   /// What this fetcher did (origin/counters.h), for metrics; lives as long as it. Null: not
   /// counted.
   [[nodiscard]] virtual const OriginCounters* counters() const noexcept { return nullptr; }
+
+ private:
+  FetchPlaces places_;
 };
 
 }  // namespace segue::origin

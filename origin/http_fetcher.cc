@@ -7,8 +7,8 @@ namespace {
 
 class HttpStream final : public FetchStream {
  public:
-  HttpStream(std::shared_ptr<HttpExchange> exchange, Counter& in_flight) noexcept
-      : exchange_(std::move(exchange)), in_flight_(in_flight) {
+  HttpStream(std::shared_ptr<HttpExchange> exchange, FetchPlace place, Counter& in_flight) noexcept
+      : place_(std::move(place)), exchange_(std::move(exchange)), in_flight_(in_flight) {
     in_flight_.add();
   }
   ~HttpStream() override {
@@ -24,6 +24,7 @@ class HttpStream final : public FetchStream {
   }
 
  private:
+  const FetchPlace place_;
   std::shared_ptr<HttpExchange> exchange_;
   Counter& in_flight_;
 };
@@ -31,7 +32,10 @@ class HttpStream final : public FetchStream {
 }  // namespace
 
 HttpFetcher::HttpFetcher(EventLoop& loop, OriginOptions options, std::shared_ptr<Health> health)
-    : loop_(loop), options_(std::move(options)), health_(std::move(health)) {}
+    : Fetcher(options.fetches_max),
+      loop_(loop),
+      options_(std::move(options)),
+      health_(std::move(health)) {}
 
 HttpFetcher::~HttpFetcher() { SEGUE_ASSERT(counters_.fetches_in_flight.get() == 0); }
 
@@ -83,10 +87,9 @@ Result<Done> HttpFetcher::check(const FetchRequest& request) const {
 
 Result<std::unique_ptr<FetchStream>> HttpFetcher::start(FetchRequest request) {
   if (auto good = check(request); !good) return fail(good.error());
-  // The last quarter is demand's: a burst of prefetches never stands before a listener.
-  const uint32_t fetches_max =
-      request.prefetch ? options_.fetches_max - options_.fetches_max / 4 : options_.fetches_max;
-  if (counters_.fetches_in_flight.get() >= fetches_max) {
+  FetchPlace place = std::move(request.place);
+  if (!place) place = places().try_take(request.prefetch);
+  if (!place) {
     counters_.fetches_refused.add();
     return fail_retryable(Side::Self, Kind::Overloaded, "fetches");
   }
@@ -97,7 +100,8 @@ Result<std::unique_ptr<FetchStream>> HttpFetcher::start(FetchRequest request) {
     return fail(started.error());
   }
   counters_.fetches.add();
-  return std::make_unique<HttpStream>(std::move(exchange), counters_.fetches_in_flight);
+  return std::make_unique<HttpStream>(std::move(exchange), std::move(place),
+                                      counters_.fetches_in_flight);
 }
 
 }  // namespace segue::origin

@@ -26,6 +26,9 @@ bool all_here(cache::Store& store, const cache::Generation& generation) noexcept
 
 namespace {
 
+// A contact's starter may leave; others wait for its answer.
+constexpr bool kNobodyLeaves = false;
+
 /// Bytes of the representation that the request needs, of a known length.
 ByteRange wanted_of(const OwnedAsk& ask, uint64_t length) noexcept {
   switch (ask.range_form) {
@@ -108,6 +111,9 @@ Ref<Contact> Fills::Impl::start_contact(OwnedAsk ask, cache::ContactPermit permi
                                         cache::BufferReservation reservation) {
   if (!has_room(ask.priority)) return {};
   auto contact = make_ref<Contact>();
+  const bool prefetch = ask.priority == cache::Priority::Prefetch;
+  contact->place = fetcher_of(*ask.site).places().try_take(prefetch);
+  if (prefetch && !contact->place) return {};  // it does not wait, since demand may wait for it
   contact->reservation = std::move(reservation);
   contact->ask = std::move(ask);
   contact->permit = std::move(permit);
@@ -130,6 +136,15 @@ Ref<Contact> Fills::Impl::start_contact(OwnedAsk ask, cache::ContactPermit permi
 Task<void> Fills::Impl::run_contact(Ref<Contact> owned) {
   const Ref<Contact> held = std::move(owned);
   Contact& contact = *held;
+  if (!contact.place) {
+    auto place = co_await take_place(fetcher_of(*contact.ask.site), contact.signal, kNobodyLeaves,
+                                     contact.deadline);
+    if (!place) {
+      answer_failed(contact, place.error());
+      co_return;
+    }
+    contact.place = std::move(*place);
+  }
   enter(contact);
   counters.contacts.add();
   if (contact.conditional) counters.revalidations.add();
@@ -191,20 +206,41 @@ origin::FetchRequest Fills::Impl::contact_request(const Contact& contact, Ask fo
   return request;
 }
 
-Task<Fills::Impl::Ask> Fills::Impl::ask_origin(Contact& contact, Ask form) {
-  auto request = contact_request(contact, form);
-  if (contact.reservation.count() == 0) {
-    // Before the request: bytes that come must have a place.
-    auto reserved = co_await reserve(contact, slices_of(request), contact.deadline);
-    if (!reserved) {
-      answer_failed(contact, reserved.error());
-      co_return form;
+Task<Result<Done>> Fills::Impl::make_ready(Contact& contact, uint32_t slices) {
+  origin::Fetcher& fetcher = fetcher_of(*contact.ask.site);
+  for (;;) {
+    const bool prefetch = contact.ask.priority == cache::Priority::Prefetch;
+    if (!contact.place) contact.place = fetcher.places().try_take(prefetch);
+    if (!contact.place) {
+      if (prefetch) co_return fail_retryable(Side::Self, Kind::Overloaded, "fetches");
+      contact.reservation = {};
+      auto place = co_await take_place(fetcher, contact.signal, kNobodyLeaves, contact.deadline);
+      if (!place) co_return fail(place.error());
+      contact.place = std::move(*place);
     }
+    if (contact.reservation.count() > 0) co_return Done{};
+    if (auto reserved = try_reserve(slices, contact.ask.priority)) {
+      contact.reservation = std::move(*reserved);
+      co_return Done{};
+    }
+    contact.place = {};
+    auto reserved = co_await reserve(contact, slices, contact.deadline);
+    if (!reserved) co_return fail(reserved.error());
     contact.reservation = std::move(*reserved);
   }
+}
+
+Task<Fills::Impl::Ask> Fills::Impl::ask_origin(Contact& contact, Ask form) {
+  auto request = contact_request(contact, form);
   contact.head = nullptr;
   contact.stream.reset();
+  // Before the request: bytes that come must have a place.
+  if (auto ready = co_await make_ready(contact, slices_of(request)); !ready) {
+    answer_failed(contact, ready.error());
+    co_return form;
+  }
   request.prefetch = contact.ask.priority == cache::Priority::Prefetch;
+  request.place = std::move(contact.place);
   auto started = fetcher_of(*contact.ask.site).start(std::move(request));
   if (!started) {
     answer_failed(contact, started.error());

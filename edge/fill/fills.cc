@@ -368,6 +368,9 @@ Task<Result<Selection>> Fills::Impl::await_pass(Scope& scope, Ref<PassJob> held,
                                                 http::ForwardReason reason) {
   const Ref<PassJob> job = std::move(held);
   job->request.first_byte_deadline = scope.deadline;
+  auto place = co_await take_place(*job->fetcher, scope.signal, scope.cancelled, scope.deadline);
+  if (!place) co_return fail(place.error());
+  job->request.place = std::move(*place);
   const Listening listening(*job, scope.signal);
   if (!tasks.try_spawn(run_pass(job)))
     co_return fail_retryable(Side::Self, Kind::Overloaded, "fills");

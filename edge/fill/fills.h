@@ -68,7 +68,8 @@ struct FillCounters {
   Counter contacts, contacts_collapsed, revalidations, revalidated, fills_started, fills_finished,
       fills_cut, fills_ended_early, fills_rejected, fill_bytes, slices_filled, pass_started,
       pass_bytes, generations_replaced, validator_mismatches, stale_served, negative_stored,
-      buffer_waits, buffer_refusals, variants_refused, tags_refused;
+      buffer_waits, buffer_refusals, fetch_waits, fetch_refusals, fetches_waiting, variants_refused,
+      tags_refused;
   Counter prefetch_started, prefetch_refused, prefetch_joined;  // contacts and runs
   Counter demand_awaiting_head;  // gauge: requests to origins for clients, not answered yet
   Counter fills_in_flight;
@@ -152,6 +153,7 @@ class RangeReader {
   void see(cache::SliceIndex slice, cache::Where where) noexcept;
   void look_ahead(uint32_t slice, cache::Where where) noexcept;
   void grow() noexcept;
+  [[nodiscard]] bool is_prefetch() const noexcept;
   [[nodiscard]] bool may_extend() const noexcept;
   [[nodiscard]] Error last_error(Kind kind) const noexcept;
   [[nodiscard]] Task<Result<Done>> wait_for(Scope& scope, cache::SliceIndex slice,

@@ -41,6 +41,7 @@ struct FillRun : public RefCounted {
   OwnedAsk ask;
   cache::Selected selected;
   cache::BufferReservation reservation;
+  origin::FetchPlace place;                // until the request goes out with it
   std::vector<cache::FillPermit> permits;  // claimed ahead, ascending
   size_t permits_used = 0;
   // Landed whole and not committed yet: see kSettleFor.
@@ -198,6 +199,14 @@ struct Fills::Impl {
   /// Queues as run.ask.priority says, also when that is raised meanwhile.
   [[nodiscard]] Task<Result<cache::BufferReservation>> reserve(FillRun& run, uint32_t wanted,
                                                                MonoTime deadline);
+  /// Place and buffers for the contact's next request, holding neither while it waits for the
+  /// other: two that each hold what the other wants would wait for ever.
+  [[nodiscard]] Task<Result<Done>> make_ready(Contact& contact, uint32_t slices);
+  /// A place to fetch, for demand, in the order of coming. Errors: {Self, Overloaded}:
+  /// too many wait, or none came until `deadline`; {Client, Closed}: `cancelled` came true.
+  [[nodiscard]] Task<Result<origin::FetchPlace>> take_place(origin::Fetcher& fetcher,
+                                                            Signal& signal, const bool& cancelled,
+                                                            MonoTime deadline);
   /// The head of an origin's answer for `ask`, counted while it is awaited.
   [[nodiscard]] Task<Result<const origin::FetchHead*>> await_head(origin::FetchStream& stream,
                                                                   const OwnedAsk& ask);
@@ -221,10 +230,11 @@ struct Fills::Impl {
   [[nodiscard]] Task<Result<Done>> land_slice(cache::FillPermit& permit,
                                               origin::FetchStream& stream, bool last);
   [[nodiscard]] Task<Result<Done>> discard(origin::FetchStream& stream, uint64_t bytes);
-  /// Starts a fill of at most `slices_max` missing slices from `first` on. Errors: {Self,
-  /// Overloaded}: no buffer (retryable) or too many fills.
+  /// Starts a fill of at most `slices_max` missing slices from `first` on, at `place`. Errors:
+  /// {Self, Overloaded}: no buffer (retryable) or too many fills.
   [[nodiscard]] Result<uint32_t> start_run(const Asked& asked, const cache::Selected& selected,
-                                           uint32_t first, uint32_t slices_max);
+                                           uint32_t first, uint32_t slices_max,
+                                           origin::FetchPlace place);
   [[nodiscard]] Task<void> run_fill(Ref<FillRun> owned);
   [[nodiscard]] Task<Result<Done>> fill_once(FillRun& run);
   [[nodiscard]] std::unexpected<Error> give_up_version(FillRun& run,

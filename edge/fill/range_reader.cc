@@ -33,6 +33,10 @@ RangeReader::RangeReader(Fills& fills, const Asked& asked, cache::Selected selec
 
 RangeReader::~RangeReader() { selected_.generation->reader_left(); }
 
+bool RangeReader::is_prefetch() const noexcept {
+  return asked_.priority == cache::Priority::Prefetch;
+}
+
 bool RangeReader::may_extend() const noexcept {
   // Without a strong validator nothing can be added to what one response brought.
   return stored_of(selected_).parts().strong_validator && !selected_.generation->detached();
@@ -91,8 +95,10 @@ void RangeReader::look_ahead(uint32_t slice, Where where) noexcept {
       continue;
     }
     if (!may_extend()) return;
-    auto end =
-        impl.start_run(asked_, selected_, asked_to_, std::min(run_slices_, end_slice_ - asked_to_));
+    auto place = impl.fetcher_of(*asked_.site).places().try_take(is_prefetch());
+    if (!place) return;
+    auto end = impl.start_run(asked_, selected_, asked_to_,
+                              std::min(run_slices_, end_slice_ - asked_to_), std::move(place));
     if (!end || *end == asked_to_) return;  // no room now: the reader comes to it anyway
     asked_to_ = *end;
     grow();
@@ -180,8 +186,20 @@ Task<Result<Done>> RangeReader::wait_for(Scope& scope, SliceIndex slice, Where w
     impl.store.detach(generation);
     co_return fail(Side::Self, Kind::Purged, "not to be extended");
   }
+  origin::Fetcher& fetcher = impl.fetcher_of(*asked_.site);
+  auto place = fetcher.places().try_take(is_prefetch());
+  if (!place) {
+    if (is_prefetch()) co_return fail_retryable(Side::Self, Kind::Overloaded, "fetches");
+    auto taken = co_await impl.take_place(fetcher, scope.signal, scope.cancelled, scope.deadline);
+    if (!taken) co_return fail(taken.error());
+    // Another may have asked for the slice meanwhile.
+    if (impl.store.where(*generation, slice) != Where::Absent ||
+        impl.find_run(*generation, slice.value) != nullptr)
+      co_return Done{};
+    place = std::move(*taken);
+  }
   auto end = impl.start_run(asked_, selected_, slice.value,
-                            std::min(run_slices_, end_slice_ - slice.value));
+                            std::min(run_slices_, end_slice_ - slice.value), std::move(place));
   if (!end) {
     if (!end.error().retryable) co_return fail(end.error());
     co_return co_await wait_buffer(scope, scope.deadline);

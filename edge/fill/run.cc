@@ -37,6 +37,30 @@ void Fills::Impl::join_contact(const KeyHash& key) noexcept {
   }
 }
 
+Task<Result<origin::FetchPlace>> Fills::Impl::take_place(origin::Fetcher& fetcher, Signal& signal,
+                                                         const bool& cancelled, MonoTime deadline) {
+  origin::FetchPlaces& places = fetcher.places();
+  for (;;) {
+    if (cancelled) co_return fail(Side::Client, Kind::Closed, "place");
+    if (draining || loop.now() >= deadline) break;
+    if (auto place = places.try_take(/*prefetch=*/false)) co_return place;
+    origin::FetchTicket ticket(places, signal);
+    if (!ticket.start_wait()) break;
+    counters.fetch_waits.add();
+    counters.fetches_waiting.add();
+    // Woken for another reason it waits on where it stands.
+    origin::FetchPlace place;
+    while (!place && !cancelled && !draining && loop.now() < deadline) {
+      (void)co_await signal.wait(deadline);
+      place = ticket.take();
+    }
+    counters.fetches_waiting.sub();
+    if (place && !draining) co_return place;
+  }
+  counters.fetch_refusals.add();
+  co_return fail_retryable(Side::Self, Kind::Overloaded, "fetches");
+}
+
 Task<Result<const origin::FetchHead*>> Fills::Impl::await_head(origin::FetchStream& stream,
                                                                const OwnedAsk& ask) {
   const bool for_client = ask.priority == cache::Priority::Demand;
@@ -239,7 +263,8 @@ Task<Result<Done>> Fills::Impl::land_slices(FillRun& run, origin::FetchStream& s
 }
 
 Result<uint32_t> Fills::Impl::start_run(const Asked& asked, const cache::Selected& selected,
-                                        uint32_t first, uint32_t slices_max) {
+                                        uint32_t first, uint32_t slices_max,
+                                        origin::FetchPlace place) {
   const Ref<Generation>& generation = selected.generation;
   if (!has_room(asked.priority)) return fail(Side::Self, Kind::Overloaded, "fills");
   uint32_t wanted = 1;
@@ -251,6 +276,7 @@ Result<uint32_t> Fills::Impl::start_run(const Asked& asked, const cache::Selecte
 
   auto run = make_ref<FillRun>();
   run->reservation = std::move(*reserved);
+  run->place = std::move(place);
   run->selected = selected;
   run->next = run->end = first;
   while (run->end < first + wanted) {
@@ -307,6 +333,7 @@ Task<Result<Done>> Fills::Impl::fill_once(FillRun& run) {
     request.preferred_server = stored.parts().server;
     request.first_byte_deadline = loop.now() + kContactMax;
     request.prefetch = run.ask.priority == cache::Priority::Prefetch;
+    request.place = std::move(run.place);
     auto stream = fetcher.start(std::move(request));
     if (!stream) co_return fail(stream.error());
     auto head = co_await await_head(**stream, run.ask);

@@ -106,6 +106,13 @@ void add_fills(Registry& registry, const FillCounters& c) {
   registry.add_counter("segue_buffer_refusals_total",
                        "Requests shed because the queue for buffers was full.", {},
                        c.buffer_refusals);
+  registry.add_counter("segue_fetch_waits_total",
+                       "Fetches that queued because their origin had as many as it may.", {},
+                       c.fetch_waits);
+  registry.add_gauge("segue_fetches_waiting", "Fetches queued now.", {}, c.fetches_waiting);
+  registry.add_counter("segue_fetch_refusals_total",
+                       "Requests shed because no fetch could begin in time.", {},
+                       c.fetch_refusals);
   registry.add_counter("segue_variants_refused_total",
                        "Requests for a further variant of a key that has its most.", {},
                        c.variants_refused);

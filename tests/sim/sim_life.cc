@@ -40,6 +40,7 @@ SimNodeOptions Life::options_for(Random& random, bool calm) {
   options.ttl.stale_while_revalidate = seconds{random.one_in(2) ? 0 : random.below(30)};
   if (random.one_in(2)) options.ttl.stale_if_error = seconds{0};
   if (random.one_in(8)) options.ttl.override_lifetime = seconds{random.below(20)};
+  if (!calm && random.one_in(3)) options.fetches_max = static_cast<uint32_t>(random.between(1, 4));
   const uint64_t drives = random.below(3);
   for (uint64_t i = 0; i < drives; ++i) {
     FaultOptions drive{.size_bytes = random.between(8, 32) * MiB};

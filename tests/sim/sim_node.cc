@@ -138,7 +138,7 @@ void SimNode::build() {
     disks.reserve(worker.disks.size());
     for (auto& disk : worker.disks) disks.push_back(disk.get());
     worker.local = std::make_unique<cache::LocalStore>(*store_, loop, std::move(disks));
-    worker.fetcher = std::make_unique<FakeFetcher>(origin_, loop);
+    worker.fetcher = std::make_unique<FakeFetcher>(origin_, loop, options_.fetches_max);
     worker.fills = std::make_unique<edge::Fills>(
         loop, *worker.local, std::vector<origin::Fetcher*>{worker.fetcher.get()},
         edge::Fills::Options{});

@@ -29,6 +29,7 @@ struct SimNodeOptions {
   cache::EvictionPolicy policy = cache::EvictionPolicy::Lru;
   edge::TtlRules ttl;
   std::vector<std::string> forward_fields;
+  uint32_t fetches_max = kOriginConnectionsPerLoopMax;  // at once, per loop; others queue
 };
 
 /// What a node has answered, by how it came by it.

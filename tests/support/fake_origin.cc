@@ -252,9 +252,8 @@ bool FakeOrigin::has_overlapping_fills() const {
 }
 
 Result<std::unique_ptr<origin::FetchStream>> FakeFetcher::start(origin::FetchRequest request) {
-  // As the real ones: the last quarter is demand's.
-  if (origin_.in_flight_ >= (request.prefetch ? fetches_max - fetches_max / 4 : fetches_max))
-    return fail_retryable(Side::Self, Kind::Overloaded, "fake origin");
+  if (!request.place) request.place = places().try_take(request.prefetch);
+  if (refuses || !request.place) return fail_retryable(Side::Self, Kind::Overloaded, "fake origin");
   FakeRequest record{.target = request.target,
                      .range_form = request.range_form,
                      .range = request.range,

@@ -111,13 +111,15 @@ class FakeOrigin {
 /// One loop's door to the origin.
 class FakeFetcher final : public origin::Fetcher {
  public:
-  FakeFetcher(FakeOrigin& origin, Loop& loop) noexcept : origin_(origin), loop_(loop) {}
+  FakeFetcher(FakeOrigin& origin, Loop& loop,
+              uint32_t fetches_max = kOriginConnectionsPerLoopMax) noexcept
+      : Fetcher(fetches_max), origin_(origin), loop_(loop) {}
   [[nodiscard]] Result<std::unique_ptr<origin::FetchStream>> start(
       origin::FetchRequest request) override;
   [[nodiscard]] ValidatorRule validator_rule() const noexcept override { return rule; }
 
   ValidatorRule rule = ValidatorRule::Etag;
-  uint32_t fetches_max = UINT32_MAX;  // more in flight: {Self, Overloaded}
+  bool refuses = false;  // {Self, Overloaded}
 
  private:
   FakeOrigin& origin_;

@@ -44,6 +44,17 @@ def test_a_hundred_clients_on_one_cold_range_are_one_origin_request(node, origin
     assert sum("collapsed" in response.cache_status for response in responses) >= 90
 
 
+def test_a_crowd_on_a_cold_cache_queues_for_an_origin_that_takes_few_fetches(origin):
+    tracks = [origin.add(f"/{i}", 100_000, delay=0.02) for i in range(60)]
+    with Node(config_for(origin.url, origin="fetches = 4").replace("threads = 2", "threads = 1")) as node:
+        responses = at_once(60, lambda i: node.fetch(f"/{i}", Range="bytes=0-49999"))
+        assert all(r.status == 206 and r.body == track.body[:50_000] for r, track in zip(responses, tracks))
+        assert origin.connections <= 4
+        assert node.metric("segue_fetch_waits_total") > 0
+        assert node.metric("segue_fetches_waiting") == 0
+        assert node.metric("segue_fetch_refusals_total") == 0
+
+
 def test_a_hundred_cold_ranges_of_one_unknown_track_are_one_contact(node, origin):
     track = origin.add("/t", LARGE, delay=0.3)
     ranges = [(i * 2 * SLICE + 1000, i * 2 * SLICE + 2000) for i in range(100)]  # each in a slice of its own

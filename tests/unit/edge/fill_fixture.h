@@ -165,6 +165,7 @@ class FillTest : public ::testing::Test {
   struct Options {
     uint64_t ram_bytes = 64 * MiB;
     uint64_t seed = 1;
+    uint32_t fetches_max = kOriginConnectionsPerLoopMax;  // at once, per loop
   };
   FillTest() : FillTest(Options{}) {}
   explicit FillTest(Options options) : world(options.seed, kLoops) {
@@ -183,7 +184,7 @@ class FillTest : public ::testing::Test {
     for (uint32_t i = 0; i < kLoops; ++i) {
       locals.push_back(
           std::make_unique<cache::LocalStore>(*store, world.loop(i), std::vector<Disk*>{}));
-      fetchers.push_back(std::make_unique<FakeFetcher>(origin, world.loop(i)));
+      fetchers.push_back(std::make_unique<FakeFetcher>(origin, world.loop(i), options.fetches_max));
       Fills::Options fill_options;
       fill_options.fills_max = 128;
       fills.push_back(std::make_unique<Fills>(world.loop(i), *locals[i],

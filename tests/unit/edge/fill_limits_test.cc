@@ -58,9 +58,9 @@ TEST_F(FillLimits, WithEveryFillTakenARequestIsRefusedAndTheOthersEndWell) {
 
 TEST_F(FillLimits, AFetcherThatIsFullIsAnOverloadAndNotRemembered) {
   origin.add("/t", 1000);
-  fetchers[0]->fetches_max = 0;
+  fetchers[0]->refuses = true;
   EXPECT_EQ(get({.target = "/t"}).error.kind, Kind::Overloaded);
-  fetchers[0]->fetches_max = 10;
+  fetchers[0]->refuses = false;
   expect_body(get({.target = "/t"}), {0, 1000});
 }
 
@@ -92,6 +92,99 @@ TEST_F(FillLimits, AClientThatLeavesAPassThroughRequestIsGoneAtOnce) {
   }
   world.run_for(1ms);
   EXPECT_TRUE(player.done);
+}
+
+/// An origin that may be asked four things at a time.
+class FillFewFetches : public FillTest {
+ protected:
+  explicit FillFewFetches(uint64_t ram_bytes = 64 * MiB)
+      : FillTest({.ram_bytes = ram_bytes, .fetches_max = 4}) {}
+  /// So many cold tracks, each asked for once on loop 0.
+  void ask_cold(uint32_t tracks, std::chrono::nanoseconds latency) {
+    for (uint32_t i = 0; i < tracks; ++i) {
+      const std::string target = "/" + std::to_string(i);
+      origin.add(target, MiB).latency = latency;
+      start({.target = target, .form = Form::Bounded, .range = {0, 500'000}});
+    }
+  }
+};
+
+TEST_F(FillFewFetches, ACrowdOnAColdCacheQueuesAndIsServedInTheOrderOfComing) {
+  ask_cold(100, 5ms);
+  world.run_for(1ms);
+  EXPECT_EQ(origin.in_flight(), 4u);
+  EXPECT_EQ(counters().fetches_waiting.get(), 96u);
+  EXPECT_TRUE(world.run_until_idle());
+  ASSERT_EQ(origin.requests().size(), 100u);
+  for (size_t i = 0; i < players.size(); ++i) {
+    expect_body(*players[i], {0, 500'000});
+    EXPECT_EQ(origin.requests()[i].target, "/" + std::to_string(i));
+  }
+  EXPECT_EQ(counters().fetch_waits.get(), 96u);
+  EXPECT_EQ(counters().fetches_waiting.get(), 0u);
+  EXPECT_EQ(counters().fetch_refusals.get(), 0u);
+}
+
+TEST_F(FillFewFetches, ThoseWhomAnOriginKeepsWaitingTooLongAreToldAndTheOriginIsNotAsked) {
+  ask_cold(8, 20s);
+  EXPECT_TRUE(world.run_until_idle());
+  for (size_t i = 4; i < 8; ++i) EXPECT_TRUE(players[i]->failed);
+  EXPECT_EQ(origin.requests().size(), 4u);
+  EXPECT_EQ(counters().fetch_refusals.get(), 4u);
+}
+
+TEST_F(FillFewFetches, APrefetchNeverQueues) {
+  ask_cold(4, 50ms);
+  origin.add("/guess", MiB);
+  world.run_for(1ms);
+  Player& guess =
+      start({.target = "/guess", .form = Form::Bounded, .range = {0, 1000}, .prefetch = true});
+  world.run_for(1ms);
+  EXPECT_TRUE(guess.failed);
+  EXPECT_EQ(counters().fetch_waits.get(), 0u);
+}
+
+TEST_F(FillFewFetches, AReaderWhoseFillHasToWaitGoesOnWhenItsTurnComes) {
+  origin.add("/long", 20 * MiB);
+  get({.target = "/long", .form = Form::Bounded, .range = {0, 1000}});
+  ask_cold(4, 30ms);
+  world.run_for(1ms);
+  start({.target = "/long", .form = Form::Bounded, .range = {8 * MiB, 9 * MiB}});
+  EXPECT_TRUE(world.run_until_idle());
+  for (size_t i = 1; i <= 4; ++i) expect_body(*players[i], {0, 500'000});
+  expect_body(*players[5], {8 * MiB, 9 * MiB});
+}
+
+TEST_F(FillFewFetches, ADrainDoesNotWaitForThoseWhoQueue) {
+  ask_cold(50, 1s);
+  world.run_for(1ms);
+  {
+    const Loop::Turn turn(world.loop(0));
+    ASSERT_TRUE(groups[0]->try_spawn(fills[0]->drain()));
+  }
+  const MonoTime began = world.loop(0).now();
+  EXPECT_TRUE(world.run_until_idle());
+  EXPECT_LT(world.loop(0).now() - began, 2s);
+  EXPECT_EQ(origin.requests().size(), 4u);
+  EXPECT_EQ(fills[0]->running(), 0u);
+}
+
+/// Where buffers are as few as fetches, nobody may hold the one and wait for the other.
+class FillFewOfBoth : public FillFewFetches {
+ protected:
+  FillFewOfBoth() : FillFewFetches(4 * MiB) {}
+};
+
+TEST_F(FillFewOfBoth, NobodyWaitsForEver) {
+  ask_cold(60, 5ms);
+  for (uint32_t i = 0; i < 20; ++i) {
+    const std::string target = "/long/" + std::to_string(i);
+    origin.add(target, 6 * MiB);
+    start({.target = target, .form = Form::None});
+  }
+  EXPECT_TRUE(world.run_until_idle());
+  for (size_t i = 0; i < 60; ++i) expect_body(*players[i], {0, 500'000});
+  for (size_t i = 60; i < 80; ++i) expect_body(*players[i], {0, 6 * MiB});
 }
 
 class FillTinyRam : public FillTest {

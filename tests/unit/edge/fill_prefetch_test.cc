@@ -8,7 +8,8 @@ namespace {
 
 class FillPrefetch : public FillTest {
  protected:
-  FillPrefetch() : FillTest(Options{.ram_bytes = 10 * MiB}) {}  // 32 large buffers
+  explicit FillPrefetch(uint32_t fetches_max = kOriginConnectionsPerLoopMax)
+      : FillTest(Options{.ram_bytes = 10 * MiB, .fetches_max = fetches_max}) {}  // 32 large buffers
 
   Player& prefetch(const std::string& target, uint64_t bytes, uint32_t on = 0) {
     return start({.target = target,
@@ -105,8 +106,10 @@ TEST_F(FillPrefetch, APrefetchThatIsLetGoEndsWithTheSliceBegun) {
 /// Cold requests with so many prefetches beside them; when each request's first byte came.
 class Saturated : public FillPrefetch {
  protected:
+  static constexpr uint32_t kRequests = 24;
+  // A full origin: as many fetches at once as there are requests; one in four is demand's.
+  Saturated() : FillPrefetch(kRequests) {}
   std::vector<std::chrono::nanoseconds> first_bytes(uint32_t prefetches) {
-    constexpr uint32_t kRequests = 24;
     for (uint32_t i = 0; i < kRequests; ++i) {
       auto& track = origin.add("/demand/" + std::to_string(i), 2 * kSlice);
       track.latency = 40ms;
@@ -117,9 +120,6 @@ class Saturated : public FillPrefetch {
       track.latency = 40ms;
       track.chunk_delay = 20ms;
     }
-    // A full origin: as many fetches at once as there are requests, and one in four of them is kept
-    // from prefetches, as HttpFetcher does.
-    fetchers[0]->fetches_max = kRequests;
     for (uint32_t i = 0; i < prefetches; ++i) prefetch("/guess/" + std::to_string(i), 4 * kSlice);
     std::vector<Player*> asked;
     world.run_for(5ms);

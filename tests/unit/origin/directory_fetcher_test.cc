@@ -107,7 +107,7 @@ TEST_P(DirectoryFetching, RangesAreServedAndClipped) {
     ByteRange expected;
     std::string text;
   };
-  const Case cases[] = {
+  Case cases[] = {
       {bounded("/t", 0, 2), {0, 2}, "bytes 0-1/10000"},
       {bounded("/t", 100, 4196), {100, 4196}, "bytes 100-4195/10000"},
       {bounded("/t", 9'999, UINT64_MAX), {9'999, 10'000}, "bytes 9999-9999/10000"},
@@ -115,8 +115,8 @@ TEST_P(DirectoryFetching, RangesAreServedAndClipped) {
       {suffix("/t", 10'000), {0, 10'000}, "bytes 0-9999/10000"},
       {suffix("/t", UINT64_MAX), {0, 10'000}, "bytes 0-9999/10000"},
   };
-  for (const Case& expected : cases) {
-    const Fetched got = run(expected.request, 1000);
+  for (Case& expected : cases) {
+    const Fetched got = run(std::move(expected.request), 1000);
     ASSERT_FALSE(got.error) << got.where();
     EXPECT_EQ(got.head->status, 206);
     EXPECT_EQ(got.head->content_range, expected.expected);
@@ -130,9 +130,10 @@ TEST_P(DirectoryFetching, RangesAreServedAndClipped) {
 TEST_P(DirectoryFetching, ARangeBehindTheEndIsUnsatisfied) {
   write(folder_ / "t", "0123456789");
   write(folder_ / "empty", "");
-  for (const FetchRequest& request :
-       {bounded("/t", 10, 11), bounded("/t", 500, UINT64_MAX), suffix("/t", 0)}) {
-    const Fetched got = run(request);
+  FetchRequest requests[] = {bounded("/t", 10, 11), bounded("/t", 500, UINT64_MAX),
+                             suffix("/t", 0)};
+  for (FetchRequest& request : requests) {
+    const Fetched got = run(std::move(request));
     ASSERT_FALSE(got.error);
     EXPECT_EQ(got.head->status, 416);
     EXPECT_EQ(got.head->complete_length, 10U);

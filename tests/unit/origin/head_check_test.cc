@@ -186,7 +186,7 @@ TEST_F(GoodHeads, ANotModifiedOfAnotherTagIsRefused) {
   origin_.on("/t", Reply::raw("HTTP/1.1 304 Not Modified\r\nETag: \"v2\"\r\n\r\n"));
   FetchRequest request = whole("/t");
   request.if_none_match = "\"v0\", \"v1\"";
-  EXPECT_EQ(run(request).where(), "other_entity_tag");
+  EXPECT_EQ(run(std::move(request)).where(), "other_entity_tag");
 }
 
 TEST_F(GoodHeads, APartWithAnUnknownTotalIsTaken) {

@@ -89,13 +89,14 @@ TEST_F(Exchanging, ThePreferredServerIsAskedFirstThenTheOthersInTurn) {
   use({first_.url(), unused_url(), second_.url()});
   first_.on("/t", Reply::whole("200 OK", "", "first"));
   second_.on("/t", Reply::whole("200 OK", "", "third"));
-  FetchRequest request = whole("/t");
-  request.preferred_server = 1;
-  EXPECT_EQ(run(request).body, "third");
-  request.preferred_server = 2;
-  EXPECT_EQ(run(request).head->server, 2);
-  request.preferred_server = 77;  // of settings that were reloaded meanwhile
-  EXPECT_EQ(run(request).body, "first");
+  const auto preferring = [](int32_t server) {
+    FetchRequest request = whole("/t");
+    request.preferred_server = server;
+    return request;
+  };
+  EXPECT_EQ(run(preferring(1)).body, "third");
+  EXPECT_EQ(run(preferring(2)).head->server, 2);
+  EXPECT_EQ(run(preferring(77)).body, "first");  // of settings that were reloaded meanwhile
 }
 
 TEST_F(Exchanging, WhereAllServersFailTheLastFaultIsTold) {

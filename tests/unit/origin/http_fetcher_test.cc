@@ -41,15 +41,19 @@ TEST_F(HttpFetching, AWholeBodyComesAsItIs) {
 TEST_F(HttpFetching, RangesComeAsAsked) {
   const std::string bytes = pattern(100'000);
   origin_.serve("/t", {.bytes = bytes, .etag = "\"v1\""});
-  const std::pair<FetchRequest, ByteRange> cases[] = {
+  struct Case {
+    FetchRequest request;
+    ByteRange expected;
+  };
+  Case cases[] = {
       {bounded("/t", 0, 2), {0, 2}},
       {bounded("/t", 65'536, 131'072), {65'536, 100'000}},
       {bounded("/t", 99'999, UINT64_MAX), {99'999, 100'000}},
       {suffix("/t", 7), {99'993, 100'000}},
       {suffix("/t", 1'000'000), {0, 100'000}},
   };
-  for (const auto& [request, expected] : cases) {
-    const Fetched got = run(request);
+  for (auto& [request, expected] : cases) {
+    const Fetched got = run(std::move(request));
     ASSERT_FALSE(got.error) << got.where();
     EXPECT_EQ(got.head->status, 206);
     EXPECT_EQ(got.head->content_range, expected);
@@ -89,7 +93,7 @@ TEST_F(HttpFetching, ExactlyOurFieldsAreSent) {
   request.fields.add("X-Hop", "1");                  // listed by Connection
   request.fields.add("Transfer-Encoding", "chunked");
   request.fields.add("Content-Length", "5");
-  EXPECT_EQ(run(request).body, "234");
+  EXPECT_EQ(run(std::move(request)).body, "234");
   const std::string expected =
       "GET /a%20b?q=1 HTTP/1.1\r\n"
       "Host: 127.0.0.1:" +
@@ -122,7 +126,7 @@ TEST_F(HttpFetching, ARequestThatWouldBreakTheRequestLineIsRefused) {
   }
   FetchRequest request = whole("/t");
   request.if_none_match = "\"a\"\r\nX-Injected: 1";
-  EXPECT_EQ(run(request).error->kind, Kind::Malformed);
+  EXPECT_EQ(run(std::move(request)).error->kind, Kind::Malformed);
   EXPECT_EQ(run(bounded("/t", 5, 5)).error->kind, Kind::Malformed);
   EXPECT_EQ(run(suffix("/t", 0)).error->kind, Kind::Malformed);
   EXPECT_EQ(origin_.requests(), 0U);
@@ -184,7 +188,7 @@ TEST_F(HttpFetching, AnAskedNotModifiedIsHandedOn) {
   origin_.serve("/t", {.bytes = "0123456789", .etag = "\"v1\""});
   FetchRequest request = bounded("/t", 0, 5);
   request.if_none_match = "\"v1\"";
-  const Fetched got = run(request);
+  const Fetched got = run(std::move(request));
   ASSERT_FALSE(got.error) << got.where();
   EXPECT_EQ(got.head->status, 304);
   EXPECT_EQ(got.head->content_length, 0U);
@@ -328,7 +332,7 @@ TEST_F(HttpFetching, TheTotalTimeoutAndTheRequestsOwnDeadlineEndAllTries) {
   FetchRequest request = whole("/t");
   request.first_byte_deadline = clock_.mono() + std::chrono::seconds{50};
   const Fetched own = testing::run_on(*loop_, [&] {
-    return fetch_past(*fetcher_, request, origin_, clock_, std::chrono::seconds{50});
+    return fetch_past(*fetcher_, std::move(request), origin_, clock_, std::chrono::seconds{50});
   });
   EXPECT_EQ(own.where(), "total_timeout");
 }
