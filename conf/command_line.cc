@@ -11,6 +11,7 @@ namespace segue::conf {
 namespace {
 
 constexpr int kWrongUse = 2;
+constexpr std::chrono::milliseconds kTopEveryMin{100}, kTopEveryMax{3'600'000};
 
 /// What CLI11 fills; texts are read by the rules of conf/values.h afterwards.
 struct Words {
@@ -18,7 +19,7 @@ struct Words {
   std::string admin;             // --admin of the verbs that talk to a node
   std::string node_config;       // --config of the same
   std::string size;              // cache format --size
-  bool as_json = false;          // stats --json
+  std::string every;             // top --every
   std::vector<uint32_t> shares;  // --shares of cache format and wipe
   ReplayWords replay;
 };
@@ -82,8 +83,10 @@ void add_node_verbs(CLI::App& app, Words& words) {
   CLI::App* listens =
       add_asking(app, words, "listens", "Plays, listeners and downloads, as lines of JSON");
   listens->add_flag("--csv", words.command.as_csv, "As CSV");
-  CLI::App* stats = add_asking(app, words, "stats", "Counters of a node as JSON");
-  stats->add_flag("--json", words.as_json, "As JSON, which it is anyway; for scripts that say so");
+  CLI::App* top = add_asking(app, words, "top", "What an operator looks at first, live; q quits");
+  top->add_option("--every", words.every, "How often it looks (2s)")->type_name("TIME");
+  CLI::App* stats = add_asking(app, words, "stats", "The same once, since the node's start");
+  stats->add_flag("--json", words.command.as_json, "Every number there is, as JSON");
 }
 
 void add_cache(CLI::App& app, Words& words) {
@@ -149,10 +152,10 @@ void add_local_verbs(CLI::App& app, Words& words) {
 
 Verb verb_of(const CLI::App& app) {
   constexpr std::pair<const char*, Verb> kVerbs[] = {
-      {"serve", Verb::Serve},   {"check", Verb::Check},     {"explain", Verb::Explain},
-      {"purge", Verb::Purge},   {"drain", Verb::Drain},     {"stats", Verb::Stats},
-      {"limits", Verb::Limits}, {"listens", Verb::Listens}, {"settings", Verb::Settings},
-      {"replay", Verb::Replay}};
+      {"serve", Verb::Serve},       {"check", Verb::Check},   {"explain", Verb::Explain},
+      {"purge", Verb::Purge},       {"drain", Verb::Drain},   {"stats", Verb::Stats},
+      {"top", Verb::Top},           {"limits", Verb::Limits}, {"listens", Verb::Listens},
+      {"settings", Verb::Settings}, {"replay", Verb::Replay}};
   for (const auto& [name, verb] : kVerbs) {
     if (app.got_subcommand(name)) return verb;
   }
@@ -198,6 +201,13 @@ std::expected<Command, Outcome> finish(Words& words) {
     }
     command.drive.size_bytes = *size;
   }
+  if (!words.every.empty()) {
+    const auto every = parse_duration(words.every);
+    if (!every || *every < kTopEveryMin || *every > kTopEveryMax)
+      return wrong(
+          fmt::format("--every: \"{}\" is not allowed here; allowed: 100ms to 1h", words.every));
+    command.every = *every;
+  }
   if (!words.shares.empty()) {
     ShareSettings& shares = command.drive.shares;
     shares = {.k64 = words.shares[0], .k128 = words.shares[1], .k256 = words.shares[2]};
@@ -210,7 +220,7 @@ std::expected<Command, Outcome> finish(Words& words) {
       return wrong(read.error());
   }
   const bool asks_node = verb == Verb::Explain || verb == Verb::Purge || verb == Verb::Drain ||
-                         verb == Verb::Stats || verb == Verb::Listens;
+                         verb == Verb::Stats || verb == Verb::Top || verb == Verb::Listens;
   if (asks_node) {
     auto admin = find_admin(words);
     if (!admin) return std::unexpected(admin.error());

@@ -1,6 +1,7 @@
 // conf/command_line.h - the words after `segue`: a verb, its flags, its arguments. What is wrong in
 // them, and what --help prints, comes back as text: nothing here writes or exits.
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <expected>
 #include <optional>
@@ -22,6 +23,7 @@ enum class Verb : uint8_t {
   CacheWipe,
   Drain,
   Stats,
+  Top,
   Version,
   Limits,
   Settings,
@@ -47,14 +49,16 @@ struct DriveArguments {
 
 struct Command {
   Verb verb = Verb::Serve;
-  Flags flags;               // serve, check
-  Address admin;             // explain, purge, drain, stats: where the node answers
-  std::string url;           // explain
-  PurgeArguments purge;      // purge
-  DriveArguments drive;      // cache format, cache wipe
-  ReplayArguments replay;    // replay
-  bool as_man_page = false;  // settings
-  bool as_csv = false;       // listens
+  Flags flags;                            // serve, check
+  Address admin;                          // of the verbs that ask a node: where it answers
+  std::string url;                        // explain
+  PurgeArguments purge;                   // purge
+  DriveArguments drive;                   // cache format, cache wipe
+  ReplayArguments replay;                 // replay
+  bool as_man_page = false;               // settings
+  bool as_csv = false;                    // listens
+  bool as_json = false;                   // stats
+  std::chrono::milliseconds every{2000};  // top
 };
 
 /// Where a node's admin listener is looked for when neither --admin nor --config says.

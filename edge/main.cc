@@ -13,6 +13,7 @@
 #include "conf/plan.h"
 #include "conf/settings_table.h"
 #include "edge/cli/admin_client.h"
+#include "edge/cli/top.h"
 #include "edge/node/format_drive.h"
 #include "edge/node/node.h"
 #include "edge/node/service_manager.h"
@@ -433,7 +434,10 @@ int run(int argc, char** argv) {
     case conf::Verb::Drain:
       return edge::ask_and_print(place_of(command->admin), edge::drain_call());
     case conf::Verb::Stats:
-      return edge::ask_and_print(place_of(command->admin), edge::stats_call());
+      return command->as_json ? edge::ask_and_print(place_of(command->admin), edge::stats_call())
+                              : edge::print_stats(place_of(command->admin));
+    case conf::Verb::Top:
+      return edge::run_top(place_of(command->admin), command->every);
     case conf::Verb::Listens:
       return edge::ask_and_print(place_of(command->admin), edge::listens_call(command->as_csv));
     case conf::Verb::Explain:

@@ -14,7 +14,6 @@ namespace {
 
 constexpr size_t kAnswerBytesMax = 64 * MiB;
 constexpr long kConnectTimeoutMs = 3'000;
-constexpr long kAnswerTimeoutMs = 60'000;
 
 /// libcurl's write callback: fewer bytes taken than given ends the transfer.
 size_t take_body(const char* data, size_t size, size_t count, void* into) {
@@ -84,7 +83,7 @@ std::expected<AdminAnswer, std::string> ask(const AdminPlace& place, const Admin
   curl_easy_setopt(curl.get(), CURLOPT_PROXY, "");  // never by the environment's proxy
   curl_easy_setopt(curl.get(), CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(curl.get(), CURLOPT_CONNECTTIMEOUT_MS, kConnectTimeoutMs);
-  curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT_MS, kAnswerTimeoutMs);
+  curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT_MS, static_cast<long>(call.within.count()));
   curl_easy_setopt(curl.get(), CURLOPT_ERRORBUFFER, reason.data());
   curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, take_body);
   curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &answer.body);

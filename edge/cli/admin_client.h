@@ -1,9 +1,10 @@
 // edge/cli/admin_client.h - the other end of a node's admin listener: what `segue drain`,
-// `explain`, `purge` and `stats` ask, and what they print. Plain HTTP over a unix socket or
+// `explain`, `purge` and the like ask, and what they print. Plain HTTP over a unix socket or
 // loopback.
 //
 // For command lines only: every call waits, and none belongs on a loop.
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <expected>
 #include <string>
@@ -21,6 +22,7 @@ struct AdminPlace {
 struct AdminCall {
   enum class Method : uint8_t { Get, Post } method = Method::Get;
   std::string target;  // path and query, escaped
+  std::chrono::milliseconds within{60'000};
 };
 
 struct AdminAnswer {
@@ -37,8 +39,8 @@ struct AdminAnswer {
 [[nodiscard]] AdminCall purge_call(std::string_view scope, std::string_view url, bool soft,
                                    bool cut);
 
-/// Asks once; waits at most 60 s (a purge is acknowledged when it is on every drive). The error is
-/// a sentence for the operator.
+/// Asks once; waits at most `call.within` (a purge is acknowledged when it is on every drive). The
+/// error is a sentence for the operator.
 [[nodiscard]] std::expected<AdminAnswer, std::string> ask(const AdminPlace& place,
                                                           const AdminCall& call);
 

@@ -111,8 +111,7 @@ void add_fills(Registry& registry, const FillCounters& c) {
                        c.fetch_waits);
   registry.add_gauge("segue_fetches_waiting", "Fetches queued now.", {}, c.fetches_waiting);
   registry.add_counter("segue_fetch_refusals_total",
-                       "Requests shed because no fetch could begin in time.", {},
-                       c.fetch_refusals);
+                       "Requests shed because no fetch could begin in time.", {}, c.fetch_refusals);
   registry.add_counter("segue_variants_refused_total",
                        "Requests for a further variant of a key that has its most.", {},
                        c.variants_refused);

@@ -82,6 +82,9 @@ TEST(CommandLine, EachVerbIsRecognised) {
   EXPECT_EQ(parse({"cache", "wipe", "/c"})->verb, Verb::CacheWipe);
   EXPECT_EQ(parse({"drain"})->verb, Verb::Drain);
   EXPECT_EQ(parse({"stats"})->verb, Verb::Stats);
+  EXPECT_TRUE(parse({"stats", "--json"})->as_json);
+  EXPECT_EQ(parse({"top"})->verb, Verb::Top);
+  EXPECT_EQ(parse({"top", "--every", "500ms"})->every, std::chrono::milliseconds{500});
   EXPECT_EQ(parse({"limits"})->verb, Verb::Limits);
   EXPECT_EQ(parse({"version"})->verb, Verb::Version);
 }
