@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
 #include "conf/mistake.h"
 #include "conf/values.h"
@@ -22,6 +23,13 @@ struct Words {
   std::string every;             // top --every
   std::vector<uint32_t> shares;  // --shares of cache format and wipe
   ReplayWords replay;
+  // sign
+  std::string key_file;
+  std::string key_id;
+  std::string form;
+  std::string token_name;
+  std::string valid_for;
+  std::string valid_from;
 };
 
 constexpr const char* kFooter =
@@ -140,6 +148,39 @@ void add_replay(CLI::App& app, Words& words) {
   replay->add_option("--seed", arguments.seed, "Of what is drawn by lot (1)")->type_name("N");
 }
 
+void add_sign(CLI::App& app, Words& words) {
+  CLI::App* sign = app.add_subcommand("sign", "Make a signed URL for a site with tokens");
+  SignArguments& arguments = words.command.sign;
+  sign->add_option("URL", words.command.url, "What may be asked for")->required();
+  CLI::Option* config =
+      sign->add_option("--config", words.node_config, "Take key, form and name from its site")
+          ->type_name("FILE");
+  sign->add_option("--key", words.key_file, "The file with the key")
+      ->type_name("FILE")
+      ->excludes(config);
+  sign->add_option("--key-id", words.key_id, "Its name in the settings (k1, or the site's first)")
+      ->type_name("ID");
+  sign->add_option("--form", words.form, "segue (default), edgeauth, expires or jwt")
+      ->type_name("FORM");
+  sign->add_option("--name", words.token_name, "Of the query parameter (token)")->type_name("NAME");
+  sign->add_option("--for", words.valid_for, "How long it is valid (24h)")->type_name("DURATION");
+  sign->add_option("--from", words.valid_from, "Valid only after that long")->type_name("DURATION");
+  CLI::Option* prefix =
+      sign->add_option("--prefix", arguments.prefix, "For all paths that begin so")
+          ->type_name("PATH");
+  sign->add_option("--glob", arguments.glob,
+                   "For all paths of this pattern: * in a segment, ** anywhere (edgeauth: an acl)")
+      ->type_name("PATTERN")
+      ->excludes(prefix);
+  sign->add_option("--client", arguments.client, "For this address or network alone")
+      ->type_name("IP");
+  sign->add_option("--preview", arguments.preview,
+                   "No more than the first bytes (480000) or seconds of a bitrate (30s@160k)")
+      ->type_name("LENGTH");
+  sign->add_option("--id", arguments.listener, "Whom it is for; limits may go by it")
+      ->type_name("TEXT");
+}
+
 void add_local_verbs(CLI::App& app, Words& words) {
   CLI::App* check = app.add_subcommand("check", "Read a settings file; print mistakes or the plan");
   check->add_option("FILE", words.command.flags.config, "The settings file")->required();
@@ -155,7 +196,7 @@ Verb verb_of(const CLI::App& app) {
       {"serve", Verb::Serve},       {"check", Verb::Check},   {"explain", Verb::Explain},
       {"purge", Verb::Purge},       {"drain", Verb::Drain},   {"stats", Verb::Stats},
       {"top", Verb::Top},           {"limits", Verb::Limits}, {"listens", Verb::Listens},
-      {"settings", Verb::Settings}, {"replay", Verb::Replay}};
+      {"settings", Verb::Settings}, {"replay", Verb::Replay}, {"sign", Verb::Sign}};
   for (const auto& [name, verb] : kVerbs) {
     if (app.got_subcommand(name)) return verb;
   }
@@ -184,6 +225,79 @@ std::expected<Address, Outcome> find_admin(const Words& words) {
   if (auto address = parse_address(text)) return *address;
   return wrong(
       fmt::format("--admin: \"{}\" is not allowed here; allowed: {}", text, kAddress.allowed));
+}
+
+std::string host_of(std::string_view url) {
+  const size_t scheme = url.find("://");
+  if (scheme == std::string_view::npos) return {};
+  url.remove_prefix(scheme + 3);
+  std::string host(url.substr(0, url.find_first_of("/?")));
+  if (const size_t port = host.rfind(':'); port != std::string::npos && !host.ends_with(']'))
+    host.resize(port);
+  std::ranges::transform(host, host.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
+  return host;
+}
+
+/// The tokens of the site that the URL is for.
+std::expected<TokenSettings, Outcome> find_tokens(const Words& words) {
+  Flags flags;
+  flags.config = words.node_config;
+  const Loaded loaded = load(flags);
+  if (!loaded.is_right()) return wrong(loaded.mistakes.front().line());
+  const std::string host = host_of(words.command.url);
+  const SiteSettings* found = nullptr;
+  for (const SiteSettings& site : loaded.settings.sites) {
+    const auto has = [&](const char* name) {
+      return std::ranges::find(site.hosts, name) != site.hosts.end();
+    };
+    const bool any = has("*") || (host.empty() && !site.tokens.keys.empty());
+    if (has(host.c_str()) || (found == nullptr && any)) found = &site;
+  }
+  if (found == nullptr || found->tokens.keys.empty())
+    return wrong(fmt::format("no site of {} with tokens is for that URL", words.node_config));
+  return found->tokens;
+}
+
+template <class T>
+std::expected<void, Outcome> read_flag(const char* flag, const std::string& text, T& out,
+                                       const Rule<T>& rule) {
+  if (text.empty()) return {};
+  auto value = rule.parse(text);
+  if (!value)
+    return wrong(
+        fmt::format("{}: \"{}\" is not allowed here; allowed: {}", flag, text, rule.allowed));
+  out = std::move(*value);
+  return {};
+}
+
+std::expected<void, Outcome> finish_sign(Words& words) {
+  SignArguments& sign = words.command.sign;
+  if (!words.node_config.empty()) {
+    auto tokens = find_tokens(words);
+    if (!tokens) return std::unexpected(tokens.error());
+    sign.tokens = std::move(*tokens);
+  } else {
+    if (words.key_file.empty())
+      return wrong("sign: say which key, with --key FILE or --config FILE");
+    sign.tokens.keys = {{words.key_id.empty() ? "k1" : words.key_id, words.key_file}};
+  }
+  const auto key = std::ranges::find(sign.tokens.keys, words.key_id, &TokenKeySettings::id);
+  if (!words.key_id.empty() && key == sign.tokens.keys.end())
+    return wrong(fmt::format("--key-id: the site has no key \"{}\"", words.key_id));
+  sign.tokens.keys = {words.key_id.empty() ? sign.tokens.keys.front() : *key};
+  TokenForm form = sign.tokens.forms.front();
+  milliseconds from{-1};
+  for (auto read : {read_flag("--form", words.form, form, kTokenForm),
+                    read_flag("--name", words.token_name, sign.tokens.name, kTokenName),
+                    read_flag("--for", words.valid_for, sign.valid_for, kDuration),
+                    read_flag("--from", words.valid_from, from, kDuration)}) {
+    if (!read) return std::unexpected(read.error());
+  }
+  if (from >= milliseconds{0}) sign.valid_from = from;
+  sign.tokens.forms = {form};
+  return {};
 }
 
 std::expected<Command, Outcome> finish(Words& words) {
@@ -218,6 +332,9 @@ std::expected<Command, Outcome> finish(Words& words) {
   if (verb == Verb::Replay) {
     if (auto read = read_replay_words(words.replay, command.replay); !read)
       return wrong(read.error());
+  }
+  if (verb == Verb::Sign) {
+    if (auto sign = finish_sign(words); !sign) return std::unexpected(sign.error());
   }
   const bool asks_node = verb == Verb::Explain || verb == Verb::Purge || verb == Verb::Drain ||
                          verb == Verb::Stats || verb == Verb::Top || verb == Verb::Listens;
@@ -266,6 +383,7 @@ std::expected<Command, Outcome> parse_command_line(int argc, const char* const* 
   add_cache(app, words);
   add_replay(app, words);
   add_local_verbs(app, words);
+  add_sign(app, words);
   if (auto unknown = unknown_verb(app, argc, argv))
     return wrong(*unknown + " (segue --help explains)");
   try {

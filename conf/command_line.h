@@ -29,6 +29,7 @@ enum class Verb : uint8_t {
   Settings,
   Listens,
   Replay,
+  Sign,
 };
 
 struct PurgeArguments {
@@ -37,6 +38,18 @@ struct PurgeArguments {
   std::vector<std::string> tags;      // --tag, each all answers that carried it
   bool soft = false;                  // stale instead of gone
   bool cut = false;                   // also end responses already begun
+};
+
+/// Of `segue sign`: the key from a file, or with form and name from a site of a settings file.
+struct SignArguments {
+  TokenSettings tokens;  // one form, one key
+  milliseconds valid_for{std::chrono::hours{24}};
+  std::optional<milliseconds> valid_from;  // from now
+  std::string prefix;
+  std::string glob;
+  std::string client;
+  std::string preview;
+  std::string listener;  // --id
 };
 
 struct DriveArguments {
@@ -59,6 +72,15 @@ struct Command {
   bool as_csv = false;                    // listens
   bool as_json = false;                   // stats
   std::chrono::milliseconds every{2000};  // top
+  Flags flags;               // serve, check
+  Address admin;             // explain, purge, drain, stats: where the node answers
+  std::string url;           // explain, sign
+  SignArguments sign;        // sign
+  PurgeArguments purge;      // purge
+  DriveArguments drive;      // cache format, cache wipe
+  ReplayArguments replay;    // replay
+  bool as_man_page = false;  // settings
+  bool as_csv = false;       // listens
 };
 
 /// Where a node's admin listener is looked for when neither --admin nor --config says.

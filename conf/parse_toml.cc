@@ -138,6 +138,15 @@ class Reader {
       read_table(*taken, key_path(name), [&](Reader& reader) { read(name, reader); });
     }
   }
+  /// Calls `read` with name and text of each path in this table: keys = { k1 = "/etc/..." }.
+  template <class Read>
+  void named_values(Read read_one) {
+    for (const auto& [key, node] : table_) {
+      const std::string name(key.str());
+      std::string text;
+      if (read(*take(name), key_path(name), text, kPath)) read_one(name, text);
+    }
+  }
   /// The node under `key` if it is there, marked as known; for keys of several kinds.
   const toml::node* take(std::string_view key) {
     known_.emplace_back(key);
@@ -350,6 +359,18 @@ void read_query(Reader& reader, SiteSettings& site) {
   }
 }
 
+void read_tokens(Reader& reader, TokenSettings& tokens) {
+  reader.values("forms", tokens.forms, kTokenForm);
+  reader.value("name", tokens.name, kTokenName);
+  reader.number("expired_status", tokens.expired_status, 403, 410);  // validate() says which
+  reader.value("issuer", tokens.issuer, kPath);
+  reader.value("audience", tokens.audience, kPath);
+  reader.table("keys", [&](Reader& keys) {
+    keys.named_values(
+        [&](const std::string& id, const std::string& path) { tokens.keys.push_back({id, path}); });
+  });
+}
+
 void read_site(Reader& reader, Mistakes& mistakes, std::vector<SiteSettings>& sites) {
   SiteSettings site;
   reader.value("name", site.name, kSiteName);
@@ -360,6 +381,7 @@ void read_site(Reader& reader, Mistakes& mistakes, std::vector<SiteSettings>& si
   reader.values("forward", site.forward, kFieldName);
   reader.values("methods", site.methods, kMethod);
   reader.values("tags", site.tags, kTagField);
+  reader.table("tokens", [&](Reader& tokens) { read_tokens(tokens, site.tokens); });
   reader.table("ttl", [&](Reader& ttl) {
     ttl.value("default", site.ttl.default_lifetime, kDuration);
     ttl.value("negative", site.ttl.negative, kDuration);
@@ -367,7 +389,12 @@ void read_site(Reader& reader, Mistakes& mistakes, std::vector<SiteSettings>& si
     ttl.value("stale_if_error", site.ttl.stale_if_error, kDuration);
     ttl.value("stale_while_revalidate", site.ttl.stale_while_revalidate, kDuration);
   });
-  reader.value("cors", site.cors, kCors);
+  reader.values("cors", site.cors, kCors);
+  if (site.cors.size() > 1 && (std::ranges::find(site.cors, "") != site.cors.end() ||
+                               std::ranges::find(site.cors, "*") != site.cors.end())) {
+    mistakes.add(reader.key_path("cors"), "\"*\" and \"off\" stand alone; allowed: origins");
+  }
+  std::erase(site.cors, "");  // off
   if (!mistakes.was_written(reader.key_path("name"))) {
     mistakes.add(reader.path(), fmt::format("name is missing; allowed: {}", kSiteName.allowed));
   }

@@ -130,6 +130,23 @@ struct TtlSettings {
   milliseconds stale_while_revalidate{0};
 };
 
+enum class TokenForm : uint8_t { Segue, EdgeAuth, Expires, Jwt };
+
+struct TokenKeySettings {
+  std::string id;    // as tokens name it
+  std::string path;  // its file
+};
+
+/// Signed URLs of a site; without keys anybody may ask.
+struct TokenSettings {
+  std::vector<TokenForm> forms{TokenForm::Segue};
+  std::string name = "token";  // of query parameter, field and cookie
+  std::vector<TokenKeySettings> keys;
+  uint32_t expired_status = 410;
+  std::string issuer;    // JWT
+  std::string audience;  // JWT
+};
+
 struct SiteSettings {
   std::string name;                // [a-z0-9._-]+, first part of every cache key of the site
   std::vector<std::string> hosts;  // lower case, no port; "*" takes what no other site takes
@@ -139,8 +156,9 @@ struct SiteSettings {
   std::vector<std::string> forward;  // request fields passed to the origin, lower case; "*": all
   std::vector<std::string> methods;  // relayed besides GET and HEAD; "*": all
   std::vector<std::string> tags{"surrogate-key", "cache-tag"};  // response fields with cache tags
+  TokenSettings tokens;
   TtlSettings ttl;
-  std::string cors = "*";  // Access-Control-Allow-Origin; empty: no CORS fields
+  std::vector<std::string> cors{"*"};  // origins whose scripts may read answers; empty: no word
 };
 
 enum class PrefetchMode : uint8_t { Off, Observe, On };

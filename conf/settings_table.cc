@@ -90,6 +90,17 @@ constexpr SettingRow kRows[] = {
      "relayed to the origin besides GET and HEAD; not for a `dir:` origin"},
     {"site[].tags", "a list of field names", "surrogate-key, cache-tag", Takes::Reload,
      "response fields with tags to purge by; never passed on"},
+    {"site[].tokens.keys", "a table of paths", "", Takes::Reload,
+     "keys = { NAME = \"FILE\" }, up to 16: who asks needs a token by one of them; 32 to 128 "
+     "hexadecimal digits that not everybody may read, or a PEM public key (JWT)"},
+    {"site[].tokens.forms", "`segue`, `edgeauth`, `expires`, `jwt`; one, or a list", "segue",
+     Takes::Reload, "which tokens are taken"},
+    {"site[].tokens.name", "letters, digits, `-`, `_`", "token", Takes::Reload,
+     "of the query parameter, the request field or the cookie with the token"},
+    {"site[].tokens.expired_status", "410, 403", "410", Takes::Reload,
+     "answer to a token whose time is over; any other bad token is 403"},
+    {"site[].tokens.issuer", "a text", "", Takes::Reload, "the iss of JWTs; without it none"},
+    {"site[].tokens.audience", "a text", "", Takes::Reload, "in the aud of JWTs; without it none"},
     {"site[].ttl.default", kDurations, "24h", Takes::Reload,
      "freshness where the origin says nothing"},
     {"site[].ttl.negative", kDurations, "10s", Takes::Reload, "freshness of 404 and 410"},
@@ -98,7 +109,9 @@ constexpr SettingRow kRows[] = {
      "how long an old copy may stand in for an origin that fails"},
     {"site[].ttl.stale_while_revalidate", kDurations, "0", Takes::Reload,
      "how long an old copy is served while a new one is asked for"},
-    {"site[].cors", "`*`, one origin, or `off`", "*", Takes::Reload, "Access-Control-Allow-Origin"},
+    {"site[].cors", "`*`, an origin, a list of them, or `off`", "*", Takes::Reload,
+     "whose scripts may read answers (Access-Control-Allow-Origin); the origin's own word on it is "
+     "dropped unless `off`"},
     {"prefetch.mode", "`off`, `observe`, `on`", "off", Takes::Restart,
      "whether the recommendation feed (conf/feed.md) is read, judged, acted on"},
     {"prefetch.follow", "a path, or a list", "", Takes::Restart,
@@ -177,9 +190,12 @@ std::string troff_of(std::string_view text) {
 std::span<const SettingRow> settings_table() noexcept { return kRows; }
 
 const SettingRow* find_setting(std::string_view key) noexcept {
-  const auto* row =
-      std::ranges::find_if(kRows, [&](const SettingRow& each) { return matches(each.key, key); });
-  return row == std::end(kRows) ? nullptr : row;
+  const auto same = [key](const SettingRow& row) { return matches(row.key, key); };
+  const auto* found = std::ranges::find_if(kRows, same);
+  if (found != std::ranges::end(kRows)) return found;
+  // What stands in a table that is one setting: keys = { k1 = "..." }.
+  const size_t dot = key.rfind('.');
+  return dot == std::string_view::npos ? nullptr : find_setting(key.substr(0, dot));
 }
 
 std::string settings_man() {

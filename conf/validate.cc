@@ -187,6 +187,34 @@ void check_origin(const OriginSettings& origin, Mistakes& mistakes) {
   check_timeouts(origin, key, mistakes);
 }
 
+void check_tokens(const SiteSettings& site, const std::string& site_key, Mistakes& mistakes) {
+  const TokenSettings& tokens = site.tokens;
+  const std::string key = site_key + ".tokens";
+  if (tokens.keys.empty()) {
+    if (mistakes.was_written(key) && !mistakes.has_under(key))
+      mistakes.add(key, "no token could be right; needed: keys = { ID = \"FILE\" }");
+    return;
+  }
+  if (tokens.keys.size() > kTokenKeysMax)
+    mistakes.add(key + ".keys",
+                 fmt::format("{} keys; allowed: at most {}", tokens.keys.size(), kTokenKeysMax));
+  for (const TokenKeySettings& each : tokens.keys) {
+    if (!parse_key_id(each.id))
+      mistakes.add(fmt::format("{}.keys.{}", key, each.id),
+                   fmt::format("not a name of a key; allowed: {}", kKeyId.allowed));
+  }
+  if (tokens.forms.empty())
+    mistakes.add(key + ".forms", fmt::format("no form; allowed: {}", kTokenForm.allowed));
+  if (tokens.expired_status != 403 && tokens.expired_status != 410)
+    mistakes.add(key + ".expired_status", "allowed: 410 or 403");
+  const bool jwt = std::ranges::find(tokens.forms, TokenForm::Jwt) != tokens.forms.end();
+  if (!jwt && (!tokens.issuer.empty() || !tokens.audience.empty()))
+    mistakes.add(key, "issuer and audience are of JWT; allowed with forms = [\"jwt\"]");
+  // It may hold a token, and those reach no origin.
+  if (std::ranges::find(site.forward, "cookie") != site.forward.end())
+    mistakes.add(site_key + ".forward", "cookies may hold tokens; allowed on sites without tokens");
+}
+
 void check_sites(const Settings& settings, Mistakes& mistakes) {
   Once names(mistakes);
   Once hosts(mistakes);
@@ -201,6 +229,7 @@ void check_sites(const Settings& settings, Mistakes& mistakes) {
     if (site.hosts.empty() && !mistakes.has_under(key + ".hosts")) {
       mistakes.add(key, fmt::format("hosts is missing; allowed: {}", kSiteHost.allowed));
     }
+    check_tokens(site, key, mistakes);
     const auto origin = std::ranges::find(settings.origins, site.origin, &OriginSettings::name);
     if (origin != settings.origins.end() && !site.methods.empty() && !origin->servers.empty() &&
         origin->servers.front().scheme == Server::Scheme::Directory) {

@@ -283,6 +283,32 @@ std::optional<std::string> parse_method(std::string_view text) {
   return std::string(text);  // methods are case-sensitive (RFC 9110 §9.1)
 }
 
+std::optional<TokenForm> parse_token_form(std::string_view text) {
+  return choose<TokenForm, 4>(text, {{{"segue", TokenForm::Segue},
+                                      {"edgeauth", TokenForm::EdgeAuth},
+                                      {"expires", TokenForm::Expires},
+                                      {"jwt", TokenForm::Jwt}}});
+}
+
+std::optional<std::string> parse_token_name(std::string_view text) {
+  // Fields that mean something of their own; "cookie" would hide all cookies.
+  constexpr std::array<std::string_view, 12> kTaken{
+      "authorization", "cookie", "origin",   "referer", "user-agent", "accept",
+      "cache-control", "pragma", "priority", "date",    "cmcd",       "content-type"};
+  const auto allowed = [](char c) { return is_letter(c) || is_digit(c) || c == '-' || c == '_'; };
+  if (text.empty() || text.size() > 64 || !std::ranges::all_of(text, allowed)) return std::nullopt;
+  // Ours to make, or read: not a token's either.
+  if (!parse_field_name(text) || std::ranges::find(kTaken, lower(text)) != kTaken.end())
+    return std::nullopt;
+  return std::string(text);
+}
+
+std::optional<std::string> parse_key_id(std::string_view text) {
+  const auto allowed = [](char c) { return is_letter(c) || is_digit(c) || c == '-' || c == '_'; };
+  if (text.empty() || text.size() > 32 || !std::ranges::all_of(text, allowed)) return std::nullopt;
+  return std::string(text);
+}
+
 std::optional<bool> parse_tls12(std::string_view text) {
   return choose<bool, 2>(text, {{{"1.2", true}, {"1.3", false}}});
 }

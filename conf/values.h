@@ -35,6 +35,9 @@ struct Rule {
 [[nodiscard]] std::optional<std::string> parse_tag_field(std::string_view text);
 [[nodiscard]] std::optional<std::string> parse_method(std::string_view text);
 [[nodiscard]] std::optional<std::string> parse_cors(std::string_view text);
+[[nodiscard]] std::optional<TokenForm> parse_token_form(std::string_view text);
+[[nodiscard]] std::optional<std::string> parse_token_name(std::string_view text);
+[[nodiscard]] std::optional<std::string> parse_key_id(std::string_view text);
 [[nodiscard]] std::optional<bool> parse_tls12(std::string_view text);
 [[nodiscard]] std::optional<bool> parse_refuse(std::string_view text);
 
@@ -72,9 +75,15 @@ inline constexpr Rule<std::string> kTagField{
 inline constexpr Rule<std::string> kMethod{
     parse_method,
     "a method to relay such as \"POST\" (not GET, HEAD, OPTIONS, CONNECT, TRACE), or \"*\""};
+inline constexpr Rule<TokenForm> kTokenForm{parse_token_form,
+                                            "\"segue\", \"edgeauth\", \"expires\" or \"jwt\""};
+inline constexpr Rule<std::string> kTokenName{
+    parse_token_name,
+    "a name such as \"token\" (letters, digits, \"-\", \"_\") that no request field has"};
+inline constexpr Rule<std::string> kKeyId{parse_key_id, "1 to 32 letters, digits, \"-\" and \"_\""};
 inline constexpr Rule<bool> kTls12{parse_tls12, "\"1.2\" or \"1.3\""};
 inline constexpr Rule<bool> kRefuse{parse_refuse, "\"default\" or \"refuse\""};
 inline constexpr Rule<std::string> kCors{
-    parse_cors, "\"*\", one origin such as \"https://player.example\", or \"off\""};
+    parse_cors, "\"*\", origins such as \"https://player.example\", or \"off\""};
 
 }  // namespace segue::conf

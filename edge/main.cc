@@ -12,6 +12,7 @@
 #include "conf/load.h"
 #include "conf/plan.h"
 #include "conf/settings_table.h"
+#include "edge/access/sign.h"
 #include "edge/cli/admin_client.h"
 #include "edge/cli/top.h"
 #include "edge/node/format_drive.h"
@@ -95,6 +96,38 @@ origin::OriginOptions origin_of(const conf::OriginSettings& settings,
   return options;
 }
 
+edge::TokenForm form_of(conf::TokenForm form) {
+  switch (form) {
+    case conf::TokenForm::Segue:
+      return edge::TokenForm::Segue;
+    case conf::TokenForm::EdgeAuth:
+      return edge::TokenForm::EdgeAuth;
+    case conf::TokenForm::Expires:
+      return edge::TokenForm::Expires;
+    case conf::TokenForm::Jwt:
+      return edge::TokenForm::Jwt;
+  }
+  return edge::TokenForm::Segue;
+}
+
+edge::TokenOptions tokens_of(const conf::TokenSettings& settings) {
+  edge::TokenOptions options;
+  options.name = settings.name;
+  options.expired_status = static_cast<uint16_t>(settings.expired_status);
+  options.issuer = settings.issuer;
+  options.audience = settings.audience;
+  for (const conf::TokenKeySettings& key : settings.keys)
+    options.keys.push_back({key.id, key.path});
+  for (const conf::TokenForm form : settings.forms) options.forms.push_back(form_of(form));
+  return options;
+}
+
+std::vector<edge::TokenOptions> all_tokens_of(const conf::Settings& settings) {
+  std::vector<edge::TokenOptions> all;
+  for (const conf::SiteSettings& site : settings.sites) all.push_back(tokens_of(site.tokens));
+  return all;
+}
+
 Ref<const edge::Site> site_of(const conf::SiteSettings& settings, const conf::Settings& all,
                               uint32_t index) {
   auto site = make_ref<edge::Site>();
@@ -115,8 +148,9 @@ Ref<const edge::Site> site_of(const conf::SiteSettings& settings, const conf::Se
     site->ttl.override_lifetime = duration_cast<seconds>(*settings.ttl.override_lifetime);
   site->ttl.stale_if_error = duration_cast<seconds>(settings.ttl.stale_if_error);
   site->ttl.stale_while_revalidate = duration_cast<seconds>(settings.ttl.stale_while_revalidate);
-  site->cors = !settings.cors.empty();
-  site->cors_origin = settings.cors;
+  const edge::TokenOptions tokens = tokens_of(settings.tokens);
+  if (!tokens.keys.empty()) site->token_names = edge::token_names(tokens.forms, tokens.name);
+  site->cors = settings.cors;
   return site;
 }
 
@@ -197,6 +231,7 @@ std::expected<edge::NodeOptions, std::string> node_options(const conf::Settings&
   }
   for (uint32_t i = 0; i < settings.sites.size(); ++i)
     options.sites.push_back(site_of(settings.sites[i], settings, i));
+  options.tokens = all_tokens_of(settings);
   options.store.probation_share = static_cast<uint8_t>(settings.prefetch.ram_percent);
   if (settings.prefetch.mode != conf::PrefetchMode::Off) {
     options.prefetch = prefetch_of(settings.prefetch, plan.buffers_bytes);
@@ -316,8 +351,9 @@ int serve(const conf::Flags& flags) {
 conf::Outcome check_all(const conf::Flags& flags) {
   conf::Outcome outcome = conf::check(flags);
   if (outcome.exit_code != 0) return outcome;
-  const std::vector<std::string> wrong =
-      edge::check_tls(tls_of(conf::load(flags).settings), SystemClock());
+  const conf::Settings settings = conf::load(flags).settings;
+  std::vector<std::string> wrong = edge::check_tls(tls_of(settings), SystemClock());
+  std::ranges::move(edge::check_token_keys(all_tokens_of(settings)), std::back_inserter(wrong));
   if (wrong.empty()) return outcome;
   outcome = {"", 1};
   for (const std::string& line : wrong) outcome.text += line + "\n";
@@ -346,6 +382,34 @@ int purge(const conf::Command& command) {
   purge_all("prefix", command.purge.prefixes);
   purge_all("tag", command.purge.tags);
   return worst;
+}
+
+int sign(const conf::Command& command) {
+  const conf::SignArguments& arguments = command.sign;
+  const conf::TokenKeySettings& file = arguments.tokens.keys.front();
+  auto key = edge::read_token_key(file.id, file.path);
+  if (!key) return print({"segue: " + key.error() + "\n", 1});
+  using std::chrono::floor;
+  const auto now = floor<seconds>(SystemClock().wall());
+  edge::SignOrder order{.form = form_of(arguments.tokens.forms.front()),
+                        .url = command.url,
+                        .name = arguments.tokens.name,
+                        .pattern = arguments.prefix.empty() ? arguments.glob : arguments.prefix,
+                        .not_before = {},
+                        .client = arguments.client,
+                        .preview = arguments.preview,
+                        .id = arguments.listener,
+                        .issuer = arguments.tokens.issuer,
+                        .audience = arguments.tokens.audience};
+  if (!arguments.prefix.empty()) order.scope = edge::SignOrder::Scope::Prefix;
+  if (!arguments.glob.empty()) order.scope = edge::SignOrder::Scope::Glob;
+  order.expires = (now + duration_cast<seconds>(arguments.valid_for)).time_since_epoch().count();
+  if (arguments.valid_from)
+    order.not_before =
+        (now + duration_cast<seconds>(*arguments.valid_from)).time_since_epoch().count();
+  auto url = edge::sign_url(order, *key);
+  return print(url ? conf::Outcome{*url + "\n", 0}
+                   : conf::Outcome{"segue: " + url.error() + "\n", 1});
 }
 
 int format_drive(const conf::DriveArguments& drive, bool wipe) {
@@ -444,6 +508,8 @@ int run(int argc, char** argv) {
       return edge::ask_and_print(place_of(command->admin), edge::explain_call(command->url));
     case conf::Verb::Purge:
       return purge(*command);
+    case conf::Verb::Sign:
+      return sign(*command);
     case conf::Verb::CacheFormat:
       return format_drive(command->drive, /*wipe=*/false);
     case conf::Verb::CacheWipe:

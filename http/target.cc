@@ -237,6 +237,50 @@ Result<std::string_view> filter_query(std::string_view query, const QueryRule& r
   return std::string_view(out.data(), used);
 }
 
+bool is_parameter_name(std::string_view sent, std::string_view name) noexcept {
+  size_t at = 0;
+  for (size_t i = 0; i < sent.size(); ++i) {
+    char c = sent[i];
+    if (c == '%' && i + 2 < sent.size()) {
+      const int high = hex_value(sent[i + 1]);
+      const int low = hex_value(sent[i + 2]);
+      if (high < 0 || low < 0) return false;
+      c = static_cast<char>(high * 16 + low);
+      i += 2;
+    }
+    if (at == name.size() || name[at++] != c) return false;
+  }
+  return at == name.size();
+}
+
+Result<std::string_view> cut_parameters(std::string_view origin_form,
+                                        std::span<const std::string> names,
+                                        std::span<char> out) noexcept {
+  const size_t mark = std::min(origin_form.find('?'), origin_form.size());
+  size_t used = 0;
+  bool fits = true;
+  auto put = [&](std::string_view text) {
+    fits = fits && text.size() <= out.size() - used;
+    if (!fits) return;
+    std::ranges::copy(text, out.begin() + static_cast<ptrdiff_t>(used));
+    used += text.size();
+  };
+  put(origin_form.substr(0, mark));
+  std::string_view query = origin_form.substr(std::min(mark + 1, origin_form.size()));
+  bool is_first = true;
+  while (!query.empty()) {
+    const std::string_view parameter = take_parameter(query);
+    const std::string_view sent = parameter_name(parameter);
+    const auto is_it = [&](const std::string& name) { return is_parameter_name(sent, name); };
+    if (std::ranges::any_of(names, is_it)) continue;
+    put(is_first ? "?" : "&");
+    put(parameter);
+    is_first = false;
+  }
+  if (!fits) return fail(Side::Client, Kind::Full, "target too long");
+  return std::string_view(out.data(), used);
+}
+
 std::optional<std::string_view> find_query_parameter(std::string_view query,
                                                      std::string_view name) noexcept {
   while (!query.empty()) {

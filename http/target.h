@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "base/result.h"
@@ -54,5 +55,16 @@ struct QueryRule {
 /// '='. View into `query`.
 [[nodiscard]] std::optional<std::string_view> find_query_parameter(std::string_view query,
                                                                    std::string_view name) noexcept;
+
+/// Whether the name of a parameter, as it was sent, is `name` once it is canonical. `name` consists
+/// of unreserved characters.
+[[nodiscard]] bool is_parameter_name(std::string_view sent, std::string_view name) noexcept;
+
+/// Writes `origin_form`, not yet canonical, without the parameters of these names to `out`, so that
+/// what is longer than any key (a token) does not have to fit one. Errors: {Client, Full} if what
+/// is left does not fit.
+[[nodiscard]] Result<std::string_view> cut_parameters(std::string_view origin_form,
+                                                      std::span<const std::string> names,
+                                                      std::span<char> out) noexcept;
 
 }  // namespace segue::http

@@ -1,5 +1,6 @@
 #include "edge/delivery/delivery.h"
 
+#include "edge/delivery/admission.h"
 #include "edge/delivery/asked_note.h"
 #include "edge/delivery/plan.h"
 #include "edge/delivery/plan_pass.h"
@@ -158,8 +159,8 @@ void Delivery::refuse(Exchange& exchange, int status, std::string_view reason) {
   impl_->answer_own(exchange, status, reason, AccessEnd::Refused);
 }
 
-/// What is answered without the cache: unknown hosts, bad targets, OPTIONS, methods not served.
-/// True if it was.
+/// What is answered without the cache: unknown hosts, bad targets, OPTIONS, methods not served, who
+/// is not let in. True if it was.
 bool Delivery::Impl::answer_plainly(Exchange& exchange) {
   const http::Request& request = exchange.request;
   if (auto refusal =
@@ -187,6 +188,10 @@ bool Delivery::Impl::answer_plainly(Exchange& exchange) {
   }
   if (asked.key_text.empty()) {
     answer_own(exchange, 400, "bad_target", AccessEnd::Complete);
+    return true;
+  }
+  if (auto refusal = admit(exchange, *exchange.sites->table, loop.wall_now())) {
+    answer_own(exchange, refusal->status, refusal->reason, AccessEnd::Complete);
     return true;
   }
   return false;
@@ -275,6 +280,7 @@ bool Delivery::Impl::try_serve_hit(Exchange& exchange) {
   exchange.plan =
       plan_response(exchange.request, exchange.ranges, *selection.response, complete_length);
   if (exchange.plan.body == Plan::Body::Multipart) return false;
+  if (exchange.preview_bytes < complete_length) return false;  // run() cuts the plan
   if (exchange.plan.body == Plan::Body::None) {
     prepare_stored(exchange, 0);
     auto sent = send_now(exchange, {}, loop.now());
@@ -374,6 +380,10 @@ Task<Result<Done>> Delivery::Impl::serve_selected(Scope& scope, Exchange& exchan
     const uint64_t complete_length = selection.selected.generation->complete_length();
     exchange.plan =
         plan_response(exchange.request, exchange.ranges, *selection.response, complete_length);
+    if (!fit_to_preview(exchange.plan, exchange.preview_bytes)) {
+      exchange.refusal = {403, "preview_over"};
+      co_return fail(Side::Self, Kind::Refused, "preview");
+    }
     exchange.head = {};
     prepare_stored(exchange, 0);
     if (exchange.asked.only_if_cached && exchange.record.slices_hit < exchange.record.slices_needed)
@@ -408,6 +418,10 @@ Task<Result<Done>> Delivery::Impl::serve_selected(Scope& scope, Exchange& exchan
 Task<Result<Done>> Delivery::Impl::serve_pass(Scope& scope, Exchange& exchange) {
   if (passes == kPassesPerLoopMax) co_return fail(Side::Self, Kind::Overloaded, "passes");
   const PassPlan plan = plan_pass(exchange);
+  if (!fits_preview(plan, exchange.asked.head_only, exchange.preview_bytes)) {
+    exchange.refusal = {403, "preview_over"};
+    co_return fail(Side::Self, Kind::Refused, "preview");
+  }
   exchange.head = {};
   exchange.record.reason = http::name_of(exchange.selection.forward_reason);
   write_pass_head(exchange, *fields_of(exchange), options.node_name, plan.status, plan.length,
@@ -428,6 +442,9 @@ void Delivery::Impl::answer_error(Exchange& exchange, Error error) {
     return finish(exchange, AccessEnd::Gone);
   if (exchange.head_sent) return finish(exchange, AccessEnd::Cut);
   exchange.reader.reset();
+  const Refusal& refusal = exchange.refusal;
+  if (refusal.status != 0)
+    return answer_own(exchange, refusal.status, refusal.reason, AccessEnd::Complete);
   answer_own(exchange, status_of(error), reason_of(error), AccessEnd::Complete);
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/limits.h"
 #include "base/loop/task.h"
+#include "edge/access/guest.h"
 #include "edge/delivery/plan.h"
 #include "edge/delivery/stream.h"
 #include "edge/delivery/trace_context.h"
@@ -46,6 +47,14 @@ struct Client {
       address;  // "203.0.113.7", "2001:db8::1" or "unix"; valid while the connection lives
   uint64_t address_hash = 0;  // for use ids: never leaves the process
   bool tls = false;
+  Guest* guest = nullptr;  // of the connection; null: nothing is remembered of it
+};
+
+/// A request that is answered without asking the cache. `reason` is a stable word for the log and
+/// for metrics.
+struct Refusal {
+  int status = 400;
+  std::string_view reason;
 };
 
 struct SiteSnapshot;  // delivery.cc
@@ -80,6 +89,8 @@ struct Exchange {
   http::ParsedRange ranges;  // as asked; Absent when there is none
   Plan plan;
   std::optional<RangeReader> reader;
+  uint64_t preview_bytes = UINT64_MAX;  // as far as the token lets read
+  Refusal refusal{0, {}};  // with a status: what a failure before the head is answered as
   uint64_t bytes_by_tier[kTiers] = {};
   AccessRecord record;
   std::array<char, kTraceparentBytes + 1> traceparent{};

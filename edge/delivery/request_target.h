@@ -12,13 +12,6 @@
 
 namespace segue::edge {
 
-/// A request that is answered without asking the cache. `reason` is a stable word for the log and
-/// for metrics.
-struct Refusal {
-  int status = 400;
-  std::string_view reason;
-};
-
 /// Fills in exchange.asked (all but the pass of selection): canonical target in the exchange's
 /// arena, key text and hash, use id, range form. One canonical form serves key, checks and origin
 /// alike (ARCHITECTURE.md, the life of a request). Cannot wait, cannot allocate. Refusals: 400

@@ -72,15 +72,36 @@ void add_content_range(Exchange& exchange, ByteRange range, uint64_t complete_le
                     }));
 }
 
+/// Where several origins are listed, each is told its own name; an answer to one is none to another
+/// (Fetch standard, "CORS protocol and HTTP caches").
+void add_cors(Exchange& exchange, const SiteFields& site) noexcept {
+  if (site.cors.empty()) return;
+  exchange.head.add("Vary", "Origin");
+  const auto asked = exchange.request.fields.find_only("Origin");
+  if (!asked || std::ranges::find(site.cors, *asked) == site.cors.end()) return;
+  exchange.head.add("Access-Control-Allow-Origin", *asked);
+  if (site.cors_credentials) exchange.head.add("Access-Control-Allow-Credentials", "true");
+}
+
 }  // namespace
 
 SiteFields::SiteFields(const Site& site, std::string_view node_name) {
   fields.add("Accept-Ranges", "bytes");
   fields.add("Via", fmt::format("1.1 {}", node_name));
-  if (site.cors) {
-    fields.add("Access-Control-Allow-Origin", site.cors_origin);
+  hidden = site.hidden_fields();
+  cors_request_fields = kCorsRequestFields;
+  if (!site.token_names.empty()) cors_request_fields += ", " + site.token_names.front();
+  if (!site.cors.empty()) {
+    const bool all = site.cors.front() == "*";
+    cors_credentials = !all && !site.token_names.empty();
+    if (site.cors.size() == 1) {
+      fields.add("Access-Control-Allow-Origin", site.cors.front());
+      if (cors_credentials) fields.add("Access-Control-Allow-Credentials", "true");
+    } else {
+      cors = site.cors;
+    }
     fields.add("Access-Control-Expose-Headers", kCorsExposedFields);
-    fields.add("Timing-Allow-Origin", site.cors_origin);
+    fields.add("Timing-Allow-Origin", fmt::format("{}", fmt::join(site.cors, ", ")));
   }
   allow = kMethodsAllowed;
   for (const std::string& method : site.relay_methods) {
@@ -114,6 +135,7 @@ void write_stored_head(Exchange& exchange, const Plan& plan, const SiteFields& s
   head.stored_fields = response.parts().fields.view();
   head.site_http1_block = site.http1_block;
   head.site_fields = site.fields.view();
+  add_cors(exchange, site);
   switch (plan.status) {
     case 304:
       head.bodyless = true;
@@ -170,8 +192,9 @@ void write_pass_head(Exchange& exchange, const SiteFields& site, std::string_vie
   head.bodyless = exchange.request.method == http::Method::Head || status == 204 || status == 304;
   head.site_http1_block = site.http1_block;
   head.site_fields = site.fields.view();
+  add_cors(exchange, site);
   head.passed_fields = origin_head.fields.view();
-  if (exchange.asked.site != nullptr) head.passed_without = exchange.asked.site->tag_fields;
+  head.passed_without = site.hidden;
   if (range_of && complete_length) {
     add_content_range(exchange, *range_of, *complete_length);
   } else if (status == 416 && complete_length) {
@@ -201,6 +224,7 @@ std::string_view write_own_head(Exchange& exchange, const SiteFields* site,
   if (site != nullptr) {
     head.site_http1_block = site->http1_block;
     head.site_fields = site->fields.view();
+    add_cors(exchange, *site);
   }
   const std::string_view body = in_arena(exchange.arena, 128, [&](std::span<char> room) {
     auto end = fmt::format_to_n(room.data(), room.size(), "{} {}: {}\n", status,
@@ -231,10 +255,13 @@ void write_options_head(Exchange& exchange, const SiteFields& site) noexcept {
   head.bodyless = true;
   head.site_http1_block = site.http1_block;
   head.site_fields = site.fields.view();
+  add_cors(exchange, site);
   const http::FieldsView request = exchange.request.fields;
-  if (request.contains("Origin") && request.contains("Access-Control-Request-Method")) {
+  const bool speaks =
+      !site.hidden.empty() && exchange.asked.site != nullptr && !exchange.asked.site->cors.empty();
+  if (speaks && request.contains("Origin") && request.contains("Access-Control-Request-Method")) {
     head.add("Access-Control-Allow-Methods", site.allow);
-    head.add("Access-Control-Allow-Headers", kCorsRequestFields);
+    head.add("Access-Control-Allow-Headers", site.cors_request_fields);
     head.add("Access-Control-Max-Age", "86400");
   } else {
     head.add("Allow", site.allow);

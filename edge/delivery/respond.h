@@ -15,7 +15,11 @@ namespace segue::edge {
 struct SiteFields {
   http::OwnedFields fields;
   std::string http1_block;
-  std::string allow;  // methods served and relayed
+  std::string allow;                // methods served and relayed
+  std::vector<std::string> cors;    // listed origins, of which each is told its own; else empty
+  std::string cors_request_fields;  // what scripts may send
+  bool cors_credentials = false;    // tokens in cookies, for origins that are named
+  std::vector<std::string> hidden;  // Site::hidden_fields()
   SiteFields(const Site& site, std::string_view node_name);
 };
 

@@ -10,7 +10,9 @@ namespace {
 constexpr size_t kHostBytesMax = 255;  // RFC 1035 §2.3.4; a longer one names no site
 }
 
-SiteTable::SiteTable(std::vector<Ref<const Site>> sites) : sites_(std::move(sites)) {
+SiteTable::SiteTable(std::vector<Ref<const Site>> sites, std::vector<Ref<const TokenRules>> tokens)
+    : sites_(std::move(sites)), tokens_(std::move(tokens)) {
+  tokens_.resize(sites_.size());
   for (const Ref<const Site>& site : sites_) {
     for (const std::string& host : site->hosts) {
       if (host == "*") {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/ref.h"
+#include "edge/access/token.h"
 #include "edge/fill/site.h"
 
 namespace segue::edge {
@@ -12,11 +13,17 @@ namespace segue::edge {
 class SiteTable : public RefCounted {
  public:
   /// `sites` have lower-case hosts, each host at most once (checked by conf).
-  explicit SiteTable(std::vector<Ref<const Site>> sites);
+  /// `tokens`: by Site::index; null or not there: the site lets everybody in.
+  explicit SiteTable(std::vector<Ref<const Site>> sites,
+                     std::vector<Ref<const TokenRules>> tokens = {});
   /// By host name without port, in any case (RFC 9110 §4.2.3); else the site with the host "*";
   /// null: unknown (421).
   [[nodiscard]] const Site* find(std::string_view host) const noexcept;
   [[nodiscard]] const Site* find_by_name(std::string_view name) const noexcept;
+  /// Null: no token is needed.
+  [[nodiscard]] const Ref<const TokenRules>& tokens_of(const Site& site) const noexcept {
+    return tokens_[site.index];
+  }
   [[nodiscard]] const std::vector<Ref<const Site>>& sites() const noexcept { return sites_; }
 
  private:
@@ -25,7 +32,8 @@ class SiteTable : public RefCounted {
     const Site* site;
   };
   std::vector<Ref<const Site>> sites_;
-  std::vector<HostEntry> hosts_;  // sorted by host
+  std::vector<Ref<const TokenRules>> tokens_;  // as long as sites_
+  std::vector<HostEntry> hosts_;               // sorted by host
   const Site* any_ = nullptr;
 };
 

@@ -13,6 +13,12 @@ constexpr size_t kQueryNamesMax = 32;  // conf refuses more
 
 Result<KeyText> write_key_text(const Site& site, std::string_view origin_form,
                                std::span<char> scratch, std::span<char> out) noexcept {
+  if (!site.token_names.empty()) {
+    // `out` holds what is left until the canonical form stands in `scratch`.
+    auto without_token = http::cut_parameters(origin_form, site.token_names, out);
+    if (!without_token) return fail(without_token.error());
+    origin_form = *without_token;
+  }
   auto canonical = http::canonicalize(origin_form, scratch);
   if (!canonical) return fail(canonical.error());
   if (site.name.size() + canonical->path.size() > out.size()) {

@@ -46,6 +46,8 @@ bool is_forwarded(const Site& site, std::string_view name) noexcept {
   const auto same = [name](std::string_view other) {
     return http::equals_ignore_case(name, other);
   };
+  if (!site.token_names.empty() && (same("cookie") || std::ranges::any_of(site.token_names, same)))
+    return false;
   const auto listed = [&](std::string_view other) { return other == "*" || same(other); };
   return std::ranges::any_of(site.forward_fields, listed) && std::ranges::none_of(kOurs, same) &&
          !http::is_hop_by_hop(name);

@@ -13,6 +13,18 @@ bool Site::is_tag_field(std::string_view field_name) const noexcept {
   });
 }
 
+std::vector<std::string> Site::hidden_fields() const {
+  std::vector<std::string> names = tag_fields;
+  if (cors.empty()) return names;
+  for (const char* hidden :
+       {"access-control-allow-origin", "access-control-allow-credentials",
+        "access-control-allow-headers", "access-control-allow-methods",
+        "access-control-allow-private-network", "access-control-expose-headers",
+        "access-control-max-age", "timing-allow-origin"})
+    names.emplace_back(hidden);
+  return names;
+}
+
 bool Site::relays(std::string_view method) const noexcept {
   constexpr std::array<std::string_view, 5> kNever{"GET", "HEAD", "OPTIONS", "CONNECT", "TRACE"};
   if (relay_methods.empty() || std::ranges::find(kNever, method) != kNever.end()) return false;

@@ -33,9 +33,17 @@ struct Site : public RefCounted {
   std::vector<std::string> relay_methods;  // besides GET and HEAD; "*": any but those never relayed
   /// Response fields that hold cache tags, lower case; never given to clients.
   std::vector<std::string> tag_fields{"surrogate-key", "cache-tag"};
+  /// Query parameters and request fields that carry access tokens, lower case for fields: in no key
+  /// and in no request to an origin. Where there are any, Cookie goes to no origin either.
+  std::vector<std::string> token_names;
   TtlRules ttl;
-  bool cors = true;
-  std::string cors_origin = "*";
+  /// Origins whose scripts may read answers; "*" alone: all; empty: Segue says nothing of CORS, and
+  /// what the origin says stays.
+  std::vector<std::string> cors{"*"};
+
+  /// Response fields of the origin that never reach a client: cache tags, and where Segue speaks of
+  /// CORS, the origin's own words on it (two Access-Control-Allow-Origin are none to a browser).
+  [[nodiscard]] std::vector<std::string> hidden_fields() const;
 
   [[nodiscard]] bool is_tag_field(std::string_view field_name) const noexcept;
   /// Whether requests of this method go to the origin, one by one. Never OPTIONS (answered here),

@@ -109,7 +109,7 @@ Verdict judge(const origin::FetchHead& head, int status, const OwnedAsk& ask, Va
   parts.status = status;
   http::copy_stored_fields(fields, parts.fields);
   parts.fields.remove("date");
-  for (const std::string& name : ask.site->tag_fields) parts.fields.remove(name);
+  for (const std::string& name : ask.site->hidden_fields()) parts.fields.remove(name);
   const http::Validator validator = http::Validator::of_response(fields);
   parts.etag = fields.find_only("etag").value_or(std::string_view());
   parts.last_modified = validator.last_modified();
@@ -167,7 +167,7 @@ Ref<const StoredResponse> freshened(const StoredResponse& stored, const origin::
   set_freshness(parts,
                 http::read_response_facts(static_cast<uint16_t>(parts.status), judged.view()), head,
                 site);
-  for (const std::string& name : site.tag_fields) parts.fields.remove(name);
+  for (const std::string& name : site.hidden_fields()) parts.fields.remove(name);
   parts.etag = parts.fields.view().find_only("etag").value_or(std::string_view());
   parts.last_modified = http::Validator::of_response(parts.fields.view()).last_modified();
   parts.server = head.server;

@@ -129,7 +129,9 @@ std::expected<void, std::string> Node::Impl::build_shared(
   const bool plain_pages = store_options.huge_pages && !shared.store->usage().huge_pages;
   if (plain_pages) log_warning("degraded", "what=plain_pages: no huge pages for the RAM tier");
   shared.registry.set_degraded("plain_pages", plain_pages);
-  shared.sites = make_ref<SiteTable>(options.sites);
+  auto tokens = read_all_token_rules(options.tokens);
+  if (!tokens) return std::unexpected(tokens.error());
+  shared.sites = make_ref<SiteTable>(options.sites, std::move(*tokens));
   for (const origin::OriginOptions& origin_options : options.origins)
     shared.health.push_back(origin::make_health(origin_options));
   auto tls = NodeTls::create(options.tls, shared.clock);

@@ -13,6 +13,7 @@
 #include "base/loop/event_loop.h"
 #include "cache/drive.h"
 #include "cache/store.h"
+#include "edge/access/token_rules.h"
 #include "edge/fill/site.h"
 #include "edge/node/node_tls.h"
 #include "edge/prefetch/prefetcher.h"
@@ -49,6 +50,7 @@ struct NodeOptions {
   std::vector<origin::OriginOptions> origins;
   std::vector<std::string> origin_names;  // by origin: their labels in metrics
   std::vector<Ref<const Site>> sites;
+  std::vector<TokenOptions> tokens;       // by site
   std::string access_log;                 // empty: off; "-": standard output
   uint32_t listens_bytes_per_second = 0;  // of audio, to count listening by; 0: it is not counted
   uint32_t access_log_sample = 1;         // one of so many good responses is written

@@ -26,7 +26,9 @@ Reload::~Reload() = default;
 std::expected<Reload::Prepared, std::string> Reload::prepare(const NodeOptions& fresh) const {
   auto tls = shared_.tls->prepare(fresh.tls);
   if (!tls) return std::unexpected(tls.error());
-  return Prepared{.sites = make_ref<SiteTable>(fresh.sites),
+  auto tokens = read_all_token_rules(fresh.tokens);
+  if (!tokens) return std::unexpected(tokens.error());
+  return Prepared{.sites = make_ref<SiteTable>(fresh.sites, std::move(*tokens)),
                   .prefetch = fresh.prefetch,
                   .tls = std::move(*tls)};
 }

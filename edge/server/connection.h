@@ -129,6 +129,7 @@ class Connection final : public Stream {
   const OnClosed on_closed_;
   void* const owner_;
   Peer peer_;
+  Guest guest_;  // before client_, which has its address
   Client client_;
   // loop-owned
   StepNode node_;

@@ -134,7 +134,7 @@ TEST(Check, TheShippedExampleWithEverythingSwitchedOnIsRightToo) {
   size_t switched_on = 0;
   for (std::string line; std::getline(file, line);) {
     const bool is_setting =
-        line.starts_with("# [[") ||
+        line.starts_with("# [") ||
         (line.starts_with("# ") && line.contains(" = ") && line[2] >= 'a' && line[2] <= 'z');
     switched_on += is_setting ? 1U : 0U;
     text += (is_setting ? line.substr(2) : line) + "\n";

@@ -149,7 +149,7 @@ level = "warning"
   EXPECT_EQ(site.query, QueryMode::Listed);
   EXPECT_EQ(site.query_names, (std::vector<std::string>{"v", "quality"}));
   EXPECT_EQ(site.forward, std::vector<std::string>{"authorization"});
-  EXPECT_EQ(site.cors, "https://player.example");
+  EXPECT_EQ(site.cors, std::vector<std::string>{"https://player.example"});
   EXPECT_EQ(site.ttl.default_lifetime, std::chrono::hours{24});
   EXPECT_EQ(site.ttl.negative, milliseconds{10'000});
   EXPECT_EQ(site.ttl.override_lifetime, std::chrono::hours{1});

@@ -59,6 +59,7 @@ TEST(SettingsTable, HasEveryKeyThatTheParserTakesAndNoOther) {
       {"[origin.a.breaker]", "origin.NAME.breaker."},
       {"[[site]]", "site[]."},
       {"[[site]]\n[site.ttl]", "site[].ttl."},
+      {"[[site]]\n[site.tokens]", "site[].tokens."},
       {"[prefetch]", "prefetch."},
       {"[log]", "log."},
       {"[listens]", "listens."}};
@@ -92,6 +93,17 @@ TEST(SettingsTable, EveryDefaultWrittenOutChangesNothing) {
   const auto changes = changes_between(plain, written);
   ASSERT_TRUE(changes.has_value());
   EXPECT_EQ(join(changes->applied), "");
+  EXPECT_EQ(join(changes->needs_restart), "");
+}
+
+TEST(Changes, AKeyOfASiteIsTaken) {
+  const Loaded running = loaded(
+      with("hosts='a.example'\n", "hosts='a.example'\n[site.tokens]\nkeys = { k1 = '/a' }\n"));
+  const Loaded fresh = loaded(
+      with("hosts='a.example'\n", "hosts='a.example'\n[site.tokens]\nkeys = { k2 = '/a' }\n"));
+  const auto changes = changes_between(running, fresh);
+  ASSERT_TRUE(changes.has_value());
+  EXPECT_EQ(join(changes->applied), "site[0].tokens.keys.k1, site[0].tokens.keys.k2");
   EXPECT_EQ(join(changes->needs_restart), "");
 }
 

@@ -1,0 +1,196 @@
+#include "edge/access/token_check.h"
+
+#include <algorithm>
+#include <array>
+
+#include "edge/access/hmac.h"
+#include "edge/access/token_fields.h"
+#include "http/target.h"
+
+namespace segue::edge {
+namespace {
+
+constexpr std::array<std::string_view, kTokenVerdicts> kVerdictNames{
+    "allowed",         "token_missing", "token_doubled",   "token_too_long",
+    "token_malformed", "token_key",     "token_signature", "token_path",
+    "token_address",   "token_early",   "token_expired",   "token_unsupported"};
+
+/// A token as it was sent. `text` is what the memo compares.
+struct Found {
+  TokenForm form = TokenForm::Segue;
+  std::string_view text;
+  std::string_view expires, signature, key_id;  // TokenForm::Expires
+};
+
+/// The values of all parameters of that name, however its letters are encoded.
+size_t find_in_query(std::string_view origin_form, std::string_view name, std::string_view& value) {
+  const size_t mark = origin_form.find('?');
+  if (mark == std::string_view::npos) return 0;
+  std::string_view query = origin_form.substr(mark + 1);
+  size_t count = 0;
+  while (!query.empty()) {
+    const size_t end = std::min(query.find('&'), query.size());
+    const std::string_view parameter = query.substr(0, end);
+    query.remove_prefix(std::min(end + 1, query.size()));
+    const size_t equals = std::min(parameter.find('='), parameter.size());
+    if (!http::is_parameter_name(parameter.substr(0, equals), name)) continue;
+    if (count++ == 0) value = parameter.substr(std::min(equals + 1, parameter.size()));
+  }
+  return count;
+}
+
+/// The first cookie of that name (RFC 6265 §5.4: the most specific one).
+std::optional<std::string_view> find_cookie(http::FieldsView fields, std::string_view name) {
+  http::FieldValues values = http::find_all(fields, "Cookie");
+  while (auto rest = values.next()) {
+    while (!rest->empty()) {
+      const size_t end = std::min(rest->find(';'), rest->size());
+      std::string_view pair = http::trim_whitespace(rest->substr(0, end));
+      rest->remove_prefix(std::min(end + 1, rest->size()));
+      const size_t equals = pair.find('=');
+      if (equals == std::string_view::npos || pair.substr(0, equals) != name) continue;
+      pair.remove_prefix(equals + 1);
+      if (pair.size() >= 2 && pair.front() == '"' && pair.back() == '"')
+        pair = pair.substr(1, pair.size() - 2);
+      return pair;
+    }
+  }
+  return std::nullopt;
+}
+
+bool has_form(std::string_view text, std::string_view mark) {
+  // The mark's '=' and '~' may be encoded.
+  return text.contains(mark) || percent_decode(text).value_or("").contains(mark);
+}
+
+TokenVerdict find_expires(const TokenAsk& ask, Found& found) {
+  const size_t signatures = find_in_query(ask.origin_form, "signature", found.signature);
+  const size_t times = find_in_query(ask.origin_form, "expires", found.expires);
+  const size_t keys = find_in_query(ask.origin_form, "keyid", found.key_id);
+  if (signatures == 0 && times == 0) return TokenVerdict::Missing;
+  if (signatures > 1 || times > 1 || keys > 1) return TokenVerdict::Doubled;
+  found.form = TokenForm::Expires;
+  found.text = found.signature;
+  return TokenVerdict::Allowed;
+}
+
+TokenVerdict find_token(const TokenRules& rules, const TokenAsk& ask, Found& found) {
+  const size_t in_query = find_in_query(ask.origin_form, rules.name, found.text);
+  if (in_query > 1) return TokenVerdict::Doubled;
+  if (in_query == 0) {
+    if (rules.takes(TokenForm::Expires)) {
+      const TokenVerdict verdict = find_expires(ask, found);
+      if (verdict != TokenVerdict::Missing) return verdict;
+    }
+    const size_t in_fields = ask.fields.count(rules.name);
+    if (in_fields > 1) return TokenVerdict::Doubled;
+    const auto elsewhere =
+        in_fields == 1 ? ask.fields.find(rules.name) : find_cookie(ask.fields, rules.name);
+    if (!elsewhere) return TokenVerdict::Missing;
+    found.text = *elsewhere;
+  }
+  if (found.text.size() > kTokenBytesMax) return TokenVerdict::TooLong;
+  if (rules.takes(TokenForm::Segue) && has_form(found.text, "~sig=")) {
+    found.form = TokenForm::Segue;
+  } else if (rules.takes(TokenForm::EdgeAuth) && has_form(found.text, "~hmac=")) {
+    found.form = TokenForm::EdgeAuth;
+  } else if (rules.takes(TokenForm::Jwt) && found.text.starts_with("ey")) {
+    found.form = TokenForm::Jwt;
+  } else {
+    return TokenVerdict::Malformed;
+  }
+  return TokenVerdict::Allowed;
+}
+
+TokenResult verify(const TokenRules& rules, const TokenAsk& ask, const Found& found) {
+  switch (found.form) {
+    case TokenForm::Segue:
+      return verify_segue_token(rules, ask, found.text);
+    case TokenForm::EdgeAuth:
+      return verify_edge_auth(rules, ask, found.text);
+    case TokenForm::Expires:
+      return verify_expires(rules, ask, found.expires, found.signature, found.key_id);
+    case TokenForm::Jwt:
+      return verify_jwt(rules, ask, found.text);
+  }
+  return {};
+}
+
+bool allows_path(const Token& token, const TokenAsk& ask) {
+  if (token.uri != nullptr) return allows(*token.uri, ask);
+  return std::ranges::any_of(token.paths,
+                             [&](const PathPattern& each) { return each.allows(ask.path); });
+}
+
+TokenGrant judge(const Token& token, const TokenAsk& ask) {
+  TokenGrant grant{
+      .verdict = TokenVerdict::Allowed, .preview_bytes = token.preview_bytes, .id = token.id};
+  if (!allows_path(token, ask)) {
+    grant.verdict = TokenVerdict::Path;
+  } else if (token.client && !token.client->contains(ask.client)) {
+    grant.verdict = TokenVerdict::Address;
+  } else if (token.not_before && ask.now < *token.not_before) {
+    grant.verdict = TokenVerdict::Early;
+  } else if (ask.now >= token.expires) {
+    grant.verdict = TokenVerdict::Expired;
+  }
+  return grant;
+}
+
+bool is_remembered(const TokenMemo& memo, const Ref<const TokenRules>& rules, const Found& found) {
+  const auto bytes = [](std::string_view text) {
+    return std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size());
+  };
+  // expires+signature is three texts, and as quickly checked as compared.
+  return memo.rules == rules && memo.form == found.form && found.form != TokenForm::Expires &&
+         equal_in_constant_time(bytes(memo.text), bytes(found.text));
+}
+
+}  // namespace
+
+std::string_view name_of(TokenVerdict verdict) noexcept {
+  return kVerdictNames[static_cast<size_t>(verdict)];
+}
+
+bool TokenRules::takes(TokenForm form) const noexcept {
+  return std::ranges::find(forms, form) != forms.end();
+}
+
+const TokenKey* TokenRules::find_key(std::string_view id) const noexcept {
+  const auto found =
+      std::ranges::find_if(keys, [&](const TokenKey& key) { return key.id() == id; });
+  return found == keys.end() ? nullptr : &*found;
+}
+
+std::vector<std::string> token_names(const std::vector<TokenForm>& forms, const std::string& name) {
+  if (forms.empty()) return {};
+  std::vector<std::string> names{name};
+  if (std::ranges::find(forms, TokenForm::Expires) != forms.end())
+    names.insert(names.end(), {"expires", "signature", "keyid"});
+  return names;
+}
+
+TokenGrant check_token(const Ref<const TokenRules>& rules, const TokenAsk& ask,
+                       std::unique_ptr<TokenMemo>* memo) {
+  Found found;
+  const TokenVerdict verdict = find_token(*rules, ask, found);
+  if (verdict != TokenVerdict::Allowed) return {.verdict = verdict, .id = {}};
+  if (memo != nullptr && *memo != nullptr && is_remembered(**memo, rules, found)) {
+    const TokenGrant grant = judge((*memo)->token, ask);
+    // Another path: for that one it may have been signed all the same.
+    if (grant.verdict != TokenVerdict::Path) return grant;
+  }
+  TokenResult result = verify(*rules, ask, found);
+  if (result.verdict != TokenVerdict::Allowed) return {.verdict = result.verdict, .id = {}};
+  TokenGrant grant = judge(*result.token, ask);
+  if (memo == nullptr || grant.verdict != TokenVerdict::Allowed) {
+    grant.id = {};
+    return grant;
+  }
+  *memo = std::make_unique<TokenMemo>(
+      TokenMemo{rules, found.form, std::string(found.text), std::move(*result.token)});
+  grant.id = (*memo)->token.id;
+  return grant;
+}
+
+}  // namespace segue::edge
