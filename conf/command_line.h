@@ -64,7 +64,8 @@ struct Command {
   Verb verb = Verb::Serve;
   Flags flags;                            // serve, check
   Address admin;                          // of the verbs that ask a node: where it answers
-  std::string url;                        // explain
+  std::string url;                        // explain, sign
+  SignArguments sign;                     // sign
   PurgeArguments purge;                   // purge
   DriveArguments drive;                   // cache format, cache wipe
   ReplayArguments replay;                 // replay
@@ -72,15 +73,6 @@ struct Command {
   bool as_csv = false;                    // listens
   bool as_json = false;                   // stats
   std::chrono::milliseconds every{2000};  // top
-  Flags flags;               // serve, check
-  Address admin;             // explain, purge, drain, stats: where the node answers
-  std::string url;           // explain, sign
-  SignArguments sign;        // sign
-  PurgeArguments purge;      // purge
-  DriveArguments drive;      // cache format, cache wipe
-  ReplayArguments replay;    // replay
-  bool as_man_page = false;  // settings
-  bool as_csv = false;       // listens
 };
 
 /// Where a node's admin listener is looked for when neither --admin nor --config says.
