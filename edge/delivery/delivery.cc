@@ -123,6 +123,9 @@ void Delivery::Impl::begin(Exchange& exchange) noexcept {
   record.method.assign(request.method_text);
   record.user_agent.assign(request.fields.find("User-Agent").value_or(std::string_view()));
   record.range.assign(request.fields.find("Range").value_or(std::string_view()));
+  // "prefetch" or "prefetch;prerender" (WHATWG Fetch, 3.5): loaded ahead, and no listening.
+  record.is_preload =
+      request.fields.find("Sec-Purpose").value_or(std::string_view()).starts_with("prefetch");
   record.request_id.assign(std::string_view(exchange.traceparent.data() + 3, 32));
   counters.in_flight.add();
 }

@@ -72,6 +72,7 @@ struct AccessRecord {
   uint32_t slices_hit = 0;
   uint32_t slices_needed = 0;
   int status = 0;
+  bool is_preload = false;  // the client says that nobody plays it yet (Sec-Purpose)
   CacheResult cache = CacheResult::None;
   AccessEnd end = AccessEnd::Complete;
   /// Why it was no hit ("uri-miss", "stale", ...) or was refused ("bare_lf", ...); points to static

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/hash.h"
 #include "edge/metrics/json.h"
@@ -51,15 +52,21 @@ std::string hour_text(int64_t hour) {
 
 }  // namespace
 
+uint64_t player_of(std::string_view address, std::string_view user_agent, uint64_t salt) noexcept {
+  return hash_key(address, salt).low ^ hash_key(user_agent, ~salt).high;
+}
+
 uint64_t listener_of(std::string_view address, std::string_view user_agent,
                      uint64_t salt) noexcept {
   return hash_key(cut_address(address), salt).low ^ hash_key(user_agent, ~salt).high;
 }
 
 bool is_robot(std::string_view user_agent) noexcept {
-  constexpr std::string_view kWords[] = {"bot",   "crawl",   "spider",  "slurp",
-                                         "curl/", "wget",    "python",  "go-http",
-                                         "java/", "monitor", "preview", "headless"};
+  constexpr std::string_view kWords[] = {"bot", "crawl", "spider", "slurp", "curl/", "wget",
+                                         "python", "go-http", "java/", "monitor", "preview",
+                                         "headless", "libwww", "scrapy", "externalhit",
+                                         // IAB 2.1: a watch fetches again what its phone has.
+                                         "watchos"};
   const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
   return user_agent.empty() || std::ranges::any_of(kWords, [&](std::string_view word) {
            return !std::ranges::search(user_agent, word, {}, lower).empty();
@@ -73,19 +80,25 @@ void Listens::take(const AccessRecord& record) {
     robots_.add();
     return;
   }
+  if (record.is_preload) {
+    preloads_.add();
+    return;
+  }
   const int64_t hour = std::chrono::floor<hours>(record.time).time_since_epoch().count();
   const uint64_t track =
       hash_key(record.path.view(), hash_key(record.site.view(), options_.salt).low).low;
-  const uint64_t listener =
-      listener_of(record.client.view(), record.user_agent.view(), options_.salt);
+  const std::string_view address = record.client.view(), agent = record.user_agent.view();
+  const uint64_t player = player_of(address, agent, options_.salt);
+  const uint64_t listener = listener_of(address, agent, options_.salt);
   const std::scoped_lock lock(mutex_);
-  Session* session = session_of({listener, track}, record.time);
+  Session* session = session_of({player, track}, record.time);
   Row* row = session == nullptr ? nullptr : row_of({hour, track}, record);
   if (row == nullptr) {
     dropped_.add();
     return;
   }
-  count(record, *session, *row, hour);
+  if (is_new_listener({listener, track}, hour)) ++row->listeners;
+  count(record, *session, *row);
   taken_.add();
 }
 
@@ -99,14 +112,21 @@ Listens::Session* Listens::session_of(SessionKey key, WallTime now) {
       return now - each.second.last >
              (each.second.downloaded ? minutes(kDownloadWindow) : kPlayGap);
     });
+    const int64_t hour = std::chrono::floor<hours>(now).time_since_epoch().count();
+    std::erase_if(last_hours_, [hour](const auto& each) { return each.second < hour; });
     if (sessions_.size() >= options_.sessions_max) return nullptr;
   }
   Session& made = sessions_[key];
   made.last = WallTime::min();
   made.day_begun = now;
-  made.hour = INT64_MIN;
   sessions_count_.set(sessions_.size());
   return &made;
+}
+
+/// Full, it counts no further listeners: there are about as many of them as of players.
+bool Listens::is_new_listener(SessionKey key, int64_t hour) {
+  if (last_hours_.size() >= options_.sessions_max && !last_hours_.contains(key)) return false;
+  return std::exchange(last_hours_[key], hour) != hour;
 }
 
 Listens::Row* Listens::row_of(RowKey key, const AccessRecord& record) {
@@ -124,7 +144,7 @@ Listens::Row* Listens::row_of(RowKey key, const AccessRecord& record) {
   return &made;
 }
 
-void Listens::count(const AccessRecord& record, Session& session, Row& row, int64_t hour) {
+void Listens::count(const AccessRecord& record, Session& session, Row& row) {
   const bool new_play = session.last == WallTime::min() || record.time - session.last > kPlayGap;
   if (new_play) {
     ++row.plays;
@@ -137,8 +157,6 @@ void Listens::count(const AccessRecord& record, Session& session, Row& row, int6
       ++row.skips[std::min<uint64_t>(session.position * kTenths / record.complete_length,
                                      kTenths - 1)];
   }
-  if (session.hour != hour) ++row.listeners;
-  session.hour = hour;
   if (record.time - session.day_begun > kDownloadWindow) {
     session.day_begun = record.time;
     session.day.clear();
@@ -234,6 +252,9 @@ void Listens::register_metrics(Registry& registry) const {
   registry.add_counter("segue_listens_robots_total",
                        "Responses left out because their user agent is a robot or none.", {},
                        robots_);
+  registry.add_counter("segue_listens_preloads_total",
+                       "Responses left out because the client loaded ahead for nobody yet.", {},
+                       preloads_);
   registry.add_counter("segue_listens_dropped_total",
                        "Responses not counted because the tables of listening were full.", {},
                        dropped_);

@@ -344,6 +344,24 @@ def test_an_upgrade_under_load_fails_no_request(machine):
     assert (machine.root / "etc/segue/segue.toml").read_text() == SETTINGS
 
 
+def test_another_instance_serves_beside_it(machine):
+    other = SETTINGS.replace("8080", "8090").replace("/run/segue/", "/run/segue-b/")
+    other = other.replace("/var/cache/segue", "/var/cache/segue/b").replace("/var/log/segue", "/var/log/segue/b")
+    (machine.root / "etc/segue/b.toml").write_text(other)
+    machine.systemctl("start", "segue@b.service")
+    for port in (PORT, 8090):
+        got = curl(machine, "-o", "/dev/null", "-w", "%{http_code}", f"http://localhost:{port}/track.ogg")
+        assert got.stdout == "200"
+    machine.systemctl("reload", "segue@b.service")
+    machine.systemctl("restart", "segue.service")  # what goes with it is nothing of the other's
+    told = machine.run("segue", "stats", "--admin", "unix:/run/segue-b/admin.sock").stdout
+    assert "serving" in told
+    machine.systemctl("stop", "segue@b.service")
+    assert machine.property_of("segue@b.service", "Result") == "success"
+    assert is_ready(machine)
+    (machine.root / "etc/segue/b.toml").unlink()
+
+
 def test_a_stop_leaves_a_clean_end_in_the_journal(machine):
     machine.systemctl("stop", "segue.service")
     assert machine.property_of("segue.service", "Result") == "success"

@@ -1,13 +1,16 @@
 """The access log: one line of JSON for each response, whatever bytes a client sends; never a token."""
 import datetime
+import gzip
 import json
 import re
+import shutil
+import subprocess
 
 import pytest
 
 from support.client import wait_until
 from support.faults import FAULTS
-from support.node import Node
+from support.node import ROOT, Node
 from support.settings import config_for
 
 LENGTH = 300_000
@@ -237,6 +240,46 @@ def test_the_log_is_opened_anew_on_hup(node, log):
         return log.exists() and log.stat().st_size > 0
 
     wait_until(has_moved_on, every=0.05, what="a new file")
+
+
+def test_the_packages_logrotate_file_rotates_it_without_a_lost_line(node, log, tmp_path):
+    if shutil.which("logrotate") is None:
+        pytest.skip("SKIPPED, not tested here: no logrotate on this machine")
+    # As it is packaged, but for the folder, the user, and who is told: here is no systemd.
+    rules = (ROOT / "packaging/logrotate").read_text()
+    told = re.search(r"^\s+systemctl kill --signal=HUP .*$", rules, re.M)[0]
+    assert "'segue.service' 'segue@*.service'" in told
+    rules = rules.replace(told, f"        kill -HUP {node.process.pid}").replace("/var/log/segue", str(tmp_path))
+    rules = re.sub(r"^ +su .*\n", "", rules, flags=re.M).replace(" segue segue\n", "\n")
+    (tmp_path / "rules").write_text(rules)
+    (tmp_path / "rules").chmod(0o644)
+    tmp_path.chmod(0o755)
+    count = 0
+    for turn in range(3):
+        for _ in range(20):
+            node.fetch("/t/1", Range="bytes=0-0")
+            count += 1
+        wait_until(lambda: node.metric("segue_access_log_written_total") == count, what="the lines")
+        command = ["logrotate", "--force", "--state", tmp_path / "state", tmp_path / "rules"]
+        subprocess.run(command, check=True, capture_output=True)
+        wait_until(lambda: node.metric("segue_reloads_total") == turn + 1, what="the signal")
+    node.fetch("/t/1", Range="bytes=0-0")
+    wait_until(lambda: log.exists() and log.read_bytes().count(b"\n") == 1, what="the line after")
+    older = [log.with_name(log.name + ".1").read_bytes()]
+    older += [gzip.decompress(path.read_bytes()) for path in tmp_path.glob("access.ndjson.*.gz")]
+    assert (len(older), b"".join(older).count(b"\n")) == (3, count)
+
+
+def test_a_sample_leaves_out_good_responses_only(origin, log):
+    origin.add("/t/1", LENGTH)
+    with Node(config_for(origin.url, more=f'[log]\naccess = "{log}"\nsample = 10')) as node:
+        for _ in range(40):
+            assert node.fetch("/t/1", Range="bytes=0-0").status == 206
+            assert node.fetch("/t/1", method="BREW").status == 405
+        wait_until(lambda: node.metric("segue_access_log_sampled_out_total") >= 30, what="the sampling")
+    statuses = [json.loads(line)["status"] for line in log.read_text().splitlines()]
+    assert statuses.count(405) == 40
+    assert 1 <= statuses.count(206) <= 10
 
 
 def test_a_log_that_cannot_be_written_stops_nothing(origin):

@@ -45,6 +45,7 @@ def test_many_ranges_of_two_players_are_two_plays(node):
     listen(node, "Player/1", parts)
     listen(node, "Player/2", [*parts[:3], (2_000_000, 2_299_999)])
     listen(node, "Examplebot/1", parts)
+    node.fetch("/t/1", User_Agent="Player/3", Sec_Purpose="prefetch;prerender")
     counted(node, 19)
     rows = rows_of(node)
     total = {name: sum(row[name] for row in rows) for name in ("plays", "downloads", "seconds")}
@@ -54,6 +55,7 @@ def test_many_ranges_of_two_players_are_two_plays(node):
     assert [sum(row["tenths"][i] for row in rows) for i in range(10)] == [2, 1, 1, 1, 1, 0, 0, 1, 0, 0]
     assert [sum(row["skips"][i] for row in rows) for i in range(10)] == [0, 1, 0, 0, 0, 0, 0, 0, 0, 0]
     assert node.metric("segue_listens_robots_total") == 15
+    wait_until(lambda: node.metric("segue_listens_preloads_total") == 1, what="the one loaded ahead")
 
 
 def test_the_command_prints_lines_of_json_and_csv(node):

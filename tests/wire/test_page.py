@@ -53,7 +53,9 @@ def test_the_page_asks_only_for_what_the_node_has(node):
 
 @pytest.mark.slow
 def test_numbers_move_and_the_player_plays_in_chromium(music, playwright, tmp_path):  # noqa: F811
-    config = config_for(f"dir:{music}", more=f'[[cache.drive]]\npath = "{tmp_path}"\nsize = "256MiB"\n')
+    config = config_for(
+        f"dir:{music}", more=f'[listens]\ncount = true\n[[cache.drive]]\npath = "{tmp_path}"\nsize = "256MiB"\n'
+    )
     config = config.replace('hosts = ["localhost"]', 'hosts = ["*"]')
     with Node(config, flags=("--admin", "127.0.0.1:0")) as node:
         admin = re.search(r"admin_listening address=(\S+)", node.log)[1]
@@ -62,7 +64,7 @@ def test_numbers_move_and_the_player_plays_in_chromium(music, playwright, tmp_pa
         def listen():
             with Connection(node.address) as connection:
                 while not stop.wait(0.02):
-                    connection.request("/tone.flac", Range="bytes=0-99999")
+                    connection.request("/tone.flac", Range="bytes=0-99999", User_Agent="Player/1")
                     connection.read_response()
 
         listener = threading.Thread(target=listen)
@@ -86,5 +88,7 @@ def test_numbers_move_and_the_player_plays_in_chromium(music, playwright, tmp_pa
     assert {row[1] for row in told["ranges"]} == {"206"}
     assert any("hit" in row[2] for row in told["ranges"])
     assert set(told["slices"]) <= {"ram", "drive", "filling", "absent"} and told["slices"]
+    assert ["/tone.flac", "1", "1"] in [row[:3] for row in told["listens"]]
+    assert all(re.fullmatch(r"\d+\.\d", row[3]) for row in told["listens"])
     assert told["dark"] == "rgb(21, 24, 28)"
     assert told["overflow"] <= 0

@@ -19,8 +19,10 @@ class ListensTest : public testing::Test {
  protected:
   /// One delivered range.
   void play(uint64_t first, uint64_t bytes, std::string_view client = "192.0.2.1",
-            std::string_view agent = "Player/1", std::string_view path = "/t/1") {
+            std::string_view agent = "Player/1", std::string_view path = "/t/1",
+            bool is_preload = false) {
     AccessRecord record;
+    record.is_preload = is_preload;
     record.time = now;
     record.status = 206;
     record.first_position = first;
@@ -56,10 +58,16 @@ TEST_F(ListensTest, HalfAnHourOfSilenceIsAnotherPlayOfTheSameListener) {
 TEST_F(ListensTest, ListenersAreAddressesCutToTheirNetworkWithTheirUserAgent) {
   play(0, 1000, "192.0.2.1");
   play(0, 1000, "192.0.2.200");
-  EXPECT_TRUE(says("\"plays\":1,\"listeners\":1"));
+  EXPECT_TRUE(says("\"plays\":2,\"listeners\":1"));  // two players, of one listener for all we say
   play(0, 1000, "192.0.3.1");
   play(0, 1000, "192.0.2.1", "Player/2");
-  EXPECT_TRUE(says("\"plays\":3,\"listeners\":3"));
+  EXPECT_TRUE(says("\"plays\":4,\"listeners\":3"));
+  now += hours{1};
+  play(0, 1000, "192.0.2.200");
+  EXPECT_TRUE(
+      says("\"hour\":\"2026-03-01T13:00Z\",\"site\":\"music\",\"track\":\"/t/1\","
+           "\"plays\":1,\"listeners\":1"));
+  EXPECT_NE(player_of("192.0.2.1", "a", 1), player_of("192.0.2.2", "a", 1));
   EXPECT_EQ(listener_of("2001:db8:1:2::3", "a", 1), listener_of("2001:db8:1:9::4", "a", 1));
   EXPECT_NE(listener_of("2001:db8:1:2::3", "a", 1), listener_of("2001:db8:2:2::3", "a", 1));
   EXPECT_NE(listener_of("192.0.2.1", "a", 1), listener_of("192.0.2.1", "a", 2));
@@ -83,8 +91,28 @@ TEST_F(ListensTest, ADownloadNeedsAMinuteOfAudioAndCountsOnceInADay) {
            "\"plays\":1,\"listeners\":1,\"downloads\":1"));
 }
 
+TEST_F(ListensTest, TwoAddressesOfOneNetworkAreTwoDownloads) {
+  // Phones of one carrier have the same user agent; IAB tells them apart by the whole address.
+  play(0, kMinute, "192.0.2.1");
+  play(0, kMinute, "192.0.2.2");
+  EXPECT_TRUE(says("\"plays\":2,\"listeners\":1,\"downloads\":2"));
+}
+
+TEST_F(ListensTest, HalfAMinuteTwiceOfOneHalfIsNoDownload) {
+  for (int i = 0; i < 4; ++i) play(0, kMinute / 2);  // the same bytes again
+  EXPECT_TRUE(says("\"downloads\":0"));
+  now += hours{3};  // another play, but the same day
+  play(kMinute / 2, kMinute / 2);
+  EXPECT_TRUE(says("\"plays\":1,\"listeners\":1,\"downloads\":1"));
+}
+
+TEST_F(ListensTest, WhatAClientLoadsAheadIsNoListening) {
+  play(0, 2 * kMinute, "192.0.2.1", "Player/1", "/t/1", true);
+  EXPECT_EQ(listens.json_lines(), "");
+}
+
 TEST_F(ListensTest, RobotsAndEmptyUserAgentsAreLeftOut) {
-  for (const char* agent : {"Googlebot/2.1", "curl/8", "", "My SPIDER"})
+  for (const char* agent : {"Googlebot/2.1", "curl/8", "", "My SPIDER", "atc/1.0 watchOS/7.0"})
     play(0, 2 * kMinute, "192.0.2.1", agent);
   EXPECT_EQ(listens.json_lines(), "");
 }

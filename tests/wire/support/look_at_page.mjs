@@ -50,6 +50,8 @@ await until(() => Chart.getChart('tiers').data.labels.length >= 3);
 found.points = await page.evaluate(() => Chart.getChart('tiers').data.datasets[0].data);
 found.origins = await page.locator('#origins tbody tr').count();
 found.drives = await page.locator('#drives tbody').textContent();
+await until(() => document.querySelectorAll('#listens tbody tr').length >= 1);
+found.listens = await page.$$eval('#listens tbody tr', (rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent)));
 await page.screenshot({path: shots + '/page-light.png', fullPage: true});
 
 await page.emulateMedia({colorScheme: 'dark'});
