@@ -135,9 +135,10 @@ void add_replay(CLI::App& app, Words& words) {
   replay->add_option("--policy", words.replay.policies, "Again for more (lru and s3fifo)")
       ->type_name("lru|s3fifo");
   replay
-      ->add_option("--feed", words.replay.feeds,
-                   "Who says what comes next; again for more (none, oracle:100, oracle:61)")
-      ->type_name("none|oracle:N");
+      ->add_option(
+          "--feed", words.replay.feeds,
+          "Who says what comes next; again for more (none, learned, oracle:100, oracle:61)")
+      ->type_name("none|learned[:N]|oracle:N");
   replay->add_option("--bitrate", arguments.bitrate_kbits, "Of the music, kbit/s (160)")
       ->type_name("N")
       ->check(CLI::Range(8, 100'000));

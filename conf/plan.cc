@@ -40,6 +40,13 @@ constexpr uint64_t slot_cost(size_t size_class) {
   return kSlotPayloads[size_class] + kSlotHeaderBytes + kTableEntryBytes + record;
 }
 
+/// Of the predictor: its rows, a copy of them while they are saved, and the names it knows.
+uint64_t learning_bytes(const PrefetchSettings& prefetch) {
+  constexpr uint64_t kKnownNamesBytes = 12 * MiB;
+  const bool learns = prefetch.mode != PrefetchMode::Off && prefetch.predictor != PrefetchMode::Off;
+  return learns ? 2 * prefetch.predictor_memory + kKnownNamesBytes : 0;
+}
+
 DrivePlan plan_drive(const DriveSettings& drive, uint64_t size_bytes) {
   DrivePlan plan{.path = drive.path, .size_bytes = size_bytes};
   const std::array<uint64_t, 3> shares{drive.shares.k64, drive.shares.k128, drive.shares.k256};
@@ -85,7 +92,7 @@ Plan make_plan(const Settings& settings, const Machine& machine) {
   plan.threads = settings.node.threads != 0 ? settings.node.threads : machine.cores;
   plan.threads = std::min(plan.threads, kLoopsMax);
   plan.ram_bytes = settings.node.ram_bytes;
-  plan.process_bytes = kProcessBytes;
+  plan.process_bytes = kProcessBytes + learning_bytes(settings.prefetch);
   plan.loops_bytes = kLoopBytes * plan.threads;
   for (size_t i = 0; i < settings.cache.drives.size(); ++i) {
     const uint64_t bytes = i < machine.drive_bytes.size() ? machine.drive_bytes[i] : 0;

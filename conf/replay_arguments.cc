@@ -10,6 +10,8 @@
 namespace segue::conf {
 namespace {
 
+constexpr uint32_t kLearnedPercent = 20;
+
 std::optional<uint32_t> parse_percent(std::string_view text) {
   uint32_t percent = 0;
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), percent);
@@ -32,11 +34,13 @@ std::optional<ReplayArguments::Size> parse_replay_size(std::string_view text) {
 std::optional<ReplayArguments::Feed> parse_feed(std::string_view text) {
   using Feed = ReplayArguments::Feed;
   if (text == "none") return Feed{};
-  constexpr std::string_view kOracle = "oracle:";
-  if (!text.starts_with(kOracle)) return std::nullopt;
-  const auto percent = parse_percent(text.substr(kOracle.size()));
-  if (!percent) return std::nullopt;
-  return Feed{Feed::Kind::Oracle, *percent};
+  if (text == "learned") return Feed{Feed::Kind::Learned, kLearnedPercent};
+  const size_t colon = text.find(':');
+  if (colon == std::string_view::npos) return std::nullopt;
+  const std::string_view kind = text.substr(0, colon);
+  const auto percent = parse_percent(text.substr(colon + 1));
+  if (!percent || (kind != "learned" && kind != "oracle")) return std::nullopt;
+  return Feed{kind == "learned" ? Feed::Kind::Learned : Feed::Kind::Oracle, *percent};
 }
 
 std::unexpected<std::string> not_allowed(std::string_view flag, std::string_view text,
@@ -69,7 +73,9 @@ std::expected<void, std::string> read_replay_words(const ReplayWords& words,
   if (!words.feeds.empty()) arguments.feeds.clear();
   for (const std::string& text : words.feeds) {
     const auto feed = parse_feed(text);
-    if (!feed) return not_allowed("--feed", text, "none, or oracle:N with N from 0 to 100");
+    if (!feed)
+      return not_allowed("--feed", text,
+                         "none, learned, or learned:N or oracle:N with N from 0 to 100");
     arguments.feeds.push_back(*feed);
   }
   return {};

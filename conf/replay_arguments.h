@@ -16,8 +16,9 @@ struct ReplayArguments {
     uint32_t percent = 0;
   };
   struct Feed {
-    enum class Kind : uint8_t { None, Oracle } kind = Kind::None;
-    uint32_t percent = 100;  // of what follows an oracle knows
+    enum class Kind : uint8_t { None, Learned, Oracle } kind = Kind::None;
+    // Oracle: of what follows it knows; Learned: guesses below this probability are no plan.
+    uint32_t percent = 0;
   };
   std::string trace;   // "-": standard input
   std::string config;  // settings whose [prefetch] and write budget are meant; empty: the defaults
@@ -25,7 +26,8 @@ struct ReplayArguments {
   Size ram{.bytes = 0, .percent = 10};
   Size ssd;
   std::vector<CachePolicy> policies{CachePolicy::Lru, CachePolicy::S3Fifo};
-  std::vector<Feed> feeds{{}, {Feed::Kind::Oracle, 100}, {Feed::Kind::Oracle, 61}};
+  std::vector<Feed> feeds{
+      {}, {Feed::Kind::Learned, 20}, {Feed::Kind::Oracle, 100}, {Feed::Kind::Oracle, 61}};
   uint32_t bitrate_kbits = 160;
   uint64_t seed = 1;
 };

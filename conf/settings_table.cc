@@ -131,6 +131,13 @@ constexpr SettingRow kRows[] = {
      "less probable tracks are not fetched"},
     {"prefetch.floor_percent", "0 to 100", "20", Takes::Reload,
      "a model of which fewer of the bytes are used is throttled, then probed"},
+    {"prefetch.predictor", "`off`, `observe`, `on`", "observe", Takes::Restart,
+     "learns from the node's own traffic what follows what, for sessions that no feed plans; `on`: "
+     "fetched once its guesses have proved as precise as the floor"},
+    {"prefetch.predictor_memory", kSizes, "16MiB", Takes::Restart,
+     "what it may remember: 88 bytes a row"},
+    {"prefetch.predictor_file", "a path", "", Takes::Restart,
+     "what it learned is kept there, every ten minutes and at a stop"},
     {"log.access", "a path, `-` (standard output) or `off`", "off", Takes::Restart,
      "access log: one line of JSON per response; SIGHUP opens it anew"},
     {"log.sample", "1 to 1000000", "1", Takes::Reload,

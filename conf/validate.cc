@@ -265,7 +265,15 @@ void check_prefetch(const Settings& settings, Mistakes& mistakes) {
     mistakes.add("prefetch.head", "not a part of a track; allowed: 100ms to 10m");
   if (prefetch.lead < milliseconds{1000} || prefetch.lead > kLeadMax)
     mistakes.add("prefetch.lead", "too soon or too late to help; allowed: 1s to 24h");
+  if (prefetch.predictor_memory < 1 * MiB || prefetch.predictor_memory > 1 * GiB) {
+    mistakes.add("prefetch.predictor_memory",
+                 fmt::format("{} is too little to learn in or too much to keep; allowed: 1MiB to "
+                             "1GiB",
+                             format_size(prefetch.predictor_memory)));
+  }
   Once paths(mistakes);
+  if (!prefetch.predictor_file.empty())
+    paths.see(prefetch.predictor_file, "prefetch.predictor_file");
   for (size_t i = 0; i < prefetch.follow.size(); ++i)
     paths.see(prefetch.follow[i], fmt::format("prefetch.follow[{}]", i));
 }

@@ -172,6 +172,10 @@ edge::Prefetcher::Options prefetch_of(const conf::PrefetchSettings& settings,
       .rest = settings.rest,
       .precision_floor = settings.floor_percent / 100.0};
   options.head = settings.head;
+  if (settings.predictor == conf::PrefetchMode::Observe)
+    options.learn = edge::Prefetcher::Learn::Observe;
+  if (settings.predictor == conf::PrefetchMode::On) options.learn = edge::Prefetcher::Learn::Fetch;
+  options.predictor.memory_bytes = settings.predictor_memory;
   return options;
 }
 
@@ -236,6 +240,8 @@ std::expected<edge::NodeOptions, std::string> node_options(const conf::Settings&
   if (settings.prefetch.mode != conf::PrefetchMode::Off) {
     options.prefetch = prefetch_of(settings.prefetch, plan.buffers_bytes);
     options.feeds = settings.prefetch.follow;
+    if (settings.prefetch.predictor != conf::PrefetchMode::Off)
+      options.predictor_file = settings.prefetch.predictor_file;
   }
   options.drain_limit = settings.node.drain;
   options.retire_limit = settings.node.retire;
@@ -455,14 +461,16 @@ int replay(const conf::ReplayArguments& arguments) {
     command.policies.push_back(policy_of(policy));
   for (const conf::ReplayArguments::Feed& feed : arguments.feeds) {
     using Kind = conf::ReplayArguments::Feed::Kind;
-    command.feeds.push_back({.kind = feed.kind == Kind::None ? edge::ReplayFeed::Kind::None
-                                                             : edge::ReplayFeed::Kind::Oracle,
-                             .known = feed.percent / 100.0});
+    edge::ReplayFeed::Kind kind = edge::ReplayFeed::Kind::None;
+    if (feed.kind == Kind::Learned) kind = edge::ReplayFeed::Kind::Learned;
+    if (feed.kind == Kind::Oracle) kind = edge::ReplayFeed::Kind::Oracle;
+    command.feeds.push_back({.kind = kind, .known = feed.percent / 100.0});
   }
   const edge::Prefetcher::Options options = prefetch_of(prefetch, 0);
   command.options.plan = options.plan;
   command.options.plan.fetches = true;  // what it would do if it were on is what is asked
   command.options.head = options.head;
+  command.options.predictor = options.predictor;
   command.options.cache.probation_percent = static_cast<uint8_t>(prefetch.ram_percent);
   if (!loaded.settings.cache.drives.empty())
     command.options.cache.write_bytes_per_second =

@@ -33,6 +33,9 @@ std::optional<AskedNote> note_of(const Exchange& exchange, bool known,
       note.demand.range = {length - std::min(length, what.range.end), length};
       break;
   }
+  if (note.demand.range.first == 0 && what.key_text.size() <= note.text.size()) {
+    note.text_bytes = static_cast<uint16_t>(what.key_text.copy(note.text.data(), note.text.size()));
+  }
   if (known && note.demand.range.first < length) {
     const cache::Where where = local.store().where(*exchange.selection.selected.generation,
                                                    cache::slice_at(note.demand.range.first));

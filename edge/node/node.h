@@ -55,6 +55,7 @@ struct NodeOptions {
   uint32_t listens_bytes_per_second = 0;  // of audio, to count listening by; 0: it is not counted
   uint32_t access_log_sample = 1;         // one of so many good responses is written
   std::optional<Prefetcher::Options> prefetch;  // none: off
+  std::string predictor_file;                   // empty: what is learned is not kept
   std::vector<std::string> feeds;               // followed files and FIFOs
   uint32_t connections_per_loop_max = kConnectionsPerLoopMax;
   std::chrono::milliseconds drain_limit{5000};      // running bodies get this long at a stop

@@ -25,16 +25,20 @@ NodePrefetch::NodePrefetch(const NodeOptions& options, SharedParts& shared,
   prefetcher_->set_pressure(std::move(pressure));
   for (const std::string& path : options.feeds)
     followers_.push_back(std::make_unique<FeedFollower>(loop_, *prefetcher_, path));
+  if (prefetcher_->learns() && !options.predictor_file.empty())
+    keeper_ = std::make_unique<PredictorKeeper>(loop_, *prefetcher_, options.predictor_file);
   register_metrics(shared.registry);
 }
 
 NodePrefetch::~NodePrefetch() {
   const Loop::Turn turn(loop_);
   followers_.clear();
+  keeper_.reset();
   prefetcher_.reset();
 }
 
 void NodePrefetch::start() {
+  if (keeper_) keeper_->start();
   for (const auto& follower : followers_) follower->start();
 }
 
@@ -42,6 +46,7 @@ void NodePrefetch::set_sites(const SiteTable& sites) { prefetcher_->set_sites(si
 
 Task<void> NodePrefetch::drain() {
   for (const auto& follower : followers_) follower->stop();
+  if (keeper_) keeper_->stop();
   co_await prefetcher_->drain();
 }
 
@@ -129,7 +134,31 @@ double ask_gauge(const void* context) {
   return static_cast<double>(static_cast<const Prefetcher*>(context)->planner().gauges().*Member);
 }
 
+template <uint64_t (Prefetcher::*Ask)() const noexcept>
+double ask_learned(const void* context) {
+  return static_cast<double>((static_cast<const Prefetcher*>(context)->*Ask)());
+}
+
 }  // namespace
+
+void NodePrefetch::register_learning(Registry& registry) const {
+  const Prefetcher& prefetcher = *prefetcher_;
+  registry.add_gauge("segue_predictor_rows", "States the predictor knows successors of.", {},
+                     &ask_learned<&Prefetcher::learned_rows>, &prefetcher);
+  registry.add_gauge("segue_predictor_tracks", "Tracks the predictor could name.", {},
+                     &ask_learned<&Prefetcher::known_tracks>, &prefetcher);
+  registry.add_gauge(
+      "segue_predictor_trusted", "1 while its guesses are fetched, not only observed.", {},
+      [](const void* context) {
+        return static_cast<const Prefetcher*>(context)->trusts_guesses() ? 1.0 : 0.0;
+      },
+      &prefetcher);
+  if (!keeper_) return;
+  registry.add_counter("segue_predictor_saves_total", "Times what was learned was written.",
+                       {{"outcome", "saved"}}, keeper_->counters().saved);
+  registry.add_counter("segue_predictor_saves_total", "Times what was learned was written.",
+                       {{"outcome", "failed"}}, keeper_->counters().failed);
+}
 
 void NodePrefetch::register_metrics(Registry& registry) const {
   const Prefetcher& prefetcher = *prefetcher_;
@@ -180,6 +209,7 @@ void NodePrefetch::register_metrics(Registry& registry) const {
         return static_cast<double>(static_cast<const Prefetcher*>(context)->notes_dropped());
       },
       &prefetcher);
+  register_learning(registry);
   registry.add_found(&ask_models, &prefetcher);
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/loop/task.h"
 #include "edge/prefetch/feed_follower.h"
+#include "edge/prefetch/predictor_keeper.h"
 #include "edge/prefetch/prefetcher.h"
 
 namespace segue::edge {
@@ -34,10 +35,12 @@ class NodePrefetch {
 
  private:
   void register_metrics(Registry& registry) const;
+  void register_learning(Registry& registry) const;
 
   Loop& loop_;
   std::unique_ptr<Prefetcher> prefetcher_;
   std::vector<std::unique_ptr<FeedFollower>> followers_;
+  std::unique_ptr<PredictorKeeper> keeper_;  // null: what is learned is not kept
 };
 
 }  // namespace segue::edge

@@ -13,10 +13,15 @@
 
 namespace segue::edge {
 
+inline constexpr uint32_t kNoteTextBytesMax = 256;
+
 /// What delivery tells. `listener` is a hash of whoever asks (token subject, or its address).
 struct AskedNote {
   DemandNote demand;
   uint64_t listener = 0;
+  // Of a request for the beginning: the track's key text, if it is not too long to be learned.
+  uint16_t text_bytes = 0;
+  std::array<char, kNoteTextBytesMax> text;
 };
 
 class AskedQueue {

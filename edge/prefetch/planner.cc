@@ -228,6 +228,12 @@ void Planner::revoke(uint32_t index, MonoTime now) {
   tables_->free.push_back(index);
 }
 
+std::optional<uint32_t> Planner::model_of(uint64_t session) const {
+  const auto at = tables_->sessions.find(session);
+  if (at == tables_->sessions.end()) return std::nullopt;
+  return at->second.model;
+}
+
 void Planner::cancel(uint64_t session, uint64_t revision, MonoTime now) {
   const auto at = tables_->sessions.find(session);
   if (at == tables_->sessions.end()) return;

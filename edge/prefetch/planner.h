@@ -86,6 +86,8 @@ class Planner {
   /// False: an old revision or no room; counted.
   bool set(const PlanUpdate& update, MonoTime now);
   void cancel(uint64_t session, uint64_t revision, MonoTime now);
+  /// Whose plan the session has; nothing if it has none.
+  [[nodiscard]] std::optional<uint32_t> model_of(uint64_t session) const;
   void see(const DemandNote& note, MonoTime now);
   /// While paused next() says nothing and running orders stay.
   void pause(bool paused) noexcept { paused_ = paused; }

@@ -1,6 +1,7 @@
 // What the planner orders is fetched here, through the same doors as a client's request.
 #include <algorithm>
 
+#include "edge/prefetch/learned.h"
 #include "edge/prefetch/prefetch_job.h"
 
 namespace segue::edge {
@@ -33,6 +34,10 @@ void Prefetcher::step() {
   }
   for (const auto& target : planner_.take_dropped()) drop(*target);
   MonoTime wake = planner_.wake_at(now);
+  if (learned_) {
+    learned_->plans.step(now);
+    wake = std::min(wake, learned_->plans.wake_at(now));
+  }
   const Planner::Gauges gauges = planner_.gauges();
   if (gauges.running > 0 || (pressed && gauges.candidates > 0))
     wake = std::min(wake, now + kLookWhileBusy);

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "edge/fill/key_text.h"
+#include "edge/prefetch/learned.h"
 #include "edge/prefetch/prefetch_job.h"
 
 namespace segue::edge {
@@ -32,17 +33,22 @@ Prefetcher::Prefetcher(Loop& loop, cache::LocalStore& local, Fills& fills, uint3
       planner_(options.plan, scores_),
       tasks_(loop, kPrefetchTasksPerLoopMax),
       tick_(*this) {
+  if (options.learn != Learn::Off) learned_ = std::make_unique<Learned>(*this, options);
   for (uint32_t i = 0; i < loops; ++i)
     asked_.push_back(std::make_unique<AskedQueue>(loop, &Prefetcher::take_notes, this));
 }
 
 Prefetcher::~Prefetcher() { loop_.disarm(tick_); }
 
-void Prefetcher::set_sites(std::vector<Ref<const Site>> sites) { sites_ = std::move(sites); }
+void Prefetcher::set_sites(std::vector<Ref<const Site>> sites) {
+  sites_ = std::move(sites);
+  if (learned_) learned_->renew();
+}
 
 void Prefetcher::configure(const Options& options) {
   options_ = options;
   planner_.configure(options.plan);
+  if (learned_) learned_->plans.configure(Learned::plans_of(options));
   step();
 }
 
@@ -163,6 +169,10 @@ void Prefetcher::take_plan(const FeedMessage& message, PrefetchSource /*source*/
                     .model = scores_.find_or_add(message.model),
                     .revision = message.revision,
                     .until = now + message.ttl};
+  if (learned_ && !message.context.id.empty()) {
+    learned_->predictor.tell_context(update.session,
+                                     local_.store().hash(message.context.id).low | 1, minute());
+  }
   milliseconds left{0};
   if (message.now) {
     if (const auto playing = target_of(message.now->track)) {
@@ -201,7 +211,10 @@ void Prefetcher::take_facts(const FeedTrackFacts& facts) {
   uint64_t whole = facts.bytes;
   if (whole == 0 && rate > 0)
     whole = static_cast<uint64_t>(rate * std::chrono::duration<double>(facts.duration).count());
-  facts_[track] = {.whole_bytes = whole, .head_bytes = facts.head_bytes, .bytes_per_second = rate};
+  facts_[track] = {.whole_bytes = whole,
+                   .head_bytes = facts.head_bytes,
+                   .bytes_per_second = rate,
+                   .kin = kin_of(facts)};
 }
 
 // --- notes ---
@@ -218,7 +231,11 @@ void Prefetcher::see(const AskedNote& note) {
   // Fetched, and gone again before it was asked for: the cache had to make room.
   if (options_.plan.fetches && note.demand.range.first == 0 && !note.demand.hit)
     (void)planner_.evicted(note.demand.track);
-  planner_.see(note.demand, loop_.now());
+  DemandNote demand = note.demand;
+  // Players that send no session id: whoever asks from one place with one player.
+  if (learned_ && demand.session == 0) demand.session = mix(note.listener) | 1;
+  planner_.see(demand, loop_.now());
+  if (learned_) learned_->see(note, demand.session);
 }
 
 }  // namespace segue::edge

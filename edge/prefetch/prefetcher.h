@@ -15,6 +15,7 @@
 #include "edge/prefetch/asked_queue.h"
 #include "edge/prefetch/feed_lines.h"
 #include "edge/prefetch/planner.h"
+#include "edge/prefetch/predictor.h"
 #include "origin/counters.h"
 
 namespace segue::edge {
@@ -26,13 +27,18 @@ struct FeedCounters {
   Counter lines, malformed, too_fast, cancels, facts;
 };
 
+class SavedPredictor;
+
 class Prefetcher {
  public:
+  enum class Learn : uint8_t { Off, Observe, Fetch };
   struct Options {
     Planner::Options plan;
     milliseconds head{10'000};           // of a track, where the feed does not say
     uint32_t lines_per_second = 20'000;  // of all sources together; more: come again
     uint32_t pause_fills = 64;           // requests of clients that wait for origins: no prefetch
+    Learn learn = Learn::Off;            // from the node's own traffic, where no feed plans
+    Predictor::Options predictor{};      // constant after construction
   };
   /// What says how busy the node is; all outlive the prefetcher.
   struct Pressure {
@@ -61,6 +67,21 @@ class Prefetcher {
   /// Where the delivery of that loop tells what it was asked.
   [[nodiscard]] AskedQueue& asked(uint32_t loop_index) noexcept { return *asked_[loop_index]; }
 
+  // --- what was learned ---
+  [[nodiscard]] bool learns() const noexcept;
+  /// Whether its guesses are fetched now: switched on, and precise enough.
+  [[nodiscard]] bool trusts_guesses() const noexcept;
+  [[nodiscard]] uint64_t learned_rows() const noexcept;
+  [[nodiscard]] uint64_t known_tracks() const noexcept;
+  /// Copies up to `most` rows from number `from` on, and at the end the names; the number to go on
+  /// from, 0 once all is copied. Only where it learns.
+  [[nodiscard]] uint64_t copy_learned(SavedPredictor& saved, uint64_t from, uint64_t most) const;
+  /// Rows and names out of a file; the error is a sentence. Only where it learns; after
+  /// set_sites().
+  [[nodiscard]] std::expected<void, std::string> take_learned(std::span<const std::byte> file);
+  /// Tracks have the same ids where this is the same.
+  [[nodiscard]] uint64_t owner_of_ids() const;
+
   /// Stops what runs and waits for it. The deliveries have been drained before.
   [[nodiscard]] Task<void> drain();
 
@@ -77,8 +98,10 @@ class Prefetcher {
     uint64_t whole_bytes = 0;
     uint64_t head_bytes = 0;
     double bytes_per_second = 0;
+    uint64_t kin = 0;  // tracks that sound alike
   };
   struct Job;
+  struct Learned;
   struct Tick : Timer {
     explicit Tick(Prefetcher& to) : Timer(&Tick::run), owner(to) {}
     static void run(Timer& timer) { static_cast<Tick&>(timer).owner.step(); }
@@ -89,6 +112,8 @@ class Prefetcher {
   void see(const AskedNote& note);
   void take_plan(const FeedMessage& message, PrefetchSource source);
   void take_facts(const FeedTrackFacts& facts);
+  [[nodiscard]] uint64_t kin_of(const FeedTrackFacts& facts) const;
+  [[nodiscard]] uint32_t minute() const;
   [[nodiscard]] Ref<const PrefetchTarget> target_of(const FeedTrack& track);
   [[nodiscard]] PlanEntry entry_of(const FeedNext& next, MonoTime due,
                                    Ref<const PrefetchTarget> target) const;
@@ -118,6 +143,7 @@ class Prefetcher {
   std::unordered_map<TrackId, Facts> facts_;
   std::vector<TrackId> facts_order_;  // a ring: the oldest goes first
   size_t facts_oldest_ = 0;
+  std::unique_ptr<Learned> learned_;  // null: it does not learn
   std::vector<std::unique_ptr<AskedQueue>> asked_;
   std::unordered_map<uint64_t, Ref<Job>> jobs_;  // by order
   TaskGroup tasks_;

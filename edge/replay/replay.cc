@@ -6,6 +6,8 @@
 #include <queue>
 #include <unordered_map>
 
+#include "edge/prefetch/predicted_plans.h"
+
 namespace segue::edge {
 
 using cache::SliceIndex;
@@ -24,7 +26,7 @@ double drawn(uint64_t seed, uint64_t number) noexcept {
   return static_cast<double>(mix(seed * 0x9e3779b97f4a7c15ULL + number) >> 11) * 0x1p-53;
 }
 
-class Run {
+class Run final : public TrackSource {
  public:
   Run(const Trace& trace, const ReplayOptions& options)
       : trace_(trace), options_(options), planner_(options.plan, scores_) {}
@@ -35,8 +37,9 @@ class Run {
     cache_ = std::move(*cache);
     if (feeds()) {
       targets_.resize(trace_.track_bytes().size());
-      model_ = scores_.find_or_add(options_.feed.name());
+      model_ = scores_.find_or_add("oracle");
     }
+    if (options_.feed.kind == ReplayFeed::Kind::Learned) learn();
     const std::vector<Play>& plays = trace_.plays();
     for (uint32_t play = 0; play < plays.size();) {
       const MonoTime start = epoch_ + milliseconds{plays[play].start_ms};
@@ -121,11 +124,34 @@ class Run {
     const TrackId track = cache_->id_of(play.track);
     const uint64_t from = uint64_t{slice} * kSliceBytes;
     if (options_.plan.fetches && slice == 0 && !hit) (void)planner_.evicted(track);
-    planner_.see(
-        {.track = track, .session = session_of(play), .range = {from, from + bytes}, .hit = hit},
-        now());
+    const DemandNote note{
+        .track = track, .session = session_of(play), .range = {from, from + bytes}, .hit = hit};
+    planner_.see(note, now());
+    if (plans_) {
+      (void)target_of(play.track);  // from here on it is known
+      plans_->see({.demand = note, .listener = mix(uint64_t{play.user} + 1)}, now(), minute());
+    }
     step();
   }
+
+  void learn() {
+    predictor_ = std::make_unique<Predictor>(options_.predictor);
+    plans_ = std::make_unique<PredictedPlans>(
+        PredictedPlans::Options{
+            .fetches = true, .probability_min = options_.feed.known, .plan = options_.plan},
+        *predictor_, planner_, scores_, *this);
+    model_ = plans_->model();
+  }
+  [[nodiscard]] uint32_t minute() const noexcept {
+    return static_cast<uint32_t>(
+        std::chrono::duration_cast<std::chrono::minutes>(clock_.wall().time_since_epoch()).count());
+  }
+  [[nodiscard]] std::optional<PlanEntry> entry_of(TrackId track) override {
+    const auto at = track_numbers_.find(track);
+    if (at == track_numbers_.end()) return std::nullopt;
+    return entry_of(at->second, 1, now());
+  }
+  [[nodiscard]] uint64_t kin_of(TrackId /*track*/) const override { return 0; }
 
   [[nodiscard]] static uint64_t session_of(const Play& play) noexcept {
     return mix(uint64_t{play.session} + 1) | 1;
@@ -200,6 +226,9 @@ class Run {
     for (const auto& target : planner_.take_dropped())
       cache_->drop_unasked(track_numbers_.at(target->key.low));
     wake_ = planner_.wake_at(now());
+    if (!plans_) return;
+    plans_->step(now());
+    wake_ = std::min(wake_, plans_->wake_at(now()));
   }
 
   void start_fetch(const Planner::Order& order) {
@@ -251,6 +280,12 @@ class Run {
     result_.avoided = score.avoided.get();
     result_.used_bytes = score.bytes_used.get();
     result_.wasted_bytes = score.bytes_wasted.get();
+    if (plans_) {
+      const ModelScore& observed = scores_.at(plans_->observed_model());
+      result_.observed_planned = observed.planned.get();
+      result_.observed_used = observed.used.get();
+      result_.predictor_rows = predictor_->rows();
+    }
     return result_;
   }
 
@@ -261,6 +296,8 @@ class Run {
   std::unique_ptr<ReplayCache> cache_;
   ModelScores scores_;
   Planner planner_;
+  std::unique_ptr<Predictor> predictor_;   // null: it does not learn
+  std::unique_ptr<PredictedPlans> plans_;  // likewise
   uint32_t model_ = 0;
   std::priority_queue<Event> events_;
   uint64_t events_made_ = 0;
@@ -277,6 +314,8 @@ std::string ReplayFeed::name() const {
   switch (kind) {
     case Kind::None:
       return "none";
+    case Kind::Learned:
+      return fmt::format("learned:{:.0f}", known * 100);
     case Kind::Oracle:
       return fmt::format("oracle:{:.0f}", known * 100);
   }

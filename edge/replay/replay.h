@@ -11,6 +11,7 @@
 
 #include "base/result.h"
 #include "edge/prefetch/planner.h"
+#include "edge/prefetch/predictor.h"
 #include "edge/replay/replay_cache.h"
 #include "edge/replay/trace.h"
 
@@ -20,7 +21,8 @@ namespace segue::edge {
 struct ReplayFeed {
   enum class Kind : uint8_t {
     None,
-    Oracle,  // knows what follows with probability `known`, else names a popular wrong track
+    Learned,  // the node's own predictor, of guesses at least as probable as `known`
+    Oracle,   // knows what follows with probability `known`, else names a popular wrong track
   };
   Kind kind = Kind::None;
   double known = 1;
@@ -34,6 +36,7 @@ struct ReplayOptions {
   uint64_t bytes_per_second = 20'000;  // of the music
   milliseconds fetch_time{1'000};      // from an order to its bytes
   uint64_t seed = 1;
+  Predictor::Options predictor;
   ReplayFeed feed;
 };
 
@@ -50,6 +53,9 @@ struct ReplayResult {
   // prefetch
   uint64_t planned = 0, late = 0, avoided = 0;
   uint64_t fetched_bytes = 0, used_bytes = 0, wasted_bytes = 0;
+
+  uint64_t observed_planned = 0, observed_used = 0;  // guesses that were only looked at
+  uint64_t predictor_rows = 0;
 
   [[nodiscard]] uint64_t plays() const noexcept { return first.plays + following.plays; }
   [[nodiscard]] uint64_t first_byte_misses() const noexcept {

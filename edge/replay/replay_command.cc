@@ -76,11 +76,13 @@ std::string json_of(const Trace& trace, uint64_t ram, uint64_t ssd, const std::v
         "\"drive_hit_bytes\":{},\"session_starts\":{},\"session_start_misses\":{},"
         "\"following_plays\":{},\"following_misses\":{},\"planned\":{},\"late\":{},\"avoided\":{},"
         "\"fetched_bytes\":{},\"used_bytes\":{},\"wasted_bytes\":{},\"origin_bytes\":{},"
-        "\"written_bytes\":{},\"refused_writes\":{},\"seconds\":{:.3f}}}",
+        "\"written_bytes\":{},\"refused_writes\":{},\"observed_planned\":{},\"observed_used\":{},"
+        "\"predictor_rows\":{},\"seconds\":{:.3f}}}",
         r.hit_ratio(), r.first_byte_hit_ratio(), r.coverage(), r.precision(), r.reads, r.read_bytes,
         r.ram_hit_bytes, r.drive_hit_bytes, r.first.plays, r.first.misses, r.following.plays,
         r.following.misses, r.planned, r.late, r.avoided, r.fetched_bytes, r.used_bytes,
-        r.wasted_bytes, r.origin_bytes(), r.written_bytes, r.refused_writes, row.seconds);
+        r.wasted_bytes, r.origin_bytes(), r.written_bytes, r.refused_writes, r.observed_planned,
+        r.observed_used, r.predictor_rows, row.seconds);
   }
   text += "\n]}\n";
   return text;

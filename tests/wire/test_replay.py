@@ -20,7 +20,7 @@ def test_a_feed_that_knows_what_follows_turns_misses_into_hits(tmp_path):
     done = run_segue("replay", trace(tmp_path, HEAD + plays), "--ram", "30%", "--json", str(out))
     assert done.returncode == 0, done.stderr
     runs = {(run["policy"], run["feed"]): run for run in json.loads(out.read_text())["runs"]}
-    assert set(runs) == {(p, f) for p in ("lru", "s3fifo") for f in ("none", "oracle:100", "oracle:61")}
+    assert set(runs) == {(p, f) for p in ("lru", "s3fifo") for f in ("none", "learned:20", "oracle:100", "oracle:61")}
     assert runs["lru", "none"]["following_misses"] == 139
     assert runs["lru", "oracle:100"]["following_misses"] == 0
     assert runs["lru", "oracle:100"]["wasted_bytes"] == 0

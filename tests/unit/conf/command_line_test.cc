@@ -41,7 +41,8 @@ TEST(CommandLine, ReplayTakesSizesPoliciesAndFeeds) {
   EXPECT_EQ(plain->replay.ram.percent, 10U);
   EXPECT_EQ(plain->replay.policies.size(), 2U);
   const auto command = parse({"replay", "-", "--ram", "2GiB", "--ssd", "27%", "--policy", "s3fifo",
-                              "--feed", "oracle:0", "--feed", "none", "--json", "-"});
+                              "--feed", "oracle:0", "--feed", "none", "--feed", "learned", "--feed",
+                              "learned:35", "--json", "-"});
   ASSERT_TRUE(command) << command.error().text;
   const ReplayArguments& replay = command->replay;
   EXPECT_EQ(replay.trace, "-");
@@ -50,7 +51,10 @@ TEST(CommandLine, ReplayTakesSizesPoliciesAndFeeds) {
   EXPECT_EQ(replay.ssd.percent, 27U);
   ASSERT_EQ(replay.policies.size(), 1U);
   EXPECT_EQ(replay.policies[0], CachePolicy::S3Fifo);
-  ASSERT_EQ(replay.feeds.size(), 2U);
+  ASSERT_EQ(replay.feeds.size(), 4U);
+  EXPECT_EQ(replay.feeds[2].kind, ReplayArguments::Feed::Kind::Learned);
+  EXPECT_EQ(replay.feeds[2].percent, 20U);
+  EXPECT_EQ(replay.feeds[3].percent, 35U);
   EXPECT_EQ(replay.feeds[0].kind, ReplayArguments::Feed::Kind::Oracle);
   EXPECT_EQ(replay.feeds[0].percent, 0U);
   EXPECT_EQ(replay.feeds[1].kind, ReplayArguments::Feed::Kind::None);
@@ -69,6 +73,8 @@ TEST(CommandLine, WhatReplayCannotTakeIsNamed) {
   EXPECT_TRUE(mistake({"--policy", "fifo"}).contains("--policy: \"fifo\""));
   EXPECT_TRUE(mistake({"--feed", "oracle:101"}).contains("--feed: \"oracle:101\""));
   EXPECT_TRUE(mistake({"--feed", "oracle:"}).contains("--feed"));
+  EXPECT_TRUE(mistake({"--feed", "oracle"}).contains("--feed"));
+  EXPECT_TRUE(mistake({"--feed", "magic:5"}).contains("--feed"));
   EXPECT_TRUE(mistake({"--bitrate", "1"}).contains("--bitrate"));
   EXPECT_FALSE(parse({"replay"}).has_value());
 }

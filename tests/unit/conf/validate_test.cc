@@ -175,6 +175,23 @@ TEST(Validate, TimeoutsAreNotZeroAndNotMoreThanTheTotal) {
   EXPECT_TRUE(loaded(with_origin("timeout = { first_byte = '6s', idle = '9s' }\n")).is_right());
 }
 
+TEST(Validate, ThePredictorHasMemoryToLearnInAndAFileOfItsOwn) {
+  const auto table = [](std::string_view rest) {
+    return with_origin("[prefetch]\nmode = 'on'\n" + std::string(rest));
+  };
+  EXPECT_TRUE(loaded(table("predictor_memory = '1MiB'\n")).is_right());
+  EXPECT_TRUE(
+      only_mistake(table("predictor_memory = '1023KiB'\n")).contains("prefetch.predictor_memory"));
+  EXPECT_TRUE(only_mistake(table("predictor_memory = '1025MiB'\n[node]\nram = '8GiB'\n"))
+                  .contains("1MiB to 1GiB"));
+  EXPECT_TRUE(only_mistake(table("predictor = 'maybe'\n")).contains("prefetch.predictor"));
+  EXPECT_TRUE(only_mistake(table("follow = '/f'\npredictor_file = '/f'\n")).contains("/f"));
+  // What it may remember is part of the memory plan.
+  const Loaded with = loaded(table("predictor_memory = '64MiB'\n"));
+  const Loaded without = loaded(table("predictor = 'off'\n"));
+  EXPECT_EQ(with.plan.process_bytes, without.plan.process_bytes + 140 * MiB);
+}
+
 TEST(Validate, AnOriginsNameIsAWord) {
   EXPECT_TRUE(only_mistake("[origin.'a b']\nservers='dir:/x'\n")
                   .contains("\"a b\" is not allowed as a name"));

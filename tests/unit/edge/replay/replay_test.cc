@@ -105,6 +105,44 @@ TEST(ReplayTest, AFeedThatIsAlwaysWrongWastesWhatItFetches) {
   EXPECT_EQ(with.used_bytes, 0U);
 }
 
+/// Listeners who all play the same ten tracks in the same order, a day apart, and much else between
+/// that no cache of this size holds.
+std::string the_same_again(int rounds) {
+  std::string text = kHead;
+  int64_t end = 1'000'000;
+  int others = 1000;
+  for (int round = 0; round < rounds; ++round) {
+    end += 86'400;
+    for (int track = 0; track < 10; ++track)
+      text += fmt::format("u{},{},60000,t{}\n", round, end += 60, track);
+    end += 7'200;
+    for (int i = 0; i < 40; ++i) text += fmt::format("v,{},60000,t{}\n", end += 60, others++);
+  }
+  return text;
+}
+
+TEST(ReplayTest, WhatIsAlwaysPlayedInOneOrderIsLearned) {
+  ReplayOptions options = with_ram(24 * MiB);
+  options.plan.judge_bytes = 4 * MiB;
+  const ReplayResult without = replayed(the_same_again(60), options);
+  options.feed = {ReplayFeed::Kind::Learned, 0.2};
+  const ReplayResult with = replayed(the_same_again(60), options);
+  EXPECT_GT(with.observed_used, 20U);
+  EXPECT_GT(with.avoided, 300U);  // of 540
+  EXPECT_LT(with.following.misses + 300, without.following.misses);
+  EXPECT_GT(with.precision(), 0.9);
+}
+
+TEST(ReplayTest, WhereNothingCanBeLearnedNothingIsFetched) {
+  ReplayOptions options = with_ram(24 * MiB);
+  options.plan.judge_bytes = 4 * MiB;
+  options.feed = {ReplayFeed::Kind::Learned, 0.2};
+  const ReplayResult result = replayed(one_after_the_other(counted(2000, 1)), options);
+  EXPECT_EQ(result.planned, 0U);
+  EXPECT_EQ(result.fetched_bytes, 0U);
+  EXPECT_GT(result.predictor_rows, 0U);
+}
+
 TEST(ReplayTest, OneSeedIsOneResult) {
   const std::string text = one_after_the_other(counted(97, 5));
   ReplayOptions options = with_ram(32 * MiB, {ReplayFeed::Kind::Oracle, 0.5});
