@@ -2,7 +2,7 @@
 // whole node whatever happens to it. Method: scenarios by name for what has a name, and a random
 // life per seed for what has not: two loops, an evicting pool, aborting clients, changing
 // validators, purges, drive and origin faults, crashes. One seed is one run: SIM_SEED=123 repeats
-// it, SIM_SEEDS=5000 runs more.
+// it, SIM_SEEDS=5000 runs more, SIM_FIRST=20000 others.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -141,10 +141,11 @@ TEST(NodeSim, OneSeedIsOneRun) {
 TEST(NodeSim, ARandomLifeKeepsTheInvariants) {
   const uint64_t only = number_from("SIM_SEED", 0);
   const uint64_t seeds = only != 0 ? 1 : number_from("SIM_SEEDS", 200);
+  const uint64_t first = number_from("SIM_FIRST", 1000);
   SimTally all;
   (void)std::signal(SIGABRT, &RunningSeed::tell);
   for (uint64_t i = 0; i < seeds && !HasFailure(); ++i) {
-    const uint64_t seed = only != 0 ? only : 1000 + i;
+    const uint64_t seed = only != 0 ? only : first + i;
     SCOPED_TRACE("SIM_SEED=" + std::to_string(seed));
     RunningSeed::seed = seed;
     Life life(seed);

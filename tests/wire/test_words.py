@@ -63,9 +63,7 @@ def test_a_command_that_is_none_is_named():
         assert (done.returncode, said in done.stderr, done.stderr.count("\n")) == (2, True, 1)
 
 
-@pytest.mark.parametrize(
-    "words", [["lint", "x"], ["test", "quick", "x"], ["fuzz", "range", "1", "x"], ["dance"]]
-)
+@pytest.mark.parametrize("words", [["lint", "x"], ["test", "quick", "x"], ["fuzz", "range", "1", "x"], ["dance"]])
 def test_dev_takes_no_word_it_does_not_know(words):
     done = subprocess.run([ROOT / "dev", *words], capture_output=True, text=True, check=False)
     assert (done.returncode, "dev: " in done.stderr) == (1, True)
@@ -77,3 +75,12 @@ def test_dev_and_the_readme_have_the_same_verbs():
     verbs = set(re.findall(r"^  ([a-z]+)\b", told, re.M))
     table = (ROOT / "README.md").read_text().split("## The commands of `./dev`")[1].split("\n## ")[0]
     assert set(re.findall(r"^\| `\./dev (\w+)", table, re.M)) == verbs
+
+
+def test_the_limits_and_files_that_the_security_page_names_exist():
+    page = (ROOT / "SECURITY.md").read_text()
+    limits = (ROOT / "base/limits.h").read_text()
+    for name in re.findall(r"`(k[A-Z]\w+)`", page):
+        assert re.search(rf"\b{name}\b", limits), name
+    for path in re.findall(r"\b(?:tests|base|conf|systemd)/[\w./-]*\w", page):
+        assert (ROOT / path).exists(), path
