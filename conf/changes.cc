@@ -46,6 +46,7 @@ std::expected<Changes, std::string> changes_between(const Loaded& running, const
   changes.settings = running.settings;
   changes.settings.sites = fresh.settings.sites;
   changes.settings.tls = fresh.settings.tls;
+  changes.settings.limits = fresh.settings.limits;
   changes.settings.log.level = fresh.settings.log.level;
   changes.settings.log.sample = fresh.settings.log.sample;
   changes.settings.node.drain = fresh.settings.node.drain;

@@ -89,7 +89,7 @@ void apply(const Flags& flags, Settings& settings, Mistakes& mistakes) {
   if (!flags.listen.empty()) settings.listen.clear();
   for (const std::string& text : flags.listen) {
     if (auto address = reader.read("--listen", "listen", text, kAddress)) {
-      settings.listen.push_back({std::move(*address), false, {}});
+      settings.listen.push_back({std::move(*address), false, {}, {}});
     }
   }
   reader.value("--ram", "node.ram", flags.ram, settings.node.ram_bytes, kSize);

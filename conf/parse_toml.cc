@@ -243,13 +243,16 @@ void read_listen(Reader& reader, Mistakes& mistakes, std::vector<ListenSettings>
   reader.values("addr", addresses, kAddress);
   reader.boolean("tls", tls);
   reader.value("client_ca", client_ca, kPath);
+  std::vector<AddressRange> proxies;
+  reader.values("proxy_protocol", proxies, kNetwork);
   if (!client_ca.empty() && !tls) {
     mistakes.add(reader.key_path("client_ca"), "certificates of clients need tls = true");
   }
   if (addresses.empty() && !mistakes.has_under(reader.key_path("addr"))) {
     mistakes.add(reader.path(), fmt::format("addr is missing; allowed: {}", kAddress.allowed));
   }
-  for (Address& address : addresses) listen.push_back({std::move(address), tls, client_ca});
+  for (Address& address : addresses)
+    listen.push_back({std::move(address), tls, client_ca, proxies});
 }
 
 void read_certificate(Reader& reader, Mistakes& mistakes,
@@ -381,6 +384,11 @@ void read_site(Reader& reader, Mistakes& mistakes, std::vector<SiteSettings>& si
   reader.values("forward", site.forward, kFieldName);
   reader.values("methods", site.methods, kMethod);
   reader.values("tags", site.tags, kTagField);
+  reader.table("pace", [&](Reader& pace) {
+    pace.value("burst", site.pace.burst_bytes, kSize);
+    pace.number("bitrate", site.pace.bitrate_kbits, 8, 10'000);
+    pace.number("times", site.pace.times, 1, 100);
+  });
   reader.table("tokens", [&](Reader& tokens) { read_tokens(tokens, site.tokens); });
   reader.table("ttl", [&](Reader& ttl) {
     ttl.value("default", site.ttl.default_lifetime, kDuration);
@@ -399,6 +407,13 @@ void read_site(Reader& reader, Mistakes& mistakes, std::vector<SiteSettings>& si
     mistakes.add(reader.path(), fmt::format("name is missing; allowed: {}", kSiteName.allowed));
   }
   sites.push_back(std::move(site));
+}
+
+void read_limits(Reader& reader, LimitSettings& limits) {
+  reader.number("connections", limits.connections, 0, 1'000'000);
+  reader.number("requests_per_second", limits.requests_per_second, 0, 1'000'000);
+  reader.value("miss_bytes_per_second", limits.miss_bytes_per_second, kSize);
+  reader.value("by", limits.by, kLimitBy);
 }
 
 void read_prefetch(Reader& reader, PrefetchSettings& prefetch) {
@@ -431,6 +446,7 @@ void read_all(Reader& reader, Mistakes& mistakes, Settings& settings) {
     });
   });
   reader.tables("site", [&](Reader& site) { read_site(site, mistakes, settings.sites); });
+  reader.table("limits", [&](Reader& limits) { read_limits(limits, settings.limits); });
   reader.table("prefetch", [&](Reader& prefetch) { read_prefetch(prefetch, settings.prefetch); });
   reader.table("log", [&](Reader& log) {
     log.value("access", settings.log.access, kPath);

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/address_range.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/units.h"
@@ -56,6 +57,8 @@ struct NodeSettings {
 struct ListenSettings : Address {
   bool tls = false;
   std::string client_ca = {};  // with tls: clients show a certificate signed by this file's CAs
+  std::vector<AddressRange> proxies =
+      {};  // who says by the PROXY protocol whom a connection is from
 };
 
 struct CertificateSettings {
@@ -147,6 +150,13 @@ struct TokenSettings {
   std::string audience;  // JWT
 };
 
+/// How fast a connection gets bytes once it has its burst.
+struct PaceSettings {
+  uint64_t burst_bytes = 2 * MiB;
+  uint32_t bitrate_kbits = 0;  // of the audio; 0: as fast as it goes
+  uint32_t times = 4;          // that bitrate
+};
+
 struct SiteSettings {
   std::string name;                // [a-z0-9._-]+, first part of every cache key of the site
   std::vector<std::string> hosts;  // lower case, no port; "*" takes what no other site takes
@@ -157,8 +167,19 @@ struct SiteSettings {
   std::vector<std::string> methods;  // relayed besides GET and HEAD; "*": all
   std::vector<std::string> tags{"surrogate-key", "cache-tag"};  // response fields with cache tags
   TokenSettings tokens;
+  PaceSettings pace;
   TtlSettings ttl;
   std::vector<std::string> cors{"*"};  // origins whose scripts may read answers; empty: no word
+};
+
+enum class LimitBy : uint8_t { Client, Token };
+
+/// Of one client on one loop; 0: none. Off by default: thousands may share a carrier's address.
+struct LimitSettings {
+  uint32_t connections = 0;
+  uint32_t requests_per_second = 0;
+  uint64_t miss_bytes_per_second = 0;
+  LimitBy by = LimitBy::Client;
 };
 
 enum class PrefetchMode : uint8_t { Off, Observe, On };
@@ -200,6 +221,7 @@ struct Settings {
   CacheSettings cache;
   std::vector<OriginSettings> origins;
   std::vector<SiteSettings> sites;
+  LimitSettings limits;
   PrefetchSettings prefetch;
   LogSettings log;
   ListensSettings listens;

@@ -27,6 +27,9 @@ constexpr SettingRow kRows[] = {
      "TLS on these addresses; needs `[[tls.certificate]]`"},
     {"listen[].client_ca", "a path", "", Takes::Restart,
      "with `tls`: clients must show a certificate that a CA of this file signed"},
+    {"listen[].proxy_protocol", "a network, or a list", "", Takes::Restart,
+     "balancers that say by the PROXY protocol (version 1 or 2) whom a connection is from; others "
+     "may not connect here; over a unix socket all may"},
     {"tls.min_version", "`1.2`, `1.3`", "1.2", Takes::Reload, "the oldest version spoken"},
     {"tls.unknown_name", "`default`, `refuse`", "default", Takes::Reload,
      "who asks for a name that no certificate covers is shown the first one, or refused"},
@@ -90,6 +93,10 @@ constexpr SettingRow kRows[] = {
      "relayed to the origin besides GET and HEAD; not for a `dir:` origin"},
     {"site[].tags", "a list of field names", "surrogate-key, cache-tag", Takes::Reload,
      "response fields with tags to purge by; never passed on"},
+    {"site[].pace.bitrate", "8 to 10000", "", Takes::Reload,
+     "kbit/s of the audio; without it connections get bytes as fast as they take them"},
+    {"site[].pace.times", "1 to 100", "4", Takes::Reload, "that bitrate, once the burst is over"},
+    {"site[].pace.burst", kSizes, "2MiB", Takes::Reload, "as fast as it goes, per connection"},
     {"site[].tokens.keys", "a table of paths", "", Takes::Reload,
      "keys = { NAME = \"FILE\" }, up to 16: who asks needs a token by one of them; 32 to 128 "
      "hexadecimal digits that not everybody may read, or a PEM public key (JWT)"},
@@ -112,6 +119,16 @@ constexpr SettingRow kRows[] = {
     {"site[].cors", "`*`, an origin, a list of them, or `off`", "*", Takes::Reload,
      "whose scripts may read answers (Access-Control-Allow-Origin); the origin's own word on it is "
      "dropped unless `off`"},
+    {"limits.connections", "0 to 1000000", "0", Takes::Reload,
+     "of one client (IPv4 address or IPv6 /64) on one loop; 0: no limit, as for all of these"},
+    {"limits.requests_per_second", "0 to 1000000", "0", Takes::Reload,
+     "likewise; up to 4 s of them may be saved up; over it 429"},
+    {"limits.miss_bytes_per_second", kSizes, "0", Takes::Reload,
+     "what a client's misses may cost origins, up to 8 s of it saved up; over it misses are 429 "
+     "and "
+     "hits go on"},
+    {"limits.by", "`client`, `token`", "client", Takes::Reload,
+     "requests and misses of who has a token with an id count by that, wherever they come from"},
     {"prefetch.mode", "`off`, `observe`, `on`", "off", Takes::Restart,
      "whether the recommendation feed (conf/feed.md) is read, judged, acted on"},
     {"prefetch.follow", "a path, or a list", "", Takes::Restart,

@@ -58,7 +58,7 @@ std::vector<std::string> origin_names(const Settings& settings) {
 void complete(Settings& settings, const Machine& machine) {
   if (settings.node.name.empty()) settings.node.name = node_name_of(machine.host_name);
   if (settings.listen.empty()) {
-    settings.listen.push_back({*parse_address(kDefaultListen), false, {}});
+    settings.listen.push_back({*parse_address(kDefaultListen), false, {}, {}});
     settings.listen_is_default = true;
   }
   if (settings.sites.empty() && settings.origins.size() == 1) {

@@ -309,6 +309,10 @@ std::optional<std::string> parse_key_id(std::string_view text) {
   return std::string(text);
 }
 
+std::optional<LimitBy> parse_limit_by(std::string_view text) {
+  return choose<LimitBy, 2>(text, {{{"client", LimitBy::Client}, {"token", LimitBy::Token}}});
+}
+
 std::optional<bool> parse_tls12(std::string_view text) {
   return choose<bool, 2>(text, {{{"1.2", true}, {"1.3", false}}});
 }

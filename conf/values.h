@@ -38,6 +38,7 @@ struct Rule {
 [[nodiscard]] std::optional<TokenForm> parse_token_form(std::string_view text);
 [[nodiscard]] std::optional<std::string> parse_token_name(std::string_view text);
 [[nodiscard]] std::optional<std::string> parse_key_id(std::string_view text);
+[[nodiscard]] std::optional<LimitBy> parse_limit_by(std::string_view text);
 [[nodiscard]] std::optional<bool> parse_tls12(std::string_view text);
 [[nodiscard]] std::optional<bool> parse_refuse(std::string_view text);
 
@@ -81,6 +82,9 @@ inline constexpr Rule<std::string> kTokenName{
     parse_token_name,
     "a name such as \"token\" (letters, digits, \"-\", \"_\") that no request field has"};
 inline constexpr Rule<std::string> kKeyId{parse_key_id, "1 to 32 letters, digits, \"-\" and \"_\""};
+inline constexpr Rule<AddressRange> kNetwork{
+    &AddressRange::parse, "an address or network such as \"192.0.2.0/24\" or \"2001:db8::/32\""};
+inline constexpr Rule<LimitBy> kLimitBy{parse_limit_by, "\"client\" or \"token\""};
 inline constexpr Rule<bool> kTls12{parse_tls12, "\"1.2\" or \"1.3\""};
 inline constexpr Rule<bool> kRefuse{parse_refuse, "\"default\" or \"refuse\""};
 inline constexpr Rule<std::string> kCors{

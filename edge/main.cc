@@ -128,6 +128,13 @@ std::vector<edge::TokenOptions> all_tokens_of(const conf::Settings& settings) {
   return all;
 }
 
+edge::LimitOptions limits_of(const conf::LimitSettings& settings) {
+  return {.connections = settings.connections,
+          .requests_per_second = settings.requests_per_second,
+          .miss_bytes_per_second = settings.miss_bytes_per_second,
+          .by_token = settings.by == conf::LimitBy::Token};
+}
+
 Ref<const edge::Site> site_of(const conf::SiteSettings& settings, const conf::Settings& all,
                               uint32_t index) {
   auto site = make_ref<edge::Site>();
@@ -148,6 +155,11 @@ Ref<const edge::Site> site_of(const conf::SiteSettings& settings, const conf::Se
     site->ttl.override_lifetime = duration_cast<seconds>(*settings.ttl.override_lifetime);
   site->ttl.stale_if_error = duration_cast<seconds>(settings.ttl.stale_if_error);
   site->ttl.stale_while_revalidate = duration_cast<seconds>(settings.ttl.stale_while_revalidate);
+  if (settings.pace.bitrate_kbits != 0) {
+    site->pace = {
+        .bytes_per_second = uint64_t{settings.pace.bitrate_kbits} * 125 * settings.pace.times,
+        .burst_bytes = settings.pace.burst_bytes};
+  }
   const edge::TokenOptions tokens = tokens_of(settings.tokens);
   if (!tokens.keys.empty()) site->token_names = edge::token_names(tokens.forms, tokens.name);
   site->cors = settings.cors;
@@ -207,7 +219,7 @@ std::expected<edge::NodeOptions, std::string> node_options(const conf::Settings&
     if (!parsed) return std::unexpected("listen " + address.text + ": " + parsed.error().where);
     options.listen.push_back(*parsed);
     options.listen_texts.push_back(address.text);
-    options.listen_tls.push_back({address.tls, address.client_ca});
+    options.listen_tls.push_back({address.tls, address.client_ca, address.proxies});
   }
   options.tls = tls_of(settings);
   if (settings.admin) {
@@ -236,6 +248,7 @@ std::expected<edge::NodeOptions, std::string> node_options(const conf::Settings&
   for (uint32_t i = 0; i < settings.sites.size(); ++i)
     options.sites.push_back(site_of(settings.sites[i], settings, i));
   options.tokens = all_tokens_of(settings);
+  options.limits = limits_of(settings.limits);
   options.store.probation_share = static_cast<uint8_t>(settings.prefetch.ram_percent);
   if (settings.prefetch.mode != conf::PrefetchMode::Off) {
     options.prefetch = prefetch_of(settings.prefetch, plan.buffers_bytes);

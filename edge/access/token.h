@@ -8,9 +8,9 @@
 #include <string_view>
 #include <vector>
 
+#include "base/address_range.h"
 #include "base/limits.h"
 #include "base/ref.h"
-#include "edge/access/address_range.h"
 #include "edge/access/path_pattern.h"
 #include "edge/access/token_key.h"
 #include "http/header_fields.h"

@@ -5,10 +5,13 @@
 
 namespace segue::edge {
 
-std::optional<Refusal> admit(Exchange& exchange, const SiteTable& sites, WallTime now) {
+namespace {
+
+constexpr uint64_t kOpenEndedBytes = uint64_t{kFillOpenEndedFirstSlices} * kSliceBytes;
+
+std::optional<Refusal> check_token_of(Exchange& exchange, const Ref<const TokenRules>& rules,
+                                      WallTime now, std::string_view& id) {
   const Asked& asked = exchange.asked;
-  const Ref<const TokenRules>& rules = sites.tokens_of(*asked.site);
-  if (!rules) return std::nullopt;
   const http::Request& request = exchange.request;
   const TokenAsk ask{
       .path = asked.target.substr(0, asked.target.find('?')),
@@ -22,9 +25,93 @@ std::optional<Refusal> admit(Exchange& exchange, const SiteTable& sites, WallTim
   Guest* guest = exchange.client.guest;
   const TokenGrant grant = check_token(rules, ask, guest != nullptr ? &guest->token : nullptr);
   exchange.preview_bytes = grant.preview_bytes;
+  id = grant.id;
   if (grant.verdict == TokenVerdict::Allowed) return std::nullopt;
   const bool expired = grant.verdict == TokenVerdict::Expired;
   return Refusal{expired ? rules->expired_status : 403, name_of(grant.verdict)};
+}
+
+/// What a request may cost the origin, rounded out to slices; what it did cost is known at its end.
+uint64_t estimated_bytes(const Asked& asked) noexcept {
+  if (asked.head_only) return kSliceBytes;
+  if (asked.range_form != Asked::RangeForm::Bounded) return kOpenEndedBytes;
+  const uint64_t first = asked.range.first / kSliceBytes;
+  const uint64_t end = (asked.range.end - 1) / kSliceBytes + 1;
+  return std::min<uint64_t>((end - std::min(first, end)) * kSliceBytes, kFillRunBytesMax);
+}
+
+uint64_t bytes_of_origin(const Exchange& exchange) noexcept {
+  const uint64_t sent = exchange.bytes_by_tier[static_cast<uint8_t>(Tier::Origin)];
+  uint64_t asked = 0;
+  if (exchange.reader) {
+    // A byte out of a slice costs the slice.
+    const uint32_t slices = exchange.reader->slices_needed() - exchange.reader->slices_hit();
+    asked = uint64_t{slices} * kSliceBytes;
+    if (exchange.selection.selected)
+      asked = std::min(asked, exchange.selection.selected.generation->complete_length());
+  }
+  return std::max(sent, asked) + exchange.bytes_by_tier[static_cast<uint8_t>(Tier::Pass)];
+}
+
+}  // namespace
+
+std::optional<Refusal> admit(Exchange& exchange, const SiteTable& sites, ClientLimits* limits,
+                             MonoTime now, WallTime wall) {
+  std::string_view id;
+  if (const Ref<const TokenRules>& rules = sites.tokens_of(*exchange.asked.site)) {
+    if (auto refusal = check_token_of(exchange, rules, wall, id)) return refusal;
+  }
+  if (limits == nullptr || !limits->counts_requests()) return std::nullopt;
+  const bool named = limits->options().by_token && !id.empty();
+  exchange.limited = named ? limits->key_of_token(id) : exchange.client.network;
+  const uint32_t wait = limits->request(exchange.limited, now);
+  if (wait == 0) return std::nullopt;
+  exchange.retry_after = wait;
+  return Refusal{429, "limit_requests"};
+}
+
+bool admit_miss(Exchange& exchange, ClientLimits* limits, bool relayed, MonoTime now) noexcept {
+  // One whose head is out was a hit; what it costs yet is charged at its end.
+  if (exchange.limited == 0 || exchange.head_sent) return true;
+  const uint32_t wait = limits->miss(exchange.limited, now);
+  if (wait == 0) {
+    exchange.charged_bytes = static_cast<int64_t>(estimated_bytes(exchange.asked));
+    limits->charge(exchange.limited, exchange.charged_bytes, now);
+    return true;
+  }
+  exchange.retry_after = wait;
+  exchange.refusal = {429, "limit_misses"};
+  exchange.asked.only_if_cached = true;
+  return !relayed;
+}
+
+void settle(const Exchange& exchange, ClientLimits* limits, MonoTime now) noexcept {
+  if (exchange.limited == 0) return;
+  const auto cost = static_cast<int64_t>(bytes_of_origin(exchange));
+  limits->charge(exchange.limited, cost - exchange.charged_bytes, now);
+}
+
+void pace(Exchange& exchange, uint64_t bytes, MonoTime now) noexcept {
+  Guest* guest = exchange.client.guest;
+  if (guest == nullptr) return;
+  const PaceRules& rules = exchange.asked.site->pace;
+  constexpr double kNanoseconds = 1e9;
+  const auto cost_of = [&](uint64_t of) {
+    return static_cast<int64_t>(static_cast<double>(of) * kNanoseconds /
+                                static_cast<double>(rules.bytes_per_second));
+  };
+  const int64_t at =
+      std::chrono::duration_cast<std::chrono::nanoseconds>(now.time_since_epoch()).count();
+  guest->paced_until = std::max(guest->paced_until, at) + cost_of(bytes);
+  const int64_t ahead = guest->paced_until - at;
+  const int64_t burst = cost_of(rules.burst_bytes);
+  if (!guest->paced && ahead > burst) {
+    guest->paced = true;
+    exchange.stream.pace(rules.bytes_per_second);
+  } else if (guest->paced && ahead < burst / 2) {
+    guest->paced = false;
+    exchange.stream.pace(UINT64_MAX);
+  }
 }
 
 bool fit_to_preview(Plan& plan, uint64_t preview_bytes) noexcept {

@@ -88,6 +88,7 @@ struct Delivery::Impl {
   const Options options;
   // loop-owned
   std::vector<std::unique_ptr<SiteSnapshot>> snapshots;  // the last one is in force
+  ClientLimits* limits = nullptr;                        // null: nobody is limited
   AskedQueue* listening = nullptr;                       // null: nobody wants to know
   IdSource ids;
   TaskGroup tasks;
@@ -105,6 +106,7 @@ Delivery::~Delivery() = default;
 const DeliveryCounters& Delivery::counters() const noexcept { return impl_->counters; }
 const MissNotes& Delivery::misses() const noexcept { return impl_->misses; }
 void Delivery::tell(AskedQueue* asked) noexcept { impl_->listening = asked; }
+void Delivery::limit_by(ClientLimits* limits) noexcept { impl_->limits = limits; }
 void Delivery::set_sites(Ref<const SiteTable> sites) { impl_->set_sites(std::move(sites)); }
 Task<void> Delivery::drain() { co_await impl_->tasks.drain(); }
 
@@ -143,6 +145,8 @@ void Delivery::serve(Exchange& exchange) {
     }
     if (known && self.try_serve_hit(exchange)) return;
   }
+  if (!admit_miss(exchange, self.limits, relayed, self.loop.now()))
+    return self.answer_own(exchange, 429, exchange.refusal.reason, AccessEnd::Complete);
   if (!self.tasks.try_spawn(relayed ? self.run_relay(exchange) : self.run(exchange))) {
     if (exchange.head_sent) return self.finish(exchange, AccessEnd::Cut);
     exchange.reader.reset();
@@ -193,7 +197,7 @@ bool Delivery::Impl::answer_plainly(Exchange& exchange) {
     answer_own(exchange, 400, "bad_target", AccessEnd::Complete);
     return true;
   }
-  if (auto refusal = admit(exchange, *exchange.sites->table, loop.wall_now())) {
+  if (auto refusal = admit(exchange, *exchange.sites->table, limits, loop.now(), loop.wall_now())) {
     answer_own(exchange, refusal->status, refusal->reason, AccessEnd::Complete);
     return true;
   }
@@ -461,6 +465,7 @@ void Delivery::Impl::finish(Exchange& exchange, AccessEnd end) noexcept {
   counters.in_flight.sub();
   if (const auto note = miss_note_of(exchange)) misses.add(exchange.asked.key, *note);
   if (log != nullptr) log->submit(loop.index(), record);
+  settle(exchange, limits, loop.now());
   exchange.reader.reset();
   exchange.selection = {};
   leave_snapshot(*exchange.sites);

@@ -43,6 +43,8 @@ class Delivery {
 
   /// Tells `asked` what is asked for, from here on; null: nobody. It outlives the delivery.
   void tell(AskedQueue* asked) noexcept;
+  /// Limits requests and misses by client from here on; null: not. It outlives the delivery.
+  void limit_by(ClientLimits* limits) noexcept;
   /// From here on requests go by `sites` (a reload); those under way end on the rules they began
   /// with. On the loop; allocates.
   void set_sites(Ref<const SiteTable> sites);

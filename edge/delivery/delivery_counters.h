@@ -16,13 +16,13 @@ struct Exchange;
 
 /// Why a request got a short answer of ours: words of Delivery and names of error kinds. The last
 /// one takes what has no word here (heads that the parser refused are counted by status besides).
-inline constexpr std::array<std::string_view, 27> kRefusals{
+inline constexpr std::array<std::string_view, 29> kRefusals{
     "unknown_host",  "bad_target",     "target_too_long", "method",        "loop",
     "overloaded",    "timeout",        "closed",          "refused",       "unreachable",
     "malformed",     "mismatch",       "unsupported",     "io_error",      "token_missing",
     "token_doubled", "token_too_long", "token_malformed", "token_key",     "token_signature",
     "token_path",    "token_address",  "token_early",     "token_expired", "token_unsupported",
-    "preview_over",  "other"};
+    "preview_over",  "limit_requests", "limit_misses",    "other"};
 
 /// What became of the requests of one loop; exported as segue_requests_total{outcome} and the like.
 struct DeliveryCounters {

@@ -47,6 +47,7 @@ struct Client {
       address;  // "203.0.113.7", "2001:db8::1" or "unix"; valid while the connection lives
   uint64_t address_hash = 0;  // for use ids: never leaves the process
   bool tls = false;
+  uint64_t network = 0;    // whom limits are for: the address, IPv6 its /64; 0: nobody
   Guest* guest = nullptr;  // of the connection; null: nothing is remembered of it
 };
 
@@ -90,6 +91,9 @@ struct Exchange {
   Plan plan;
   std::optional<RangeReader> reader;
   uint64_t preview_bytes = UINT64_MAX;  // as far as the token lets read
+  ClientLimits::Key limited = 0;        // whom its misses are charged to; 0: nobody
+  int64_t charged_bytes = 0;            // so far, by estimate
+  uint32_t retry_after = 1;             // seconds, of a 429
   Refusal refusal{0, {}};  // with a status: what a failure before the head is answered as
   uint64_t bytes_by_tier[kTiers] = {};
   AccessRecord record;

@@ -238,6 +238,7 @@ std::string_view write_own_head(Exchange& exchange, const SiteFields* site,
   if (status == 405)
     head.add("Allow", site != nullptr ? std::string_view(site->allow) : kMethodsAllowed);
   // Players back off for minutes on an error without a hint when to come again.
+  if (status == 429) head.add("Retry-After", number_text(exchange.arena, exchange.retry_after));
   if (status == 502 || status == 503 || status == 504) head.add("Retry-After", "1");
   if (status >= 500) {
     http::CacheStatus cache_status = cache_status_of(exchange.selection);

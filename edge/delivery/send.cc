@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <memory>
 
+#include "edge/delivery/admission.h"
+
 namespace segue::edge {
 namespace {
 
@@ -79,6 +81,8 @@ Result<size_t> send_now(Exchange& exchange, std::span<const iovec> body, MonoTim
     exchange.head_sent = true;
     record.first_byte = now - exchange.started;
   }
+  if (exchange.asked.site != nullptr && exchange.asked.site->pace.bytes_per_second != 0)
+    pace(exchange, *sent, now);
   const uint64_t before = record.bytes_sent;
   record.bytes_sent += *sent;
   if (before < kFirstBytesMeasured && record.bytes_sent >= kFirstBytesMeasured)

@@ -30,6 +30,9 @@ class Stream {
   /// The client has closed or reset (seen by EPOLLRDHUP or a failed write; for HTTP/2 RST_STREAM).
   [[nodiscard]] virtual const bool& gone() const noexcept = 0;
 
+  /// Of all that follows on the connection, until it is said anew; UINT64_MAX: as fast as it goes.
+  virtual void pace(uint64_t /*bytes_per_second*/) noexcept {}
+
   /// How an exchange ended; the stream may go on to the next request, or closes. The exchange is
   /// the stream's again.
   enum class End : uint8_t {

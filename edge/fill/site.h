@@ -19,6 +19,12 @@ struct TtlRules {
   std::chrono::seconds stale_while_revalidate{0};
 };
 
+/// How fast a connection is given bytes once it has its burst; 0: as fast as it goes.
+struct PaceRules {
+  uint64_t bytes_per_second = 0;
+  uint64_t burst_bytes = 0;
+};
+
 enum class QueryMode : uint8_t { Keep, Drop, List };
 
 struct Site : public RefCounted {
@@ -37,6 +43,7 @@ struct Site : public RefCounted {
   /// and in no request to an origin. Where there are any, Cookie goes to no origin either.
   std::vector<std::string> token_names;
   TtlRules ttl;
+  PaceRules pace;
   /// Origins whose scripts may read answers; "*" alone: all; empty: Segue says nothing of CORS, and
   /// what the origin says stays.
   std::vector<std::string> cors{"*"};

@@ -27,11 +27,14 @@ HandedOver::~HandedOver() {
     SEGUE_ASSERT(!message.under_way.load(std::memory_order_acquire));
 }
 
-void HandedOver::listen(int listener, std::shared_ptr<const tls::ContextHolder> tls) {
+void HandedOver::listen(int listener, std::shared_ptr<const tls::ContextHolder> tls,
+                        std::vector<AddressRange> proxies) {
+  const auto& networks = *networks_.emplace_back(
+      std::make_unique<const std::vector<AddressRange>>(std::move(proxies)));
   const int own = fcntl(listener, F_DUPFD_CLOEXEC, 3);
   SEGUE_ASSERT(own >= 0);  // start-up: descriptors are not spent
-  Listening& at =
-      *listeners_.emplace_back(std::make_unique<Listening>(this, std::move(tls), nullptr));
+  Listening& at = *listeners_.emplace_back(
+      std::make_unique<Listening>(this, std::move(tls), networks, nullptr));
   at.acceptor = std::make_unique<Acceptor>(*targets_.front().loop, own, spare_, counters_,
                                            &HandedOver::on_accepted, &at);
 }
@@ -67,11 +70,13 @@ void HandedOver::on_accepted(int fd, const sockaddr_storage& from, void* listeni
   const Peer peer = peer_of(from, self.seed_);
   const uint32_t target = self.emptiest();
   Message* message = target == 0 ? nullptr : self.free_message();
-  if (message == nullptr) return self.targets_.front().server->adopt(fd, peer, std::move(tls));
+  if (message == nullptr)
+    return self.targets_.front().server->adopt(fd, peer, std::move(tls), at.proxies);
   message->target = target;
   message->fd = fd;
   message->peer = peer;
   message->tls = std::move(tls);
+  message->proxies = at.proxies;
   message->under_way.store(true, std::memory_order_relaxed);
   self.coming_[target].fetch_add(1, std::memory_order_relaxed);
   self.handed_over_.add();
@@ -81,7 +86,8 @@ void HandedOver::on_accepted(int fd, const sockaddr_storage& from, void* listeni
 void HandedOver::Message::arrive(PostNode& node) {
   auto& message = static_cast<Message&>(node);
   HandedOver& owner = *message.owner;
-  owner.targets_[message.target].server->adopt(message.fd, message.peer, std::move(message.tls));
+  owner.targets_[message.target].server->adopt(message.fd, message.peer, std::move(message.tls),
+                                               message.proxies);
   owner.coming_[message.target].fetch_sub(1, std::memory_order_relaxed);
   // Last: from here on loop 0 may use the message again.
   message.under_way.store(false, std::memory_order_release);

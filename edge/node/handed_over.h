@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <expected>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -39,8 +40,9 @@ class HandedOver {
   HandedOver& operator=(const HandedOver&) = delete;
 
   /// Accepts from `listener`, which stays open: a duplicate of it is closed when we stop.
-  /// `tls`: as of Server::listen().
-  void listen(int listener, std::shared_ptr<const tls::ContextHolder> tls);
+  /// `tls`, `proxies`: as of Server::listen().
+  void listen(int listener, std::shared_ptr<const tls::ContextHolder> tls,
+              std::vector<AddressRange> proxies);
   /// On loop 0. What was accepted before is on its way to its loop: a message posted to a loop
   /// after this comes behind it.
   void stop_accepting() noexcept { listeners_.clear(); }
@@ -56,11 +58,13 @@ class HandedOver {
     int fd = -1;
     Peer peer{};
     std::shared_ptr<const tls::ServerContext> tls;
+    std::span<const AddressRange> proxies;  // of networks_
     std::atomic<bool> under_way{false};
   };
   struct Listening {
     HandedOver* owner = nullptr;
     std::shared_ptr<const tls::ContextHolder> tls;
+    std::span<const AddressRange> proxies;  // of networks_
     std::unique_ptr<Acceptor> acceptor;
   };
   static void on_accepted(int fd, const sockaddr_storage& from, void* listening);
@@ -75,6 +79,8 @@ class HandedOver {
   ServerCounters counters_;
   Counter handed_over_;
   std::vector<std::unique_ptr<Listening>> listeners_;
+  // By listener; it outlives them, for connections that are still on their way.
+  std::vector<std::unique_ptr<const std::vector<AddressRange>>> networks_;
   std::unique_ptr<std::array<Message, kHandOversMax>> messages_;
   uint32_t next_message_ = 0;
   // by loop: connections on their way there; atomic, any thread

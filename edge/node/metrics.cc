@@ -199,6 +199,7 @@ void register_node_metrics(SharedParts& shared, const std::vector<std::unique_pt
     add_delivery(registry, worker->delivery().counters());
     add_fills(registry, worker->fills().counters());
     add_local_store(registry, worker->local().counters());
+    worker->limits().register_metrics(registry);
     register_metrics(registry, worker->server(), "public");
     for (size_t i = 0; i < worker->fetchers().size(); ++i) {
       if (const auto* counters = worker->fetchers()[i]->counters())

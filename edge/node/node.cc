@@ -211,7 +211,8 @@ std::expected<void, std::string> Node::Impl::listen() {
     handed_over->register_metrics(shared.registry);
     for (size_t i = 0; i < given.size(); ++i) {
       const ListenTls& how = (*claimed)[i];
-      handed_over->listen(given[i], how.on ? shared.tls->holder(how.client_ca) : nullptr);
+      handed_over->listen(given[i], how.on ? shared.tls->holder(how.client_ca) : nullptr,
+                          how.proxies);
     }
   }
   for (auto& worker : workers) {

@@ -10,9 +10,11 @@
 #include <string>
 #include <vector>
 
+#include "base/address_range.h"
 #include "base/loop/event_loop.h"
 #include "cache/drive.h"
 #include "cache/store.h"
+#include "edge/access/client_limits.h"
 #include "edge/access/token_rules.h"
 #include "edge/fill/site.h"
 #include "edge/node/node_tls.h"
@@ -26,6 +28,7 @@ namespace segue::edge {
 struct ListenTls {
   bool on = false;
   std::string client_ca;
+  std::vector<AddressRange> proxies;  // who speaks the PROXY protocol here; empty: nobody
 };
 
 struct NodeOptions {
@@ -50,6 +53,7 @@ struct NodeOptions {
   std::vector<origin::OriginOptions> origins;
   std::vector<std::string> origin_names;  // by origin: their labels in metrics
   std::vector<Ref<const Site>> sites;
+  LimitOptions limits;
   std::vector<TokenOptions> tokens;       // by site
   std::string access_log;                 // empty: off; "-": standard output
   uint32_t listens_bytes_per_second = 0;  // of audio, to count listening by; 0: it is not counted

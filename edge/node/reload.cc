@@ -30,6 +30,7 @@ std::expected<Reload::Prepared, std::string> Reload::prepare(const NodeOptions& 
   if (!tokens) return std::unexpected(tokens.error());
   return Prepared{.sites = make_ref<SiteTable>(fresh.sites, std::move(*tokens)),
                   .prefetch = fresh.prefetch,
+                  .limits = fresh.limits,
                   .tls = std::move(*tls)};
 }
 
@@ -77,6 +78,7 @@ void Reload::Message::arrive(PostNode& node) {
       if (newest.prefetch) owner.prefetch_->prefetcher().configure(*newest.prefetch);
     }
   }
+  message.worker->set_limits(newest.limits);
   message.worker->set_sites(std::move(newest.sites));
   message.in_force.store(number, std::memory_order_release);
 }

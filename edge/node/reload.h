@@ -53,6 +53,7 @@ class Reload {
   struct Prepared {
     Ref<const SiteTable> sites;
     std::optional<Prefetcher::Options> prefetch;
+    LimitOptions limits;
     NodeTls::Prepared tls;
   };
   struct Message : PostNode {

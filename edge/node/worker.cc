@@ -11,7 +11,7 @@
 namespace segue::edge {
 
 Worker::Worker(std::unique_ptr<EventLoop> loop, const NodeOptions& options)
-    : options_(options), loop_(std::move(loop)) {}
+    : options_(options), loop_(std::move(loop)), limits_(kernel_random()) {}
 
 Worker::~Worker() {
   // In reverse, inside a turn: members cancel timers and watches of their loop.
@@ -54,6 +54,9 @@ std::expected<void, std::string> Worker::wire(SharedParts& shared) {
   handler_ = std::make_unique<PublicHandler>(*delivery_);
   server_ = std::make_unique<Server>(
       *loop_, *handler_, ConnectionLimits{.connections_max = options_.connections_per_loop_max});
+  set_limits(options_.limits);
+  delivery_->limit_by(&limits_);
+  server_->limit_by(&limits_);
   return {};
 }
 
@@ -80,7 +83,7 @@ std::expected<void, std::string> Worker::listen(std::vector<std::string>& addres
     }
     if (loop_->index() == 0) addresses.push_back(listening_at(*listener));
     const ListenTls& how = options_.listen_tls[i];
-    server_->listen(*listener, how.on ? tls.holder(how.client_ca) : nullptr);
+    server_->listen(*listener, how.on ? tls.holder(how.client_ca) : nullptr, how.proxies);
   }
   return {};
 }

@@ -9,6 +9,7 @@
 
 #include "base/loop/event_loop.h"
 #include "cache/store.h"
+#include "edge/access/client_limits.h"
 #include "edge/delivery/delivery.h"
 #include "edge/fill/fills.h"
 #include "edge/metrics/access_log.h"
@@ -58,11 +59,15 @@ class Worker {
   /// From here on requests go by `sites`. On the worker's loop.
   void set_sites(Ref<const SiteTable> sites) { delivery_->set_sites(std::move(sites)); }
 
+  /// From here on clients are limited so. On the worker's loop, or before it runs.
+  void set_limits(const LimitOptions& limits) { limits_.configure(limits); }
+
   [[nodiscard]] EventLoop& loop() noexcept { return *loop_; }
   [[nodiscard]] cache::LocalStore& local() noexcept { return *local_; }
   [[nodiscard]] std::vector<std::unique_ptr<Disk>>& disks() noexcept { return disks_; }
   [[nodiscard]] Server& server() noexcept { return *server_; }
   [[nodiscard]] const Server& server() const noexcept { return *server_; }
+  [[nodiscard]] const ClientLimits& limits() const noexcept { return limits_; }
   [[nodiscard]] const Delivery& delivery() const noexcept { return *delivery_; }
   [[nodiscard]] const Fills& fills() const noexcept { return *fills_; }
   [[nodiscard]] Fills& fills() noexcept { return *fills_; }
@@ -83,6 +88,7 @@ class Worker {
   std::unique_ptr<cache::LocalStore> local_;
   std::vector<std::unique_ptr<origin::Fetcher>> fetchers_;
   std::unique_ptr<Fills> fills_;
+  ClientLimits limits_;  // outlives what counts by it
   std::unique_ptr<Delivery> delivery_;
   std::unique_ptr<PublicHandler> handler_;
   std::unique_ptr<Server> server_;

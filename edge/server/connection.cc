@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "edge/server/listen_address.h"
 
 namespace segue::edge {
 
@@ -31,7 +32,11 @@ Connection::Connection(ConnectionContext& context, int fd, const Peer& peer,
       on_closed_(on_closed),
       owner_(owner),
       peer_(peer),
-      client_{{peer_.text.data(), peer_.text_bytes}, peer_.hash, tls != nullptr, &guest_},
+      client_{{peer_.text.data(), peer_.text_bytes},
+              peer_.hash,
+              tls != nullptr,
+              peer_.network,
+              &guest_},
       node_(&Connection::on_ready),
       watch_(context.loop, fd, node_),
       timer_(&Connection::on_timer),
@@ -176,7 +181,41 @@ void Connection::end_handshake() noexcept {
   handshake_.reset();
 }
 
+void Connection::expect_proxy_header() {
+  proxy_ = std::make_unique<ProxyInput>();
+  if (state_ == ConnectionState::Idle)
+    set_deadline(context_.loop.now() + context_.limits.head_read);
+}
+
+/// True: it is read, and the connection is its client's.
+bool Connection::read_proxy_header() {
+  if (!readable_) return watch_for_reading(), false;
+  readable_ = false;
+  const ProxyHeader header = proxy_->receive(fd_);
+  if (header.status == ProxyHeader::Status::NeedMore) return watch_for_reading(), false;
+  if (header.status == ProxyHeader::Status::Malformed) {
+    context_.counters.refused_proxy.add();
+    return die(true), false;
+  }
+  if (header.has_source) {
+    peer_ = peer_of(header.source, context_.peer_seed);
+    client_.address = {peer_.text.data(), peer_.text_bytes};
+    client_.address_hash = peer_.hash;
+    client_.network = peer_.network;
+    auto lease = context_.lease(peer_.network);
+    if (!lease) {
+      context_.counters.refused_client.add();
+      return die(true), false;
+    }
+    keep(std::move(*lease));
+  }
+  proxy_.reset();
+  readable_ = true;  // what came behind it was seen, and is not announced again
+  return true;
+}
+
 bool Connection::shake_hands() {
+  if (proxy_ != nullptr && !read_proxy_header()) return false;
   if (!wire_.flushed()) {
     const auto sent = wire_.flush(context_.loop.now());
     if (!sent) return die(true), false;
@@ -216,6 +255,7 @@ bool Connection::shake_hands() {
 }
 
 bool Connection::read_head() {
+  if (proxy_ != nullptr && !read_proxy_header()) return false;
   if (!unparsed_) {
     if (!readable_) {
       watch_for_reading();

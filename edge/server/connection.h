@@ -22,6 +22,7 @@
 #include "edge/delivery/exchange.h"
 #include "edge/server/connection_context.h"
 #include "edge/server/connection_state.h"
+#include "edge/server/proxy_input.h"
 #include "edge/server/response_writer.h"
 #include "edge/server/wire.h"
 
@@ -32,7 +33,8 @@ struct Peer {
   static constexpr size_t kTextBytesMax = 46;  // INET6_ADDRSTRLEN
   std::array<char, kTextBytesMax> text;
   uint8_t text_bytes = 0;
-  uint64_t hash = 0;
+  uint64_t hash = 0;     // of the address
+  uint64_t network = 0;  // of the address, IPv6 of its /64: who limits are for; 0: a unix socket
 };
 
 /// Loop-owned. Owned by its Server, which destroys it when it says it is closed.
@@ -50,6 +52,10 @@ class Connection final : public Stream {
   void start_drain() noexcept;
   /// Ends now: a response under way sees its client gone. on_closed comes on a later step.
   void cut() noexcept;
+  /// A PROXY header comes before anything else and says whom it is from. Right after it is made.
+  void expect_proxy_header();
+  /// Counts it among its client's.
+  void keep(ConnectionLease lease) noexcept { guest_.lease = std::move(lease); }
   [[nodiscard]] ConnectionState state() const noexcept { return state_; }
 
   // --- Stream ---
@@ -60,6 +66,7 @@ class Connection final : public Stream {
   }
   [[nodiscard]] const bool& gone() const noexcept override { return gone_; }
   void finished(End end) noexcept override;
+  void pace(uint64_t bytes_per_second) noexcept override;
 
   // The server's list of its connections.
   Connection* previous = nullptr;
@@ -87,6 +94,7 @@ class Connection final : public Stream {
   void enter(ConnectionEvent event) noexcept;
 
   // One function per state; true: look at the (new) state now, false: wait for an event.
+  bool read_proxy_header();
   bool shake_hands();
   bool read_head();
   bool read_body();
@@ -138,6 +146,7 @@ class Connection final : public Stream {
   MonoTime deadline_ = kNever;  // the timer fires at this time or before; see set_deadline()
   Wire wire_;
   ResponseWriter writer_;
+  std::unique_ptr<ProxyInput> proxy_;     // until the PROXY header is read
   std::unique_ptr<Handshake> handshake_;  // while Handshaking
   RequestMemory* memory_ = nullptr;
   Exchange* exchange_ = nullptr;

@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <optional>
 
 #include "base/limits.h"
 #include "base/loop/event_loop.h"
@@ -58,7 +59,23 @@ struct ConnectionContext {
   ObjectPool<Exchange> exchanges{kRequestsKeptMax};
   tls::SealedPool sealed{limits.sealed_batches_max};
   Handshakes handshakes;
-  bool draining = false;  // every response closes its connection
+  uint64_t peer_seed = 0;                 // of the hashes of clients' addresses
+  ClientLimits* client_limits = nullptr;  // null: nobody counts
+  bool draining = false;                  // every response closes its connection
+
+  /// Counts a connection of this client; nothing if that is one too many.
+  [[nodiscard]] std::optional<ConnectionLease> lease(ClientLimits::Key client) noexcept {
+    if (client_limits == nullptr) return ConnectionLease();
+    switch (client_limits->open(client)) {
+      case ClientLimits::Opened::Counted:
+        return ConnectionLease(client_limits, client);
+      case ClientLimits::Opened::Uncounted:
+        return ConnectionLease();
+      case ClientLimits::Opened::Refused:
+        break;
+    }
+    return std::nullopt;
+  }
 };
 
 }  // namespace segue::edge

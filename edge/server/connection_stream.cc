@@ -38,6 +38,13 @@ void Connection::want_writable() noexcept {
   start_stall_clock();
 }
 
+void Connection::pace(uint64_t bytes_per_second) noexcept {
+  // The kernel paces TCP by itself, with or without the fq discipline; refused on a unix socket,
+  // where there is no line to fill.
+  const auto rate = static_cast<unsigned int>(std::min<uint64_t>(bytes_per_second, UINT32_MAX));
+  (void)setsockopt(fd_, SOL_SOCKET, SO_MAX_PACING_RATE, &rate, sizeof rate);
+}
+
 void Connection::finished(End end) noexcept {
   SEGUE_ASSERT(state_ == ConnectionState::Serving);
   SEGUE_ASSERT(!ended_.has_value());

@@ -196,17 +196,23 @@ std::string listening_at(int fd) {
 Peer peer_of(const sockaddr_storage& address, uint64_t seed) noexcept {
   Peer peer;
   std::string_view hashed;
+  size_t network_bytes = 0;
   sockaddr_in four{};
   sockaddr_in6 six{};
   const char* text = nullptr;
-  if (address.ss_family == AF_INET) {
-    std::memcpy(&four, &address, sizeof four);
+  if (address.ss_family == AF_INET) std::memcpy(&four, &address, sizeof four);
+  if (address.ss_family == AF_INET6) std::memcpy(&six, &address, sizeof six);
+  const bool mapped = address.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&six.sin6_addr);
+  // On a socket of both families, as a service manager may open it, IPv4 comes within IPv6.
+  if (mapped) std::memcpy(&four.sin_addr, six.sin6_addr.s6_addr + 12, sizeof four.sin_addr);
+  if (address.ss_family == AF_INET || mapped) {
     text = inet_ntop(AF_INET, &four.sin_addr, peer.text.data(), peer.text.size());
     hashed = {reinterpret_cast<const char*>(&four.sin_addr), sizeof four.sin_addr};
+    network_bytes = hashed.size();
   } else if (address.ss_family == AF_INET6) {
-    std::memcpy(&six, &address, sizeof six);
     text = inet_ntop(AF_INET6, &six.sin6_addr, peer.text.data(), peer.text.size());
     hashed = {reinterpret_cast<const char*>(&six.sin6_addr), sizeof six.sin6_addr};
+    network_bytes = 8;
   }
   if (text == nullptr) {
     constexpr std::string_view kUnix = "unix";
@@ -216,6 +222,7 @@ Peer peer_of(const sockaddr_storage& address, uint64_t seed) noexcept {
   }
   peer.text_bytes = static_cast<uint8_t>(std::strlen(text));
   peer.hash = hash_key(hashed, seed).low;
+  peer.network = hash_key(hashed.substr(0, network_bytes), seed).high | 1;
   return peer;
 }
 

@@ -3,6 +3,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <utility>
 #include <vector>
@@ -28,26 +29,37 @@ constexpr uint32_t kConnectionsKeptMax = 1024;
   return seed;
 }
 
+/// Whether `peer` may say whom a connection is from; over a unix socket whoever may open it.
+bool is_trusted(const Peer& peer, std::span<const AddressRange> proxies) noexcept {
+  const std::string_view address(peer.text.data(), peer.text_bytes);
+  return peer.network == 0 || std::ranges::any_of(proxies, [&](const AddressRange& each) {
+           return each.contains(address);
+         });
+}
+
 }  // namespace
 
 /// One listener: how its connections begin.
 struct Listening {
   Server::Impl& server;
   const std::shared_ptr<const tls::ContextHolder> tls;
+  const std::vector<AddressRange> proxies;
   std::unique_ptr<Acceptor> acceptor;
 };
 
 struct Server::Impl {
   Impl(EventLoop& loop, RequestHandler& handler, ConnectionLimits limits)
-      : context(loop, handler, limits) {}
+      : context(loop, handler, limits) {
+    context.peer_seed = secret_seed();
+  }
 
   static void on_accepted(int fd, const sockaddr_storage& from, void* listening);
   static void on_closed(Connection& connection, void* server);
-  void adopt(int fd, const Peer& peer, std::shared_ptr<const tls::ServerContext> tls);
+  void adopt(int fd, const Peer& peer, std::shared_ptr<const tls::ServerContext> tls,
+             std::span<const AddressRange> proxies);
   void make_room_for_handshake() noexcept;
 
   ConnectionContext context;
-  const uint64_t seed = secret_seed();
   SpareDescriptor spare;
   std::vector<std::unique_ptr<Listening>> listeners;
   ObjectPool<Connection> pool{kConnectionsKeptMax};
@@ -57,7 +69,8 @@ struct Server::Impl {
 
 void Server::Impl::on_accepted(int fd, const sockaddr_storage& from, void* listening) {
   const auto& at = *static_cast<Listening*>(listening);
-  at.server.adopt(fd, peer_of(from, at.server.seed), at.tls != nullptr ? at.tls->get() : nullptr);
+  at.server.adopt(fd, peer_of(from, at.server.context.peer_seed),
+                  at.tls != nullptr ? at.tls->get() : nullptr, at.proxies);
 }
 
 /// Whoever has been at it longest is the likeliest never to end: a client needs two round trips.
@@ -70,14 +83,23 @@ void Server::Impl::make_room_for_handshake() noexcept {
   oldest.connection.cut();
 }
 
-void Server::Impl::adopt(int fd, const Peer& peer, std::shared_ptr<const tls::ServerContext> tls) {
-  if (pool.in_use() >= context.limits.connections_max) {
-    context.counters.refused_limit.add();
+void Server::Impl::adopt(int fd, const Peer& peer, std::shared_ptr<const tls::ServerContext> tls,
+                         std::span<const AddressRange> proxies) {
+  const auto refuse = [fd](Counter& counter) {
+    counter.add();
     close(fd);
-    return;
-  }
+  };
+  if (pool.in_use() >= context.limits.connections_max)
+    return refuse(context.counters.refused_limit);
+  const bool proxied = !proxies.empty();
+  if (proxied && !is_trusted(peer, proxies)) return refuse(context.counters.refused_proxy);
+  // Balancers have as many connections as they need: the clients behind them are counted.
+  auto lease = proxied ? ConnectionLease() : context.lease(peer.network);
+  if (!lease) return refuse(context.counters.refused_client);
   if (tls != nullptr) make_room_for_handshake();
   Connection* connection = pool.make(context, fd, peer, std::move(tls), &Impl::on_closed, this);
+  connection->keep(std::move(*lease));
+  if (proxied) connection->expect_proxy_header();
   connection->following = first;
   if (first != nullptr) first->previous = connection;
   first = connection;
@@ -100,17 +122,21 @@ Server::Server(EventLoop& loop, RequestHandler& handler, ConnectionLimits limits
 
 Server::~Server() { SEGUE_ASSERT(impl_->first == nullptr); }
 
-void Server::listen(int listener, std::shared_ptr<const tls::ContextHolder> tls) {
-  Listening& at =
-      *impl_->listeners.emplace_back(std::make_unique<Listening>(*impl_, std::move(tls), nullptr));
+void Server::listen(int listener, std::shared_ptr<const tls::ContextHolder> tls,
+                    std::vector<AddressRange> proxies) {
+  Listening& at = *impl_->listeners.emplace_back(
+      std::make_unique<Listening>(*impl_, std::move(tls), std::move(proxies), nullptr));
   at.acceptor = std::make_unique<Acceptor>(impl_->context.loop, listener, impl_->spare,
                                            impl_->context.counters, &Impl::on_accepted, &at);
 }
 
-void Server::adopt(int fd, const Peer& peer, std::shared_ptr<const tls::ServerContext> tls) {
+void Server::adopt(int fd, const Peer& peer, std::shared_ptr<const tls::ServerContext> tls,
+                   std::span<const AddressRange> proxies) {
   impl_->context.counters.accepted.add();
-  impl_->adopt(fd, peer, std::move(tls));
+  impl_->adopt(fd, peer, std::move(tls), proxies);
 }
+
+void Server::limit_by(ClientLimits* limits) noexcept { impl_->context.client_limits = limits; }
 
 void Server::stop_accepting() noexcept { impl_->listeners.clear(); }
 

@@ -2,7 +2,10 @@
 #pragma once
 #include <chrono>
 #include <memory>
+#include <span>
+#include <vector>
 
+#include "base/address_range.h"
 #include "base/loop/task.h"
 #include "base/result.h"
 #include "edge/server/connection_context.h"
@@ -10,6 +13,7 @@
 
 namespace segue::edge {
 
+class ClientLimits;
 struct Peer;
 
 /// Loop-owned: made, used and destroyed inside turns of its loop. Ignores SIGPIPE for the process.
@@ -24,10 +28,17 @@ class Server {
 
   /// Accepts from a listening, non-blocking socket (open_listener()); takes the descriptor.
   /// `tls`: what its connections shake hands with, as it is when they come; null: plain.
-  void listen(int listener, std::shared_ptr<const tls::ContextHolder> tls = nullptr);
+  /// `proxies`: who may connect, and says in a PROXY header whom each connection is from; empty:
+  /// connections are from whom they come.
+  void listen(int listener, std::shared_ptr<const tls::ContextHolder> tls = nullptr,
+              std::vector<AddressRange> proxies = {});
   /// Serves a connected, non-blocking socket that somebody else accepted; takes the descriptor.
   /// Over connections_max it is closed and counted.
-  void adopt(int fd, const Peer& peer, std::shared_ptr<const tls::ServerContext> tls = nullptr);
+  void adopt(int fd, const Peer& peer, std::shared_ptr<const tls::ServerContext> tls = nullptr,
+             std::span<const AddressRange> proxies = {});
+
+  /// Counts connections by client from here on; null: not. It outlives the connections.
+  void limit_by(ClientLimits* limits) noexcept;
 
   /// Closes the listeners; connections go on.
   void stop_accepting() noexcept;

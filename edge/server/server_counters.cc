@@ -39,6 +39,8 @@ void register_metrics(Registry& registry, const ServerCounters& counters, const 
   constexpr const char* kRefused = "segue_connections_refused_total";
   constexpr const char* kRefusedHelp = "Connections closed right after accept, by reason.";
   count(kRefused, kRefusedHelp, counters.refused_limit, {{"reason", "limit"}});
+  count(kRefused, kRefusedHelp, counters.refused_client, {{"reason", "client"}});
+  count(kRefused, kRefusedHelp, counters.refused_proxy, {{"reason", "proxy"}});
   count(kRefused, kRefusedHelp, counters.refused_fd, {{"reason", "descriptors"}});
   count("segue_accept_errors_total", "Failed accepts.", counters.accept_errors);
   count("segue_accept_pauses_total", "Times a listener paused because accepting could not work.",

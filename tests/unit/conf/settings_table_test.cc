@@ -60,6 +60,8 @@ TEST(SettingsTable, HasEveryKeyThatTheParserTakesAndNoOther) {
       {"[[site]]", "site[]."},
       {"[[site]]\n[site.ttl]", "site[].ttl."},
       {"[[site]]\n[site.tokens]", "site[].tokens."},
+      {"[[site]]\n[site.pace]", "site[].pace."},
+      {"[limits]", "limits."},
       {"[prefetch]", "prefetch."},
       {"[log]", "log."},
       {"[listens]", "listens."}};

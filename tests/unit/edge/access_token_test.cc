@@ -4,7 +4,7 @@
 
 #include <array>
 
-#include "edge/access/address_range.h"
+#include "base/address_range.h"
 #include "edge/access/hmac.h"
 #include "edge/access/path_pattern.h"
 #include "edge/access/sign.h"

@@ -1,14 +1,13 @@
-#include "edge/access/address_range.h"
+#include "base/address_range.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 
-#include "http/header_fields.h"
-
-namespace segue::edge {
+namespace segue {
 namespace {
 constexpr uint32_t kV4PrefixBits = 96;
 }  // namespace
@@ -45,10 +44,13 @@ std::optional<AddressRange> AddressRange::parse(std::string_view text) noexcept 
   AddressRange range;
   range.bytes_ = address->bytes;
   if (slash != std::string_view::npos) {
-    const auto bits = http::parse_decimal(text.substr(slash + 1));
+    const std::string_view length = text.substr(slash + 1);
+    uint32_t bits = 0;
+    const auto [end, error] = std::from_chars(length.data(), length.data() + length.size(), bits);
     const uint32_t most = address->is_v4 ? 32 : 128;
-    if (!bits || *bits > most) return std::nullopt;
-    range.bits_ = static_cast<uint32_t>(*bits) + (address->is_v4 ? kV4PrefixBits : 0);
+    if (error != std::errc{} || end != length.data() + length.size() || bits > most)
+      return std::nullopt;
+    range.bits_ = bits + (address->is_v4 ? kV4PrefixBits : 0);
   }
   Bytes front{};
   for (uint32_t bit = 0; bit < range.bits_; ++bit)
@@ -62,4 +64,4 @@ bool AddressRange::contains(std::string_view address) const noexcept {
   return parsed && same_front(parsed->bytes, bytes_, bits_);
 }
 
-}  // namespace segue::edge
+}  // namespace segue

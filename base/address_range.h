@@ -1,4 +1,4 @@
-// edge/access/address_range.h - addresses and networks, for tokens bound to a client and for those
+// base/address_range.h - addresses and networks, for tokens bound to a client and for those
 // who may speak the PROXY protocol.
 #pragma once
 #include <array>
@@ -6,7 +6,7 @@
 #include <optional>
 #include <string_view>
 
-namespace segue::edge {
+namespace segue {
 
 /// "203.0.113.7", "203.0.113.0/24", "2001:db8::1", "2001:db8::/64". An IPv4 address within IPv6
 /// (::ffff:0:0/96) is the IPv4 address.
@@ -29,4 +29,4 @@ class AddressRange {
   uint32_t bits_ = 128;
 };
 
-}  // namespace segue::edge
+}  // namespace segue

@@ -1,0 +1,129 @@
+#include "edge/access/client_limits.h"
+
+#include <algorithm>
+#include <span>
+
+#include "base/assert.h"
+#include "base/hash.h"
+#include "edge/metrics/registry.h"
+
+namespace segue::edge {
+namespace {
+
+constexpr int64_t kNanoseconds = 1'000'000'000;
+// A debt beyond this is forgiven: nobody waits for minutes because of one mistake.
+constexpr int64_t kDebtMax = 60 * kNanoseconds;
+
+int64_t count_of(MonoTime time) noexcept {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
+}
+
+int64_t nanoseconds_of(std::chrono::seconds duration) noexcept {
+  return duration.count() * kNanoseconds;
+}
+
+/// Whole seconds until `over` ahead of now is within the burst again; 0: it is.
+uint32_t seconds_until(int64_t until, int64_t now, int64_t burst) noexcept {
+  const int64_t over = until - now - burst;
+  if (over <= 0) return 0;
+  return static_cast<uint32_t>((over + kNanoseconds - 1) / kNanoseconds);
+}
+
+}  // namespace
+
+void ClientLimits::configure(const LimitOptions& options) {
+  options_ = options;
+  requests_or_misses_ = options.requests_per_second != 0 || options.miss_bytes_per_second != 0;
+  const bool any = requests_or_misses_ || options.connections != 0;
+  if (any && entries_.empty()) entries_.resize(kClientsLimitedMax);
+}
+
+ClientLimits::Key ClientLimits::key_of_token(std::string_view id) const noexcept {
+  return hash_key(id, seed_).low | 1;
+}
+
+ClientLimits::Entry* ClientLimits::find(Key key) noexcept {
+  if (key == 0 || entries_.empty()) return nullptr;
+  const auto ways = std::span(entries_).subspan(mix(key) % kSets * kWays, kWays);
+  const auto found = std::ranges::find(ways, key, &Entry::key);
+  return found == ways.end() ? nullptr : &*found;
+}
+
+ClientLimits::Entry* ClientLimits::find_or_add(Key key) noexcept {
+  if (key == 0 || entries_.empty()) return nullptr;
+  if (Entry* known = find(key)) return known;
+  Entry* least = nullptr;
+  for (Entry& each : std::span(entries_).subspan(mix(key) % kSets * kWays, kWays)) {
+    if (each.connections > 0) continue;
+    const auto owed = [](const Entry& of) { return std::max(of.requests_until, of.misses_until); };
+    if (least == nullptr || owed(each) < owed(*least)) least = &each;
+  }
+  if (least == nullptr) {
+    untracked_.add();
+    return nullptr;
+  }
+  if (least->key != 0) forgotten_.add();
+  *least = {.key = key};
+  return least;
+}
+
+ClientLimits::Opened ClientLimits::open(Key key) noexcept {
+  Entry* entry = find_or_add(key);
+  if (entry == nullptr) return Opened::Uncounted;
+  if (options_.connections != 0 && entry->connections >= options_.connections)
+    return Opened::Refused;
+  if (entry->connections++ == 0) clients_.add();
+  return Opened::Counted;
+}
+
+void ClientLimits::close(Key key) noexcept {
+  Entry* entry = find(key);
+  SEGUE_ASSERT(entry != nullptr);  // nobody with connections is forgotten
+  SEGUE_ASSERT(entry->connections > 0);
+  if (--entry->connections == 0) clients_.sub();
+}
+
+uint32_t ClientLimits::request(Key key, MonoTime at) noexcept {
+  if (options_.requests_per_second == 0) return 0;
+  Entry* entry = find_or_add(key);
+  if (entry == nullptr) return 0;
+  const int64_t now = count_of(at);
+  const int64_t cost = kNanoseconds / options_.requests_per_second;
+  const int64_t until = std::max(entry->requests_until, now) + cost;
+  const uint32_t wait = seconds_until(until, now, nanoseconds_of(kRequestBurst));
+  // Who is refused owes no more for it: asking again is no crime.
+  if (wait == 0) entry->requests_until = until;
+  return wait;
+}
+
+uint32_t ClientLimits::miss(Key key, MonoTime at) noexcept {
+  if (options_.miss_bytes_per_second == 0) return 0;
+  const Entry* entry = find(key);
+  if (entry == nullptr) return 0;
+  return seconds_until(entry->misses_until, count_of(at), nanoseconds_of(kMissBurst));
+}
+
+void ClientLimits::charge(Key key, int64_t bytes, MonoTime at) noexcept {
+  if (options_.miss_bytes_per_second == 0 || bytes == 0) return;
+  Entry* entry = find_or_add(key);
+  if (entry == nullptr) return;
+  const int64_t now = count_of(at);
+  const double cost = static_cast<double>(bytes) * static_cast<double>(kNanoseconds) /
+                      static_cast<double>(options_.miss_bytes_per_second);
+  const double most = static_cast<double>(kDebtMax);
+  const auto bounded = static_cast<int64_t>(std::clamp(cost, -most, most));
+  const int64_t until = std::max(entry->misses_until, now) + bounded;
+  entry->misses_until = std::min(until, now + kDebtMax);
+}
+
+void ClientLimits::register_metrics(Registry& registry) const {
+  registry.add_gauge("segue_limits_clients", "Clients with connections, where limits are counted.",
+                     {}, clients_);
+  registry.add_counter("segue_limits_untracked_total",
+                       "Times a client was not limited because the table had no place for it.", {},
+                       untracked_);
+  registry.add_counter("segue_limits_forgotten_total",
+                       "Clients without connections whose place another one took.", {}, forgotten_);
+}
+
+}  // namespace segue::edge

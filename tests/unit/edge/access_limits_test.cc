@@ -1,0 +1,104 @@
+// Goal: what one client may take, counted exactly, and a table that stays as large as it is.
+#include <gtest/gtest.h>
+
+#include "edge/access/client_limits.h"
+
+namespace segue::edge {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using Opened = ClientLimits::Opened;
+
+class ClientLimitsTest : public ::testing::Test {
+ protected:
+  void limit(const LimitOptions& options) { limits.configure(options); }
+  ClientLimits limits{1};
+  MonoTime now = MonoTime{} + seconds{1000};
+};
+
+TEST_F(ClientLimitsTest, WithoutLimitsNobodyIsCounted) {
+  EXPECT_EQ(limits.open(1), Opened::Uncounted);
+  EXPECT_EQ(limits.request(1, now), 0U);
+  limits.charge(1, INT64_MAX, now);
+  EXPECT_EQ(limits.miss(1, now), 0U);
+}
+
+TEST_F(ClientLimitsTest, AsManyConnectionsAsTheLimitAndNoMore) {
+  limit({.connections = 3});
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(limits.open(7), Opened::Counted);
+  EXPECT_EQ(limits.open(7), Opened::Refused);
+  EXPECT_EQ(limits.open(8), Opened::Counted);
+  limits.close(7);
+  EXPECT_EQ(limits.open(7), Opened::Counted);
+}
+
+TEST_F(ClientLimitsTest, AUnixSocketIsNobody) {
+  limit({.connections = 1, .requests_per_second = 1});
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_EQ(limits.open(0), Opened::Uncounted);
+    EXPECT_EQ(limits.request(0, now), 0U);
+  }
+}
+
+TEST_F(ClientLimitsTest, RequestsAreAllowedAsABurstAndThenAtTheirRate) {
+  limit({.requests_per_second = 10});
+  for (int i = 0; i < 40; ++i) ASSERT_EQ(limits.request(7, now), 0U) << i;
+  EXPECT_EQ(limits.request(7, now), 1U);
+  EXPECT_EQ(limits.request(8, now), 0U);
+  now += milliseconds{100};
+  EXPECT_EQ(limits.request(7, now), 0U);
+  EXPECT_EQ(limits.request(7, now), 1U);
+  now += seconds{100};
+  for (int i = 0; i < 40; ++i) ASSERT_EQ(limits.request(7, now), 0U) << i;
+  EXPECT_GT(limits.request(7, now), 0U);
+}
+
+TEST_F(ClientLimitsTest, MissesAreAllowedAgainWhenTheirBytesArePaidOff) {
+  limit({.miss_bytes_per_second = 1000});
+  limits.charge(7, 8000, now);
+  EXPECT_EQ(limits.miss(7, now), 0U);
+  limits.charge(7, 2500, now);
+  EXPECT_EQ(limits.miss(7, now), 3U);
+  EXPECT_EQ(limits.miss(8, now), 0U);
+  limits.charge(7, -2500, now);  // it was a hit after all
+  EXPECT_EQ(limits.miss(7, now), 0U);
+  limits.charge(7, 2500, now);
+  now += milliseconds{2500};
+  EXPECT_EQ(limits.miss(7, now), 0U);
+}
+
+TEST_F(ClientLimitsTest, NobodyOwesMoreThanAMinute) {
+  limit({.miss_bytes_per_second = 1});
+  limits.charge(7, INT64_MAX, now);
+  limits.charge(7, INT64_MAX, now);
+  EXPECT_LE(limits.miss(7, now), 60U);
+  limits.charge(7, INT64_MIN, now);
+  limits.charge(7, 9, now);
+  EXPECT_GE(limits.miss(7, now), 1U) << "what is given back is no credit";
+}
+
+TEST_F(ClientLimitsTest, MoreClientsThanPlacesAreNotLimitedButNeverMixedUp) {
+  limit({.connections = 1});
+  uint32_t counted = 0;
+  uint32_t uncounted = 0;
+  for (uint64_t key = 1; key <= 2 * kClientsLimitedMax; ++key) {
+    const Opened opened = limits.open(key);
+    ASSERT_NE(opened, Opened::Refused);
+    (opened == Opened::Counted ? counted : uncounted)++;
+  }
+  EXPECT_LE(counted, kClientsLimitedMax);
+  EXPECT_GT(counted, kClientsLimitedMax * 9 / 10);
+  EXPECT_GT(uncounted, 0U);
+}
+
+TEST_F(ClientLimitsTest, WhoHasConnectionsIsNotForgotten) {
+  limit({.connections = 1, .requests_per_second = 1});
+  ASSERT_EQ(limits.open(7), Opened::Counted);
+  for (uint64_t key = 100; key < 100 + 4 * kClientsLimitedMax; ++key)
+    (void)limits.request(key, now);
+  EXPECT_EQ(limits.open(7), Opened::Refused);
+}
+
+}  // namespace
+}  // namespace segue::edge
