@@ -14,6 +14,7 @@
 #include "base/counter.h"
 #include "base/loop/loop.h"
 #include "base/ref.h"
+#include "edge/access/client_limits.h"
 #include "edge/delivery/site_table.h"
 #include "edge/node/node_tls.h"
 #include "edge/prefetch/prefetcher.h"

@@ -131,6 +131,9 @@ REFUSED_400 = {
     "host_with_path": attack(host="Host: localhost/a\r\n"),
     "host_with_space": attack(host="Host: local host\r\n"),
     "host_with_bad_port": attack(host="Host: localhost:99999\r\n"),
+    "host_twice_one_folded_away": attack(host="Host: localhost\r\nHost:\r\n"),
+    "host_with_nul": attack(host="Host: localhost\x00.example\r\n"),
+    "host_with_query": attack(host="Host: localhost?a\r\n"),
     "host_list": attack(host="Host: localhost, localhost\r\n"),
     "absolute_form_of_another_host": attack(line="GET http://other.example{t} HTTP/1.1"),
     "absolute_form_with_user": attack(line="GET http://user@localhost{t} HTTP/1.1"),
@@ -164,6 +167,9 @@ DRAINED = {  # one request with a body nobody wants, then the next request
     "fields_for_other_caches": attack(
         "X-Original-URL: /smuggled\r\nX-Forwarded-Host: other.example\r\nX-HTTP-Method-Override: POST\r\n"
     ),
+    "host_with_port": attack(host="Host: localhost:8080\r\n"),
+    "host_with_empty_port": attack(host="Host: localhost:\r\n"),
+    "host_in_capitals_with_a_dot": attack(host="hOST: LOCALHOST.\r\n"),
     "one_empty_line_first": "\r\n" + attack(),
     "http_1_2": attack(line="GET {t} HTTP/1.2"),
 }

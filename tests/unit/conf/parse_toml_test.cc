@@ -180,7 +180,7 @@ TEST(ParseToml, AnUnknownKeyIsAMistakeWithTheNearestKnownOne) {
   EXPECT_EQ(
       only_mistake("[caches]\n"),
       "segue.toml:1: caches: unknown key (did you mean \"cache\"?); allowed: node, listen, tls, "
-      "admin, cache, origin, site, prefetch, log, listens");
+      "admin, cache, origin, site, limits, prefetch, log, listens");
 }
 
 TEST(ParseToml, AnUnknownKeyFarFromAllGetsNoGuess) {

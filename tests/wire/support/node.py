@@ -38,7 +38,8 @@ def handing_over(descriptors):
 class Node:
     """`config` is the text of a segue.toml without listen and admin, which are added; or give `flags` instead.
 
-    `tls`: lines that follow `tls = true` in a listener, or False; the default is what SEGUE_WIRE says. `descriptors`
+    `tls`: lines that follow `tls = true` in a listener, or False; the default is what SEGUE_WIRE says. `listener`:
+    further lines of it. `descriptors`
     are handed over as a service manager does (sd_listen_fds(3)): as 3, 4, ... with LISTEN_PID."""
 
     def __init__(
@@ -50,6 +51,7 @@ class Node:
         environment=None,
         descriptors=(),
         tls=None,
+        listener="",
     ):
         self.own_folder = None if folder else tempfile.TemporaryDirectory(prefix="segue-wire-")
         self.folder = pathlib.Path(folder or self.own_folder.name)
@@ -58,7 +60,7 @@ class Node:
         if tls is None and transport.WIRE == "tls":
             tls = transport.certificate_table(transport.default_certificate())
         self.is_tls = tls not in (None, False)
-        text = f'{config}\n[admin]\nlisten = "unix:{self.admin_socket}"\n[[listen]]\naddr = [{addresses}]\n'
+        text = f'{config}\n[admin]\nlisten = "unix:{self.admin_socket}"\n[[listen]]\naddr = [{addresses}]\n{listener}\n'
         text += f"tls = true\n{tls}" if self.is_tls else ""
         self.config_path = self.folder / "segue.toml"
         self.config_path.write_text(text)
