@@ -1,5 +1,5 @@
-"""Ranges made to cost much (RFC 9110 §17.15): many, overlapping, enormous. Whatever is asked, a client gets no more than
-the representation and 200 bytes per part, and the origin is asked for no more than the slices that were asked of us and
+"""Ranges made to cost much (RFC 9110 §17.15): many, overlapping, enormous. Whatever is asked, a client gets no more
+than the representation and 200 bytes per part, and the origin is asked for no more than the slices asked of us and
 one more."""
 import itertools
 import re
