@@ -10,6 +10,8 @@ namespace {
 
 constexpr uint64_t kFirstBytesMeasured =
     64 * KiB;  // "time to first 64 KiB": what a player needs to start
+constexpr uint32_t kCrowdReaders = 8;
+constexpr uint64_t kCrowdFirstBytes = 16 * KiB;
 
 iovec part_of(std::span<const std::byte> bytes) noexcept {
   // writev(2) takes what it only reads as non-const.
@@ -26,6 +28,16 @@ Task<Result<Done>> client_writable(Exchange& exchange) {
   if (exchange.stream.gone()) co_return fail(Side::Client, Kind::Closed, "client gone");
   if (wake == Wake::Deadline) co_return fail(Side::Client, Kind::Timeout, "client stalled");
   co_return Done{};
+}
+
+/// What is sent of `range` at once. Where many wait for one answer, first bytes go round before
+/// anybody gets more: behind 256 KiB for each of a hundred others the last would wait for 25 MB of
+/// copying.
+ByteRange next_piece(const Exchange& exchange, const cache::Generation& generation,
+                     ByteRange range) noexcept {
+  const bool crowd = exchange.selection.collapsed || generation.readers() >= kCrowdReaders;
+  if (exchange.head_sent || !crowd) return range;
+  return {range.first, std::min(range.end, range.first + kCrowdFirstBytes)};
 }
 
 /// Until when the next bytes must come: before the head players allow about 8 s; after it a fill's
@@ -98,8 +110,9 @@ Task<Result<Done>> send_range(Scope& scope, Exchange& exchange, ByteRange range)
     if (generation.cut()) co_return fail(Side::Self, Kind::Purged, "purged with cut");
     bool blocked = false;
     bool nothing_resident = false;
+    ByteRange piece = next_piece(exchange, generation, range);
     {
-      const ResidentBatch batch(reader, range);
+      const ResidentBatch batch(reader, piece);
       if (batch.bytes() == 0) {
         nothing_resident = true;
       } else {
@@ -114,8 +127,9 @@ Task<Result<Done>> send_range(Scope& scope, Exchange& exchange, ByteRange range)
       scope.deadline = progress_deadline(exchange);
       auto readable = co_await reader.readable(scope, range.first);
       if (!readable) co_return fail(readable.error());
+      piece = next_piece(exchange, generation, range);  // others have come meanwhile
       auto part = part_of(
-          readable->bytes.first(std::min<uint64_t>(readable->bytes.size(), range.length())));
+          readable->bytes.first(std::min<uint64_t>(readable->bytes.size(), piece.length())));
       auto sent = send_now(exchange, {&part, 1}, scope.loop.now());
       if (!sent) co_return fail(sent.error());
       exchange.bytes_by_tier[static_cast<uint8_t>(tier_of(readable->where))] += *sent;
@@ -126,7 +140,7 @@ Task<Result<Done>> send_range(Scope& scope, Exchange& exchange, ByteRange range)
     if (blocked) {
       auto writable = co_await client_writable(exchange);
       if (!writable) co_return fail(writable.error());
-    } else if (!range.empty() && !nothing_resident) {
+    } else if (!range.empty() && (!nothing_resident || piece.end < range.end)) {
       co_await Yield{};  // at most one batch per connection and turn: others on this loop wait for
                          // theirs
     }

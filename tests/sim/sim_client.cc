@@ -75,6 +75,7 @@ Result<size_t> SimClient::try_send(const edge::ResponseHead* head, std::span<con
     taken += length;
     if (length < part.iov_len) break;
   }
+  if (head != nullptr) result_.bytes_with_head = taken;
   if (result_.body_bytes >= behaviour_.leaves_after_bytes) {
     gone_ = true;
     return fail(Side::Client, Kind::Closed, "simulated client left");

@@ -41,6 +41,7 @@ struct ClientResult {
   std::string cache_status;
   std::optional<uint64_t> content_length;
   uint64_t body_bytes = 0;
+  uint64_t bytes_with_head = 0;  // of the body, in the same write
 };
 
 /// Told of all that comes as it arrives, so that what is wrong is found when it is sent.

@@ -46,6 +46,21 @@ TEST(NodeSim, ReadersBehindACutFillAreServedByTheNextFill) {
   EXPECT_EQ(node.origin().fetches("/t/1"), 2U);  // collapsed: two, not three
 }
 
+TEST(NodeSim, InACrowdFirstBytesGoRoundBeforeAnybodyGetsMore) {
+  SimNode node(3, {});
+  node.add_track("/t/1", 1 * MiB).latency = milliseconds{50};
+  std::vector<SimClient*> clients;
+  for (uint32_t i = 0; i < 100; ++i)
+    clients.push_back(&node.request(i % 2, {.target = "/t/1", .range = range_of(0, 262144)}));
+  ASSERT_TRUE(node.world().run_until(
+      [&] { return std::ranges::all_of(clients, [](auto* client) { return client->finished(); }); },
+      seconds{10}));
+  for (const SimClient* client : clients) EXPECT_EQ(client->result().body_bytes, 262144U);
+  const auto small_first = std::ranges::count_if(
+      clients, [](auto* client) { return client->result().bytes_with_head <= 16 * KiB; });
+  EXPECT_GE(small_first, 80);  // not those that came before there was a crowd
+}
+
 TEST(NodeSim, AHundredClientsOnOneColdRangeAreOneOriginRequest) {
   SimNode node(2, {});
   node.add_track("/t/1", 1 * MiB).latency = milliseconds{50};
