@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from support import transport
 from support.client import wait_until
 from support.node import Node, run_segue
 from support.settings import config_for
@@ -214,6 +215,21 @@ def test_a_balancer_says_whom_a_connection_is_from(balanced):
         assert ask(balanced, header, piecewise=True).startswith(b"HTTP/1.1 200 ")
     expected = ["203.0.113.7", "2001:db8::1", "203.0.113.9", "127.0.0.1", "127.0.0.1"]
     assert clients_in(balanced, 10) == [each for each in expected for _ in range(2)]
+
+
+def test_behind_the_header_tls_finds_its_first_byte(origin, tmp_path):
+    origin.add("/t", 1000)
+    certificate = transport.certificate_table(transport.default_certificate())
+    log = tmp_path / "access.ndjson"
+    config = config_for(origin.url, more=f'[log]\naccess = "{log}"')
+    with Node(config, folder=tmp_path, tls=certificate, listener='proxy_protocol = "127.0.0.0/8"') as node:
+        for header in (v1("203.0.113.7"), v2("203.0.113.7")):
+            with socket.create_connection(node.address, timeout=10) as plain:
+                plain.sendall(header)
+                with transport.wrapped(plain) as connection:
+                    connection.sendall(b"GET /t HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                    assert connection.recv(15) == b"HTTP/1.1 200 OK"
+        wait_until(lambda: log.exists() and log.read_text().count('"client":"203.0.113.7"') == 2, what="the log")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import signal
+import subprocess
 import time
 from urllib.parse import quote
 
@@ -337,6 +338,77 @@ def test_one_token_serves_many_requests_of_a_connection_and_ends_with_its_time(s
         for target, expected in [(f"{PATH}?token={other}", 206), (f"/b/t.ogg?token={other}", 403)]:
             connection.request(target, Range="bytes=0-9")
             assert connection.read_response().status == expected
+
+
+# --- JWTs by public keys ---
+
+
+def openssl(*arguments, **keywords):
+    return subprocess.run(["openssl", *arguments], check=True, capture_output=True, **keywords).stdout
+
+
+def raw_signature(der):
+    """The two numbers of an ECDSA signature as JWS wants them (RFC 7518 §3.4): 32 bytes each."""
+    numbers, at = [], 2
+    for _ in range(2):
+        length = der[at + 1]
+        numbers.append(int.from_bytes(der[at + 2 : at + 2 + length], "big").to_bytes(32, "big"))
+        at += 2 + length
+    return b"".join(numbers)
+
+
+@pytest.fixture(scope="module")
+def by_public_keys(shared_origin, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("public")
+    openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", str(folder / "rsa"))
+    openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", str(folder / "ec"))
+    lines = []
+    for name in ("rsa", "ec"):
+        public = folder / f"{name}.pub"
+        public.write_bytes(openssl("pkey", "-in", str(folder / name), "-pubout"))
+        public.chmod(0o644)  # no secret
+        lines.append(f'{name} = "{public}"')
+    (folder / "k1.key").write_text(KEYS["k1"].hex())
+    (folder / "k1.key").chmod(0o600)
+    lines.append(f'k1 = "{folder / "k1.key"}"')
+    tokens = f'issuer = "music.example"\naudience = "edge.example"\nkeys = {{ {", ".join(lines)} }}\n'
+    shared_origin.add(PATH, TRACK)
+    with Node(config_for(shared_origin.url, site=f'[site.tokens]\nforms = "jwt"\n{tokens}')) as running:
+        running.keys = folder
+        yield running
+
+
+CLAIMS = {"iss": "music.example", "aud": ["other.example", "edge.example"], "exp": LATER, "cdniuc": "regex:.*"}
+
+
+def signed_by(node, name, algorithm, claims=None, header=None):
+    parts = ({"alg": algorithm, **(header or {})}, {**CLAIMS, **(claims or {})})
+    text = ".".join(b64(json.dumps(part).encode()) for part in parts)
+    signature = openssl("dgst", "-sha256", "-sign", str(node.keys / name), input=text.encode())
+    return f"{text}.{b64(raw_signature(signature) if name == 'ec' else signature)}"
+
+
+@pytest.mark.parametrize("name,algorithm", [("rsa", "RS256"), ("ec", "ES256")])
+def test_a_jwt_may_be_signed_by_a_key_that_only_its_issuer_has(by_public_keys, name, algorithm):
+    node = by_public_keys
+    assert status(node, f"{PATH}?token={signed_by(node, name, algorithm)}") == 206
+    assert status(node, f"{PATH}?token={signed_by(node, name, algorithm, header={'kid': name})}") == 206
+    other = {"rsa": "ec", "ec": "rsa"}[name]
+    assert refused(node, f"{PATH}?token={signed_by(node, other, algorithm)}") == (403, "token_signature")
+    for claims in ({"iss": "eve.example"}, {"aud": "other.example"}, {"aud": ["edge.example.eve"]}):
+        assert status(node, f"{PATH}?token={signed_by(node, name, algorithm, claims)}") == 403
+
+
+def test_a_public_key_is_no_secret(by_public_keys):
+    """The old trick: an HMAC whose secret is the public key, which everybody has."""
+    node = by_public_keys
+    for name in ("rsa", "ec"):
+        public = (node.keys / f"{name}.pub").read_bytes()
+        for secret in (public, public.rstrip(b"\n"), public.rstrip(b"\n") + b"\n"):
+            for header in ({"alg": "HS256"}, {"alg": "HS256", "kid": name}):
+                text = ".".join(b64(json.dumps(part).encode()) for part in (header, CLAIMS))
+                token = f"{text}.{b64(hmac.new(secret, text.encode(), hashlib.sha256).digest())}"
+                assert status(node, f"{PATH}?token={token}") == 403
 
 
 # --- previews ---

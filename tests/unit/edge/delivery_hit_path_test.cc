@@ -3,6 +3,7 @@
 // that one writev per 256 KiB. Method: the real parts on a real loop over a socketpair, allocations
 // and system calls counted (counted_calls.h).
 #include "base/sanitizer.h"
+#include "edge/access/sign.h"
 #include "edge/delivery/delivery.h"
 #include "edge/fill/fills.h"
 #include "tests/support/fake_origin.h"
@@ -42,6 +43,7 @@ class DeliveryHitPathTest : public ServerTest {
     fetcher = std::make_unique<testing::FakeFetcher>(origin, *loop);
     fills = std::make_unique<Fills>(*loop, *local, std::vector<origin::Fetcher*>{fetcher.get()},
                                     Fills::Options{});
+    rules = site;
     auto sites = make_ref<SiteTable>(std::vector<Ref<const Site>>{site});
     delivery =
         std::make_unique<Delivery>(*loop, *local, *fills, sites, nullptr, Delivery::Options{});
@@ -74,7 +76,7 @@ class DeliveryHitPathTest : public ServerTest {
   }
   /// Everything into RAM, pools and tables warm.
   void warm(const TestClient& client, const std::string& request, uint64_t bytes) {
-    client.send(get("/t", ""));
+    client.send(get("/t", more));
     for (size_t taken = 0, tries = 0; taken < kTrackBytes && tries < 10000; ++tries) {
       turns(4);
       taken += take_response(client);
@@ -90,7 +92,7 @@ class DeliveryHitPathTest : public ServerTest {
     setsockopt(client.fd(), SOL_SOCKET, SO_SNDBUFFORCE, &kSendBufferBytes, sizeof kSendBufferBytes);
     const std::string request =
         get("/t", "Range: bytes=" + std::to_string(first) + "-" +
-                      std::to_string(first + bytes - 1) + "\r\nUser-Agent: player\r\n");
+                      std::to_string(first + bytes - 1) + "\r\nUser-Agent: player\r\n" + more);
     warm(client, request, bytes);
     counts = {};
     constexpr int kRequests = 100;
@@ -112,6 +114,8 @@ class DeliveryHitPathTest : public ServerTest {
     if (!kSanitized) EXPECT_EQ(counts.allocations, 0);
   }
 
+  Ref<const Site> rules;
+  std::string more;  // further field lines of each request
   StoredResponseCodec codec;
   testing::FakeOrigin origin;
   std::unique_ptr<cache::Store> store;
@@ -129,6 +133,36 @@ TEST_F(DeliveryHitPathTest, AHitInsideOneSliceIsOneWritevAndNoAllocation) {
 
 TEST_F(DeliveryHitPathTest, AHitAcrossASliceBorderIsOneWritevAndNoAllocation) {
   expect_cost(kSliceBytes - 10'000, 64 * KiB, 1);
+}
+
+TEST_F(DeliveryHitPathTest, ATokenThatTheConnectionHasShownAndLimitsCostNoAllocation) {
+  auto tokens = make_ref<TokenRules>();
+  tokens->forms = {TokenForm::Segue};
+  tokens->keys.emplace_back("k1", TokenKey::Kind::Secret, std::string(32, 'k'));
+  const auto url = sign_url({.form = TokenForm::Segue,
+                             .url = "/t",
+                             .name = "token",
+                             .pattern = {},
+                             .expires = 253'402'300'799,
+                             .not_before = {},
+                             .client = {},
+                             .preview = {},
+                             .id = {},
+                             .issuer = {},
+                             .audience = {}},
+                            tokens->keys.front());
+  ASSERT_TRUE(url.has_value());
+  more = "token: " + url->substr(url->find("kid=")) + "\r\n";
+  ClientLimits limits(1);
+  limits.configure({.requests_per_second = 1'000'000, .miss_bytes_per_second = GiB});
+  {
+    const Loop::Turn turn(*loop);
+    delivery->set_sites(make_ref<SiteTable>(std::vector<Ref<const Site>>{rules},
+                                            std::vector<Ref<const TokenRules>>{tokens}));
+    delivery->limit_by(&limits);
+  }
+  expect_cost(4096, 64 * KiB, 1);
+  delivery->limit_by(nullptr);
 }
 
 }  // namespace
