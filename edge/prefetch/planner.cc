@@ -54,6 +54,7 @@ bool Planner::set(const PlanUpdate& update, MonoTime now) {
   Session& session = tables_->sessions[update.session];
   session.revision = update.revision;
   session.model = update.model;
+  session.rest = update.rest;
   tables_->session_ends.erase({session.until, update.session});
   session.until = update.until;
   tables_->session_ends.emplace(update.until, update.session);
@@ -131,7 +132,8 @@ void Planner::add_rest(uint64_t session_id, TrackId track, MonoTime now) {
   const auto at = tables_->sessions.find(session_id);
   if (!options_.rest || at == tables_->sessions.end()) return;
   Session& session = at->second;
-  if (session.rest_planned || !session.playing || session.playing->track != track) return;
+  if (!session.rest || session.rest_planned || !session.playing || session.playing->track != track)
+    return;
   const PlanEntry playing = *session.playing;
   uint64_t end = playing.head_bytes + options_.rest_bytes_max;
   if (playing.whole_bytes != 0) end = std::min(end, playing.whole_bytes);

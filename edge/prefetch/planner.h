@@ -49,6 +49,7 @@ struct PlanUpdate {
   MonoTime until{};
   std::optional<TrackId> now{};  // what plays: not revoked, though it is not next any more
   bool confirmed = false;        // `now` is beyond its head: the rest of it is worth fetching
+  bool rest = true;              // whether a rest is worth anything; Options::rest besides
   std::span<const PlanEntry> next{};
 };
 

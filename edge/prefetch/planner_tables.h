@@ -30,6 +30,7 @@ struct Planner::Session {
   MonoTime until{};
   std::optional<PlanEntry> playing;  // known once it was a candidate
   bool rest_planned = false;
+  bool rest = true;  // its plan may fetch beyond heads
   std::vector<uint32_t> candidates;
 };
 

@@ -63,6 +63,8 @@ void PredictedPlans::see(const Asked& asked, MonoTime now, uint32_t minute) {
                     .model = observed_model_,
                     .until = now + options_.lasts,
                     .now = demand.track,
+                    // Replayed: rests of guessed tracks evicted more than they were good for.
+                    .rest = false,
                     .next = std::span(entries).first(planned)};
   // Observed on and on: what is fetched is not what shows whether it may be.
   if (planned > 0 || observed_.model_of(demand.session)) (void)observed_.set(update, now);

@@ -122,6 +122,15 @@ TEST_F(PredictedPlansTest, AGuessThatNoLongerHoldsIsRevoked) {
   EXPECT_EQ(scores.at(plans->model()).unused_revoked.get(), 1U);
 }
 
+TEST_F(PredictedPlansTest, OfAGuessedTrackOnlyTheHeadIsFetched) {
+  teach(40);
+  ask(++session, 1);
+  EXPECT_EQ(orders(), std::vector<TrackId>{2});
+  ask(session, 2);
+  ask(session, 2, {kHead, 2 * kHead});  // played on: of a feed's track the rest would come now
+  EXPECT_TRUE(orders().empty());
+}
+
 TEST_F(PredictedPlansTest, ATrackWhoseNameIsNotKnownIsNoPlan) {
   unknown = 2;
   teach(40);
