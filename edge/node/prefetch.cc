@@ -198,6 +198,9 @@ void NodePrefetch::register_metrics(Registry& registry) const {
                      &ask_gauge<&Gauges::bytes_today>, &prefetcher);
   registry.add_counter("segue_prefetch_pauses_total", "Looks at which clients' fills came first.",
                        {}, prefetcher.pauses());
+  registry.add_counter("segue_prefetch_heads_told_total",
+                       "Heads whose length the track's own container told.", {},
+                       prefetcher.heads_told());
   registry.add_counter("segue_first_byte_requests_total", "Requests for the beginning of a track.",
                        {}, prefetcher.planner().totals().first_bytes);
   registry.add_counter("segue_first_byte_misses_total",

@@ -38,6 +38,7 @@ struct PlanEntry {
   uint64_t head_bytes = 0;             // of its beginning
   uint32_t tail_bytes = 0;             // of its end, for players that read that first; 0: none
   uint64_t whole_bytes = 0;            // 0: not known
+  bool head_is_guess = false;          // nobody told how much of it holds its first seconds
   Ref<const PrefetchTarget> target{};  // for whoever fetches; may be null
 };
 
@@ -98,6 +99,7 @@ class Planner {
     TrackId track = 0;
     ByteRange head;           // from 0, or beyond the head; its end may lie beyond the track's
     uint32_t tail_bytes = 0;  // of the end, after the head
+    bool head_is_guess = false;
     uint32_t model = 0;
     MonoTime due{};
     Ref<const PrefetchTarget> target;
@@ -109,6 +111,8 @@ class Planner {
 
   /// Stopped: it stood aside (or nobody wants it any more); a candidate still wanted comes again.
   enum class End : uint8_t { Complete, AlreadyHere, Failed, Stopped };
+  /// Its beginning has told how long its head is: judged by that, and the rest begins there.
+  void refine(uint64_t order, uint64_t head_bytes, uint32_t tail_bytes);
   /// Bytes that came from the origin for it.
   void landed(uint64_t order, uint64_t bytes);
   void ended(uint64_t order, End end, MonoTime now);

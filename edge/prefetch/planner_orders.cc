@@ -83,6 +83,7 @@ Planner::Order Planner::begin(uint32_t index, MonoTime /*now*/) {
           .track = candidate.entry.track,
           .head = candidate.part,
           .tail_bytes = candidate.entry.tail_bytes,
+          .head_is_guess = candidate.entry.head_is_guess && candidate.part.first == 0,
           .model = candidate.model,
           .due = candidate.entry.due,
           .target = candidate.entry.target};
@@ -108,6 +109,20 @@ MonoTime Planner::affordable_at(uint32_t index, MonoTime now) const {
   if (missing <= 0 || rate <= 0) return kNever;
   return now + milliseconds{1} +
          std::chrono::duration_cast<milliseconds>(std::chrono::duration<double>(missing / rate));
+}
+
+void Planner::refine(uint64_t order, uint64_t head_bytes, uint32_t tail_bytes) {
+  const auto at = tables_->running.find(order);
+  if (at == tables_->running.end()) return;
+  Running& running = at->second;
+  running.part = {0, head_bytes};
+  running.tail_bytes = tail_bytes;
+  if (running.candidate == kNoCandidate) return;
+  Candidate& candidate = tables_->candidates[running.candidate];
+  candidate.part = running.part;
+  candidate.entry.head_bytes = head_bytes;
+  candidate.entry.tail_bytes = tail_bytes;
+  candidate.entry.head_is_guess = false;
 }
 
 void Planner::landed(uint64_t order, uint64_t bytes) {

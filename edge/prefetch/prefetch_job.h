@@ -5,6 +5,11 @@
 
 namespace segue::edge {
 
+// 256 kbit/s: what is not said is rather large.
+inline constexpr double kBytesPerSecondUnknown = 32'000;
+inline constexpr uint32_t kTailBytes = 64 * KiB;  // holds the last page of any Ogg stream
+inline constexpr uint64_t kHeadBytesMin = 64 * KiB;
+
 /// Outlives the task that fetches it; owns all that its `asked` views.
 struct Prefetcher::Job final : public RefCounted {
   Planner::Order order;

@@ -1,6 +1,7 @@
 // What the planner orders is fetched here, through the same doors as a client's request.
 #include <algorithm>
 
+#include "edge/prefetch/container_head.h"
 #include "edge/prefetch/learned.h"
 #include "edge/prefetch/prefetch_job.h"
 
@@ -109,6 +110,7 @@ void Prefetcher::start(Planner::Order order) {
   asked.target = target->origin_target();
   asked.range_form = Asked::RangeForm::Bounded;
   asked.range = job->order.head;
+  if (job->order.head_is_guess) asked.range.end = std::min<uint64_t>(asked.range.end, kSliceBytes);
   asked.priority = cache::Priority::Prefetch;
   jobs_.emplace(id, job);
   if (!tasks_.try_spawn(run(job))) {
@@ -142,7 +144,16 @@ Task<Planner::End> Prefetcher::fetch(Job& job) {
   const cache::Selected selected = selection.selected;
   const bool is_ours = !selection.hit && !selection.collapsed;
   const uint64_t length = selected.generation->complete_length();
-  const ByteRange head = job.order.head.clipped(length);
+  uint64_t begun = job.order.head.first;
+  if (job.order.head_is_guess) {
+    const ByteRange first = job.asked.range.clipped(length);
+    auto brought = co_await bring(scope, job, selected, first, is_ours);
+    if (!brought) co_return job.cancelled ? Planner::End::Stopped : Planner::End::Failed;
+    refine(job, selected);
+    begun = first.end;
+  }
+  const ByteRange whole_head = job.order.head.clipped(length);
+  const ByteRange head{std::min(begun, whole_head.end), whole_head.end};
   const uint64_t tail_first = length - std::min<uint64_t>(length, job.order.tail_bytes);
   const ByteRange parts[] = {head, ByteRange{std::max(tail_first, head.end), length}};
   for (const ByteRange& part : parts) {
@@ -151,6 +162,34 @@ Task<Planner::End> Prefetcher::fetch(Job& job) {
     if (!brought) co_return job.cancelled ? Planner::End::Stopped : Planner::End::Failed;
   }
   co_return Planner::End::Complete;
+}
+
+/// Nobody told how much of the track holds its first seconds; its container may, now that its
+/// beginning is here.
+void Prefetcher::refine(Job& job, const cache::Selected& selected) {
+  constexpr uint64_t kLookedAt = 64 * KiB;
+  const uint64_t length = selected.generation->complete_length();
+  RangeReader reader(fills_, job.asked, selected, {0, std::min(length, kLookedAt)},
+                     /*open_ended=*/false);
+  std::vector<std::byte> beginning;
+  while (beginning.size() < std::min(length, kLookedAt)) {
+    const auto readable = reader.try_readable(beginning.size());
+    if (readable.bytes.empty()) break;  // on a drive: not worth a read
+    beginning.insert(beginning.end(), readable.bytes.begin(), readable.bytes.end());
+  }
+  const auto wanted = static_cast<double>(job.order.head.end) / kBytesPerSecondUnknown;
+  const auto told = container_head(
+      {.beginning = std::span(beginning).first(std::min<size_t>(beginning.size(), kLookedAt)),
+       .complete_length = length,
+       .head = milliseconds{static_cast<int64_t>(wanted * 1000)}});
+  if (!told) return;
+  heads_told_.add();
+  job.order.head.end = std::min(length, std::clamp(told->head_bytes, kHeadBytesMin, kHeadBytesMax));
+  if (told->tail) job.order.tail_bytes = kTailBytes;
+  planner_.refine(job.order.id, job.order.head.end, job.order.tail_bytes);
+  Facts& facts = facts_for(track_of(job.order.target->key));
+  facts.head_bytes = job.order.head.end;
+  facts.tail = told->tail;
 }
 
 /// Reads behind the fills of the range, as a client would, and lets the bytes lie. What a drive has

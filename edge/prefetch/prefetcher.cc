@@ -12,8 +12,6 @@
 namespace segue::edge {
 namespace {
 
-constexpr double kBytesPerSecondUnknown = 32'000;  // 256 kbit/s: what is not said is rather large
-constexpr uint32_t kTailBytes = 64 * KiB;          // holds the last page of any Ogg stream
 constexpr seconds kLogEvery{1};
 constexpr milliseconds kConfirmedAfter{10'000};
 
@@ -150,15 +148,17 @@ PlanEntry Prefetcher::entry_of(const FeedNext& next, MonoTime due,
     if (entry.whole_bytes == 0) entry.whole_bytes = facts->second.whole_bytes;
     if (rate == 0) rate = facts->second.bytes_per_second;
     if (next.head == milliseconds{0}) entry.head_bytes = facts->second.head_bytes;
+    if (facts->second.tail) entry.tail_bytes = kTailBytes;
   }
+  entry.head_is_guess = rate == 0 && entry.head_bytes == 0;
   if (rate == 0) rate = kBytesPerSecondUnknown;
   if (entry.head_bytes == 0) {
     const milliseconds head = next.head > milliseconds{0} ? next.head : options_.head;
     entry.head_bytes = static_cast<uint64_t>(std::min(
         rate * std::chrono::duration<double>(head).count(), static_cast<double>(kHeadBytesMax)));
   }
-  entry.head_bytes = std::clamp<uint64_t>(entry.head_bytes, 64 * KiB, kHeadBytesMax);
-  entry.tail_bytes = next.tail ? kTailBytes : 0;
+  entry.head_bytes = std::clamp<uint64_t>(entry.head_bytes, kHeadBytesMin, kHeadBytesMax);
+  if (next.tail) entry.tail_bytes = kTailBytes;
   entry.target = std::move(target);
   return entry;
 }
@@ -194,10 +194,8 @@ void Prefetcher::take_plan(const FeedMessage& message, PrefetchSource /*source*/
   (void)planner_.set(update, now);  // what it ignores it counts
 }
 
-void Prefetcher::take_facts(const FeedTrackFacts& facts) {
-  const auto target = target_of(facts.track);
-  if (!target) return;
-  const TrackId track = track_of(target->key);
+/// Of a track nothing was known of, they are empty; the oldest known ones make room.
+Prefetcher::Facts& Prefetcher::facts_for(TrackId track) {
   if (!facts_.contains(track)) {
     if (facts_order_.size() < kCatalogueFactsMax) {
       facts_order_.push_back(track);
@@ -206,15 +204,22 @@ void Prefetcher::take_facts(const FeedTrackFacts& facts) {
       facts_oldest_ = (facts_oldest_ + 1) % kCatalogueFactsMax;
     }
   }
+  return facts_[track];
+}
+
+void Prefetcher::take_facts(const FeedTrackFacts& facts) {
+  const auto target = target_of(facts.track);
+  if (!target) return;
+  const TrackId track = track_of(target->key);
   double rate = facts.bits_per_second / 8.0;
   if (rate == 0) rate = bytes_per_second_of(facts.bytes, facts.duration);
   uint64_t whole = facts.bytes;
   if (whole == 0 && rate > 0)
     whole = static_cast<uint64_t>(rate * std::chrono::duration<double>(facts.duration).count());
-  facts_[track] = {.whole_bytes = whole,
-                   .head_bytes = facts.head_bytes,
-                   .bytes_per_second = rate,
-                   .kin = kin_of(facts)};
+  facts_for(track) = {.whole_bytes = whole,
+                      .head_bytes = facts.head_bytes,
+                      .bytes_per_second = rate,
+                      .kin = kin_of(facts)};
 }
 
 // --- notes ---

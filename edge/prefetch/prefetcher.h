@@ -92,13 +92,16 @@ class Prefetcher {
   }
   [[nodiscard]] uint64_t notes_dropped() const noexcept;
   [[nodiscard]] const Counter& pauses() const noexcept { return pauses_; }
+  /// Heads whose length their own beginning has told.
+  [[nodiscard]] const Counter& heads_told() const noexcept { return heads_told_; }
 
  private:
   struct Facts {
     uint64_t whole_bytes = 0;
     uint64_t head_bytes = 0;
     double bytes_per_second = 0;
-    uint64_t kin = 0;  // tracks that sound alike
+    uint64_t kin = 0;   // tracks that sound alike
+    bool tail = false;  // players look at its end first
   };
   struct Job;
   struct Learned;
@@ -112,6 +115,7 @@ class Prefetcher {
   void see(const AskedNote& note);
   void take_plan(const FeedMessage& message, PrefetchSource source);
   void take_facts(const FeedTrackFacts& facts);
+  [[nodiscard]] Facts& facts_for(TrackId track);
   [[nodiscard]] uint64_t kin_of(const FeedTrackFacts& facts) const;
   [[nodiscard]] uint32_t minute() const;
   [[nodiscard]] Ref<const PrefetchTarget> target_of(const FeedTrack& track);
@@ -125,6 +129,7 @@ class Prefetcher {
   void drop(const PrefetchTarget& target);
   Task<void> run(Ref<Job> owned);
   Task<Planner::End> fetch(Job& job);
+  void refine(Job& job, const cache::Selected& selected);
   Task<Result<Done>> bring(Scope& scope, Job& job, const cache::Selected& selected, ByteRange range,
                            bool is_ours);
 
@@ -148,7 +153,7 @@ class Prefetcher {
   std::unordered_map<uint64_t, Ref<Job>> jobs_;  // by order
   TaskGroup tasks_;
   Tick tick_;
-  Counter pauses_;
+  Counter pauses_, heads_told_;
   double lines_left_ = 0;
   MonoTime lines_filled_at_{};
   MonoTime logged_at_{};

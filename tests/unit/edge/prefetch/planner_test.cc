@@ -57,6 +57,26 @@ class PlannerTest : public ::testing::Test {
   MonoTime now{1h};
 };
 
+TEST_F(PlannerTest, AHeadThatItsContainerTellsIsJudgedByWhatItTold) {
+  PlanEntry guessed = entry(1);
+  guessed.head_is_guess = true;
+  ASSERT_TRUE(set(7, 1, {guessed}));
+  const auto order = planner->next(now);
+  ASSERT_TRUE(order.has_value());
+  EXPECT_TRUE(order->head_is_guess);
+  planner->refine(order->id, 64 * KiB, 0);
+  planner->landed(order->id, 256 * KiB);  // slices are whole
+  planner->ended(order->id, Planner::End::Complete, now);
+  ask(1, {0, 64 * KiB}, 7);
+  EXPECT_EQ(score().bytes_used.get(), 256 * KiB);  // all that was wanted has been used
+  EXPECT_EQ(score().bytes_wasted.get(), 0U);
+  ask(1, {64 * KiB, 128 * KiB}, 7);  // beyond the head: the rest begins there
+  const auto rest = planner->next(now);
+  ASSERT_TRUE(rest.has_value());
+  EXPECT_EQ(rest->head.first, 64 * KiB);
+  EXPECT_FALSE(rest->head_is_guess);
+}
+
 TEST_F(PlannerTest, TheGreatestValuePerByteGoesFirst) {
   set(1, 1, {entry(10, 0.2), entry(11, 0.9), entry(12, 0.9, 0s, 16 * 256 * KiB)});
   EXPECT_EQ(orders(), (std::vector<TrackId>{11, 10, 12}));

@@ -1,0 +1,85 @@
+"""Heads of tracks of which nobody said how long they are: the container tells, once its beginning is here."""
+import json
+import struct
+
+import pytest
+
+from support import client
+from support.client import wait_until as wait_for
+from support.node import Node
+from support.settings import config_for
+
+SLICE = 262_144
+
+
+def ogg_page(granule, packet):
+    laces = b"\xff" * (len(packet) // 255) + bytes([len(packet) % 255])
+    return b"OggS\0\0" + struct.pack("<QIII", granule, 7, 0, 0) + bytes([len(laces)]) + laces + packet
+
+
+def ogg_file(length):
+    """Vorbis of 4,000 bytes a second: ten seconds lie in the first slice."""
+    first = ogg_page(0, b"\x01vorbis" + struct.pack("<IBI", 0, 2, 48_000) + bytes(14))
+    sound = b"".join(ogg_page(48_000 * i, bytes(4_000)) for i in range(1, length // 4_000))
+    return (first + sound).ljust(length, b"\0")
+
+
+def mp3_file(length, seconds):
+    """With a Xing header; at more than 256 kbit/s ten seconds are more than anybody would guess."""
+    frames = round(seconds * 44_100 / 1152)
+    head = b"\xff\xfb\x90\x64" + bytes(32) + b"Xing" + struct.pack(">II", 1, frames)
+    return head.ljust(length, b"\x55")
+
+
+@pytest.fixture
+def node(origin):
+    with Node(config_for(origin.url, more='[prefetch]\nmode = "on"\nrest = false\n')) as running:
+        yield running
+
+
+def name(node, track, **members):
+    line = json.dumps({"session": track, "model": "m", "next": [{"track": track, **members}]}) + "\n"
+    with client.Connection(node.admin_socket) as connection:
+        connection.send(client.request_bytes("/feed", "POST", Content_Length=len(line)) + line.encode())
+        assert connection.read_response().status == 200
+
+
+def wait_until_fetched(node):
+    wait_for(lambda: node.metrics().get('segue_prefetch_tracks_total{model="m",fate="fetched"}', 0) > 0)
+
+
+def is_here(node, track, first):
+    return node.fetch(track, Range=f"bytes={first}-{first + 999}", Cache_Control="only-if-cached").status == 206
+
+
+def test_an_ogg_file_is_asked_for_its_head_and_its_last_page_only(node, origin):
+    origin.add("/a.ogg").body = ogg_file(6 * SLICE)
+    name(node, "/a.ogg")
+    wait_until_fetched(node)
+    assert node.metric("segue_prefetch_heads_told_total") == 1
+    here = [is_here(node, "/a.ogg", SLICE * i) for i in range(6)]
+    assert here == [True, False, False, False, False, True]
+
+
+def test_a_dense_file_gets_all_of_its_first_ten_seconds(node, origin):
+    origin.add("/b.mp3").body = mp3_file(6 * SLICE, seconds=20)
+    name(node, "/b.mp3")
+    wait_until_fetched(node)
+    here = [is_here(node, "/b.mp3", SLICE * i) for i in range(6)]
+    assert here == [True, True, True, False, False, False]  # half of it; four slices hold 786,475 bytes
+
+
+def test_what_the_feed_says_of_a_track_is_not_looked_up_in_it(node, origin):
+    origin.add("/c.ogg").body = ogg_file(6 * SLICE)
+    name(node, "/c.ogg", bytes=6 * SLICE, duration_ms=20_000)
+    wait_until_fetched(node)
+    assert node.metric("segue_prefetch_heads_told_total") == 0
+    assert not is_here(node, "/c.ogg", 5 * SLICE)
+
+
+def test_a_file_that_is_no_container_is_fetched_as_far_as_is_guessed(node, origin):
+    origin.add("/d.bin").body = b"x" * (6 * SLICE)
+    name(node, "/d.bin")
+    wait_until_fetched(node)
+    assert node.metric("segue_prefetch_heads_told_total") == 0
+    assert [is_here(node, "/d.bin", SLICE * i) for i in range(3)] == [True, True, False]
