@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What the tests of build/coverage ran of the product: lines overall, and every branch of the files where each must run.
+"""What the tests of build/coverage ran of the product: lines overall, and every branch of files where each must run.
 
 coverage.py run     unit tests, some simulation seeds, the fuzz corpus and the quick wire tests, counted
 coverage.py report  what was counted; ends with 1 where a goal is missed
