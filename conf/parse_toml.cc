@@ -271,6 +271,7 @@ void read_certificate(Reader& reader, Mistakes& mistakes,
 
 void read_tls(Reader& reader, Mistakes& mistakes, TlsSettings& tls) {
   reader.value("min_version", tls.tls12, kTls12);
+  reader.boolean("http2", tls.http2);
   reader.value("unknown_name", tls.refuse_unknown_names, kRefuse);
   reader.value("ticket_keys", tls.ticket_keys, kPath);
   reader.tables("certificate",

@@ -71,6 +71,7 @@ struct CertificateSettings {
 struct TlsSettings {
   std::vector<CertificateSettings> certificates;  // the first one where a name has none of its own
   bool tls12 = true;                              // false: TLS 1.3 alone
+  bool http2 = true;                              // offered before HTTP/1.1
   bool refuse_unknown_names = false;  // instead of showing the first certificate to whoever asks
                                       // for a name that none covers
   std::string ticket_keys;            // file a fleet shares; empty: keys of this process

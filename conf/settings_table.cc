@@ -31,6 +31,8 @@ constexpr SettingRow kRows[] = {
      "balancers that say by the PROXY protocol (version 1 or 2) whom a connection is from; others "
      "may not connect here; over a unix socket all may"},
     {"tls.min_version", "`1.2`, `1.3`", "1.2", Takes::Reload, "the oldest version spoken"},
+    {"tls.http2", "`true`, `false`", "true", Takes::Reload,
+     "HTTP/2 is offered to clients, before HTTP/1.1"},
     {"tls.unknown_name", "`default`, `refuse`", "default", Takes::Reload,
      "who asks for a name that no certificate covers is shown the first one, or refused"},
     {"tls.ticket_keys", "a path", "", Takes::Reload,

@@ -196,7 +196,7 @@ edge::NodeTlsOptions tls_of(const conf::Settings& settings) {
   for (const conf::CertificateSettings& each : settings.tls.certificates)
     options.server.certificates.push_back({each.chain, each.key, each.ocsp});
   options.server.tls12 = settings.tls.tls12;
-  options.server.http2 = false;
+  options.server.http2 = settings.tls.http2;
   options.server.refuse_unknown_names = settings.tls.refuse_unknown_names;
   options.ticket_keys = settings.tls.ticket_keys;
   for (const conf::ListenSettings& listen : settings.listen) {

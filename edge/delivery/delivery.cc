@@ -122,6 +122,7 @@ void Delivery::Impl::begin(Exchange& exchange) noexcept {
   AccessRecord& record = exchange.record;
   record.time = loop.wall_now();
   record.client.assign(exchange.client.address);
+  record.protocol = exchange.client.http2 ? Protocol::Http2 : Protocol::Http1;
   record.method.assign(request.method_text);
   record.user_agent.assign(request.fields.find("User-Agent").value_or(std::string_view()));
   record.range.assign(request.fields.find("Range").value_or(std::string_view()));

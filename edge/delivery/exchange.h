@@ -49,6 +49,7 @@ struct Client {
   bool tls = false;
   uint64_t network = 0;    // whom limits are for: the address, IPv6 its /64; 0: nobody
   Guest* guest = nullptr;  // of the connection; null: nothing is remembered of it
+  bool http2 = false;
 };
 
 /// A request that is answered without asking the cache. `reason` is a stable word for the log and

@@ -114,6 +114,7 @@ void append_access_line(const AccessRecord& record, std::string& out) {
   append_text("site", record.site.view(), out);
   append_text("client", record.client.view(), out);
   append_text("method", record.method.view(), out);
+  append_text("protocol", name_of(record.protocol), out);
   append_text("path", record.path.view(), out);
   append_text("range", record.range.view(), out);
   fmt::format_to(std::back_inserter(out), ",\"status\":{},\"bytes_sent\":{},\"bytes_total\":{}",

@@ -24,6 +24,10 @@ std::string_view name_of(CacheResult result) noexcept {
   return "";
 }
 
+std::string_view name_of(Protocol protocol) noexcept {
+  return protocol == Protocol::Http2 ? "HTTP/2" : "HTTP/1.1";
+}
+
 std::string_view name_of(AccessEnd end) noexcept {
   switch (end) {
     case AccessEnd::Complete:

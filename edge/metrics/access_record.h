@@ -56,6 +56,10 @@ enum class AccessEnd : uint8_t {
 [[nodiscard]] std::string_view name_of(CacheResult result) noexcept;
 [[nodiscard]] std::string_view name_of(AccessEnd end) noexcept;
 
+/// What the request came over.
+enum class Protocol : uint8_t { Http1, Http2 };
+[[nodiscard]] std::string_view name_of(Protocol protocol) noexcept;
+
 /// Trivially copyable; submit() copies it. Never holds a token: `path` is the canonical path
 /// without the query.
 struct AccessRecord {
@@ -75,6 +79,7 @@ struct AccessRecord {
   bool is_preload = false;  // the client says that nobody plays it yet (Sec-Purpose)
   CacheResult cache = CacheResult::None;
   AccessEnd end = AccessEnd::Complete;
+  Protocol protocol = Protocol::Http1;
   /// Why it was no hit ("uri-miss", "stale", ...) or was refused ("bare_lf", ...); points to static
   /// storage.
   std::string_view reason;

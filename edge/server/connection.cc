@@ -122,6 +122,8 @@ void Connection::handle_events() {
   if (cut_asked_ && state_ != ConnectionState::Closed) {
     if (state_ == ConnectionState::Serving) {
       become_gone();
+    } else if (state_ == ConnectionState::Multiplexed) {
+      leave_http2();
     } else {
       die(true);
     }
@@ -153,6 +155,9 @@ void Connection::advance() {
         break;
       case ConnectionState::Lingering:
         more = linger();
+        break;
+      case ConnectionState::Multiplexed:
+        more = multiplex();
         break;
       case ConnectionState::Closed:
         more = false;
@@ -248,8 +253,12 @@ bool Connection::shake_hands() {
       return start_linger(Goodbye::Cut);  // the alert is to be read
   }
   end_handshake();
-  enter(ConnectionEvent::ShakenHands);
-  set_deadline(context_.loop.now() + context_.limits.keep_alive);
+  if (wire_.session().is_http2()) {
+    start_http2();
+  } else {
+    enter(ConnectionEvent::ShakenHands);
+    set_deadline(context_.loop.now() + context_.limits.keep_alive);
+  }
   readable_ = wire_.has_pending();  // a request that came with the last flight
   return true;
 }
@@ -501,6 +510,7 @@ void Connection::handle_peer_closed() {
     case ConnectionState::DrainingBody:
       watch_for_reading();  // what it sent before is still to be read; then comes the end
       break;
+    case ConnectionState::Multiplexed:  // reads to the end anyway
     case ConnectionState::Flushing:
     case ConnectionState::Lingering:
     case ConnectionState::Closed:
@@ -511,6 +521,7 @@ void Connection::handle_peer_closed() {
 void Connection::start_drain() noexcept {
   // A response under way, or to a request that is here already, closes by context_.draining.
   if (state_ == ConnectionState::Handshaking) return cut();  // nothing is lost by it
+  if (state_ == ConnectionState::Multiplexed) return drain_http2();
   if (state_ != ConnectionState::Idle || unparsed_ || readable_) return;
   const bool is_fresh = request_started_ == MonoTime{};
   if (is_fresh) {

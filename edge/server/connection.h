@@ -1,6 +1,6 @@
-// edge/server/connection.h - one HTTP/1.1 connection, plain or TLS: reads requests, hands each to
+// edge/server/connection.h - one connection. HTTP/1.1, plain or TLS: reads requests, hands each to
 // the handler, writes its response, and goes on to the next (RFC 9112 §9). Its life is the table of
-// connection_state.h.
+// connection_state.h. Where ALPN chose HTTP/2 it keeps the socket, and h2_connection.h the rest.
 //
 // Between requests it holds nothing but itself; the read buffer comes with the first byte, the
 // exchange with the complete head, both go back when the response is over.
@@ -102,6 +102,7 @@ class Connection final : public Stream {
   bool flush();
   bool drain_body();
   bool linger();
+  bool multiplex();
 
   bool take_head();
   void start_exchange(const http::Request& request, ConnectionEvent event);
@@ -114,6 +115,14 @@ class Connection final : public Stream {
   BodyStep take_body(uint64_t bytes_max);
   BodyStep take_chunked_body(uint64_t bytes_max);
   void next_request();
+
+  // --- connection_http2.cc ---
+  void start_http2();
+  void leave_http2() noexcept;
+  void wait_for_http2();
+  void handle_http2_deadline();
+  void drain_http2();
+
   /// How our side ends: a cut must not look like an end (RFC 8446 §6.1).
   enum class Goodbye : uint8_t { Said, Cut };
   bool start_linger(Goodbye goodbye) noexcept;
@@ -146,8 +155,13 @@ class Connection final : public Stream {
   MonoTime deadline_ = kNever;  // the timer fires at this time or before; see set_deadline()
   Wire wire_;
   ResponseWriter writer_;
-  std::unique_ptr<ProxyInput> proxy_;     // until the PROXY header is read
-  std::unique_ptr<Handshake> handshake_;  // while Handshaking
+  std::unique_ptr<ProxyInput> proxy_;  // until the PROXY header is read
+  struct Http2Part;
+  struct Http2Free {
+    void operator()(Http2Part* part) const noexcept;
+  };
+  std::unique_ptr<Http2Part, Http2Free> http2_;  // while Multiplexed
+  std::unique_ptr<Handshake> handshake_;         // while Handshaking
   RequestMemory* memory_ = nullptr;
   Exchange* exchange_ = nullptr;
   MonoTime request_started_{};

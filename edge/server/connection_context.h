@@ -9,6 +9,8 @@
 #include "base/limits.h"
 #include "base/loop/event_loop.h"
 #include "edge/delivery/exchange.h"
+#include "edge/server/h2_limits.h"
+#include "edge/server/h2_shared.h"
 #include "edge/server/handshakes.h"
 #include "edge/server/memory_pool.h"
 #include "edge/server/request_handler.h"
@@ -35,6 +37,9 @@ struct ConnectionLimits {
   std::chrono::nanoseconds tls_handshake = kTlsHandshakeTimeout;  // from accept to the last flight
   uint32_t tls_handshakes_max = kTlsHandshakesPerLoopMax;
   uint32_t sealed_batches_max = kSealedBatchesPerLoopMax;
+  uint32_t http2_streams_max = kHttp2StreamsMax;
+  uint32_t http2_memory_bytes_max = kHttp2MemoryBytesMax;
+  std::chrono::nanoseconds http2_drain_notice = kHttp2DrainNotice;
   uint32_t body_drain_bytes_max = kRequestBodyDrainBytesMax;
   uint32_t linger_bytes_max = kLingerBytesMax;
 };
@@ -59,6 +64,7 @@ struct ConnectionContext {
   ObjectPool<Exchange> exchanges{kRequestsKeptMax};
   tls::SealedPool sealed{limits.sealed_batches_max};
   Handshakes handshakes;
+  Http2Shared http2;
   uint64_t peer_seed = 0;                 // of the hashes of clients' addresses
   ClientLimits* client_limits = nullptr;  // null: nobody counts
   bool draining = false;                  // every response closes its connection

@@ -1,4 +1,4 @@
-// edge/server/connection_state.h - the life of an HTTP/1.1 connection as a table; an edge that is
+// edge/server/connection_state.h - the life of a connection as a table; an edge that is
 // not listed is a bug of ours and stops the process.
 #pragma once
 #include <cstdint>
@@ -12,7 +12,7 @@ namespace segue::edge {
 //          ▼                                                                           │
 // Idle ─Bytes─► ReadingHead ─HeadRead─► (ReadingBody ─BodyRead─►) Serving ─ResponseEnded─► Flushing
 //                                                                     │    ─Flushed─► DrainingBody
-// (Handshaking ─ShakenHands─►) Idle
+// (Handshaking ─ShakenHands─►) Idle          Handshaking ─Http2─► Multiplexed
 // any ─Linger─► Lingering ─Dead─► Closed           any ─Dead─► Closed ◄┘
 enum class ConnectionState : uint8_t {
   Handshaking,   // TLS only
@@ -22,12 +22,14 @@ enum class ConnectionState : uint8_t {
   Serving,       // the handler has the exchange
   Flushing,      // the response is over, its last bytes are not yet taken
   DrainingBody,  // the request's unread body is skipped, so that the next request can be found
+  Multiplexed,   // HTTP/2 has it (h2_connection.h)
   Lingering,     // our side is shut; the client's bytes are discarded until it has read ours
   Closed,        // released at the end of the step
 };
 
 enum class ConnectionEvent : uint8_t {
   ShakenHands,
+  Http2,  // shaken hands, and ALPN chose HTTP/2
   Bytes,
   HeadRead,       // parsed, or refused: a refusal is served like a request
   BodyWanted,     // the handler takes bodies and there is one
@@ -46,6 +48,9 @@ struct ConnectionEdge {
 
 inline constexpr ConnectionEdge kConnectionEdges[] = {
     {ConnectionState::Handshaking, ConnectionEvent::ShakenHands, ConnectionState::Idle},
+    {ConnectionState::Handshaking, ConnectionEvent::Http2, ConnectionState::Multiplexed},
+    {ConnectionState::Multiplexed, ConnectionEvent::Linger, ConnectionState::Lingering},
+    {ConnectionState::Multiplexed, ConnectionEvent::Dead, ConnectionState::Closed},
     {ConnectionState::Handshaking, ConnectionEvent::Linger, ConnectionState::Lingering},
     {ConnectionState::Handshaking, ConnectionEvent::Dead, ConnectionState::Closed},
     {ConnectionState::Idle, ConnectionEvent::Bytes, ConnectionState::ReadingHead},

@@ -138,6 +138,9 @@ void Connection::handle_deadline() {
       context_.counters.timeout_linger.add();
       die(false);
       break;
+    case ConnectionState::Multiplexed:
+      handle_http2_deadline();
+      break;
     case ConnectionState::Closed:
       break;
   }

@@ -67,6 +67,27 @@ void register_metrics(Registry& registry, const ServerCounters& counters, const 
   }
   count(kHandshakes, kHandshakesHelp, counters.handshakes_timed_out, {{"result", "timeout"}});
   count(kHandshakes, kHandshakesHelp, counters.handshakes_crowded_out, {{"result", "crowded_out"}});
+  registry.add_gauge("segue_http2_connections", "HTTP/2 connections open now.",
+                     {{"listener", listener}}, counters.http2_connections);
+  count("segue_http2_requests_total", "Requests that came over HTTP/2.", counters.http2_requests);
+  count("segue_http2_streams_refused_total",
+        "Streams refused because their connection had too many or was draining.",
+        counters.http2_refused_streams);
+  constexpr const char* kResets = "segue_http2_resets_total";
+  constexpr const char* kResetsHelp = "Streams ended by RST_STREAM, by who sent it.";
+  count(kResets, kResetsHelp, counters.http2_resets_received, {{"by", "client"}});
+  count(kResets, kResetsHelp, counters.http2_resets_sent, {{"by", "node"}});
+  count("segue_http2_errors_total", "HTTP/2 connections ended for breaking the protocol.",
+        counters.http2_errors);
+  count("segue_http2_memory_spent_total",
+        "HTTP/2 connections ended because their frames needed too much memory.",
+        counters.http2_memory_spent);
+  for (size_t i = 0; i < kFloods; ++i) {
+    const std::string flood(name_of(static_cast<Flood>(i)));
+    count("segue_http2_calmed_total",
+          "HTTP/2 connections ended for too many frames of a kind (ENHANCE_YOUR_CALM).",
+          counters.http2_calmed[i], {{"flood", flood}});
+  }
   constexpr const char* kTimeouts = "segue_connection_timeouts_total";
   constexpr const char* kTimeoutsHelp = "Connections ended by a timeout, by kind.";
   count(kTimeouts, kTimeoutsHelp, counters.timeout_keep_alive, {{"kind", "keep_alive"}});

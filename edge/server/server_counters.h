@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "base/counter.h"
+#include "edge/server/h2_guard.h"
 #include "tls/session.h"
 
 namespace segue::edge {
@@ -30,7 +31,15 @@ struct ServerCounters {
   std::array<Counter, tls::kHandshakeEnds> handshakes;  // by tls::HandshakeEnd
   Counter handshakes_timed_out;
   Counter handshakes_crowded_out;  // the oldest of too many at once
-  Counter misdirected;             // 421: the certificate shown does not cover the host
+  Counter http2_connections;       // gauge
+  Counter http2_requests;          // of `requests`, those that came by HTTP/2
+  Counter http2_refused_streams;   // over the streams of a connection, or while it drains
+  Counter http2_resets_received;
+  Counter http2_resets_sent;
+  Counter http2_errors;                       // connections that broke the protocol
+  Counter http2_memory_spent;                 // connections ended for what nghttp2 held for them
+  std::array<Counter, kFloods> http2_calmed;  // connections ended by GOAWAY(ENHANCE_YOUR_CALM)
+  Counter misdirected;                        // 421: the certificate shown does not cover the host
   Counter bodies_too_long;  // an unread request body over kRequestBodyDrainBytesMax: closed instead
   Counter clients_gone;     // closed or reset by the client with a response under way
 

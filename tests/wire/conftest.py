@@ -6,6 +6,7 @@ import pytest
 
 from support.node import Node
 from support.origin import Origin
+from support import transport
 from support.settings import config_for
 
 
@@ -13,6 +14,10 @@ def pytest_configure(config):
     config.addinivalue_line(
         "markers", "slow: waits for a real time limit, or moves much data; not part of ./dev test quick"
     )
+
+
+# HTTP/1.1's own words and framing; what HTTP/2 has instead is in tests/wire/h2.
+collect_ignore = ["test_rfc9112_messages.py"] if transport.WIRE == "h2" else []
 
 
 @pytest.fixture
@@ -37,3 +42,11 @@ def shared_origin():
 def shared_node(shared_origin):
     with Node(config_for(shared_origin.url)) as running:
         yield running
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    """Over HTTP/2 a test that speaks HTTP/1.1's own words has nothing to ask."""
+    outcome = yield
+    if transport.WIRE == "h2" and outcome.excinfo and outcome.excinfo[0].__name__ == "NotHttp2":
+        pytest.skip(f"HTTP/1.1 only: {outcome.excinfo[1]}")

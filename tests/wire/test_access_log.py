@@ -19,6 +19,7 @@ FIELDS = {
     "site",
     "client",
     "method",
+    "protocol",
     "path",
     "range",
     "status",

@@ -54,7 +54,7 @@ def test_many_ranges_of_two_players_are_two_plays(node):
     assert total["seconds"] == pytest.approx((1_500_000 + 600_000) / 20_000)
     assert [sum(row["tenths"][i] for row in rows) for i in range(10)] == [2, 1, 1, 1, 1, 0, 0, 1, 0, 0]
     assert [sum(row["skips"][i] for row in rows) for i in range(10)] == [0, 1, 0, 0, 0, 0, 0, 0, 0, 0]
-    assert node.metric("segue_listens_robots_total") == 15
+    wait_until(lambda: node.metric("segue_listens_robots_total") == 15, what="the robot's 15")
     wait_until(lambda: node.metric("segue_listens_preloads_total") == 1, what="the one loaded ahead")
 
 

@@ -62,7 +62,8 @@ def test_a_host_that_the_certificate_does_not_cover_is_421_on_that_connection_al
     connection = Connection(named.address)
     connection.request("/t", host="other.site.example")
     assert connection.read_response().status == 421
-    assert connection.is_closed_by_peer()
+    if transport.WIRE != "h2":  # there its other requests go on
+        assert connection.is_closed_by_peer()
     connection = Connection(named.address, plain=True)
     connection.socket = transport.wrapped(connection.socket, name="other.site.example")
     connection.request("/t", host="other.site.example")

@@ -72,7 +72,7 @@ class Connection:
         self.socket.settimeout(TIMEOUT_SECONDS)
         self.socket.connect(address)
         if address in transport.TLS_ADDRESSES and not plain:
-            self.socket = transport.wrapped(self.socket)
+            self.socket = transport.connected(self.socket)
         self.buffer = b""
 
     def __enter__(self):

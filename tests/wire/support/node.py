@@ -57,7 +57,7 @@ class Node:
         self.folder = pathlib.Path(folder or self.own_folder.name)
         self.admin_socket = str(self.folder / "admin.sock")
         addresses = ", ".join(f'"{address}"' for address in listen)
-        if tls is None and transport.WIRE == "tls":
+        if tls is None and transport.WIRE in ("tls", "h2"):
             tls = transport.certificate_table(transport.default_certificate())
         self.is_tls = tls not in (None, False)
         text = f'{config}\n[admin]\nlisten = "unix:{self.admin_socket}"\n[[listen]]\naddr = [{addresses}]\n{listener}\n'

@@ -1,5 +1,6 @@
-"""What the suite's requests go over: SEGUE_WIRE=h1 (the default) or tls. Every test runs over both unchanged: the node
-gets a certificate and `tls = true`, and a connection to one of its public listeners shakes hands first."""
+"""What the suite's requests go over: SEGUE_WIRE=h1 (the default), tls or h2. Every test runs over all unchanged: the
+node gets a certificate and `tls = true`, and a connection to a public listener shakes hands first, for HTTP/2 too
+(support/http2.py)."""
 import atexit
 import functools
 import os
@@ -11,7 +12,7 @@ import subprocess
 import tempfile
 
 WIRE = os.environ.get("SEGUE_WIRE", "h1")
-assert WIRE in ("h1", "tls"), f"SEGUE_WIRE={WIRE}"
+assert WIRE in ("h1", "tls", "h2"), f"SEGUE_WIRE={WIRE}"
 TLS_ADDRESSES = set()  # public listeners of nodes under test
 NAMES = ("DNS:localhost", "DNS:other.example", "DNS:new.example", "IP:127.0.0.1", "IP:::1")
 
@@ -74,6 +75,24 @@ def _shared_context():
     return client_context()
 
 
+@functools.cache
+def _http2_context():
+    context = client_context()
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
+def connected(plain):
+    """What the suite goes over, over a connected socket."""
+    if WIRE != "h2":
+        return wrapped(plain)
+    from . import http2  # here: Debian's python3-h2 is needed for this alone
+
+    over = wrapped(plain, _http2_context())
+    assert over.selected_alpn_protocol() == "h2"
+    return http2.Http2Socket(over)
+
+
 def wrapped(plain, context=None, name="localhost", session=None):
     """A TLS connection over a connected socket."""
     return (context or _shared_context()).wrap_socket(plain, server_hostname=name, session=session)
@@ -81,4 +100,4 @@ def wrapped(plain, context=None, name="localhost", session=None):
 
 def shut_writing(over):
     """Ends our side without a close_notify, as a player that goes away does; reading goes on."""
-    socket.socket.shutdown(over, socket.SHUT_WR)
+    socket.socket.shutdown(getattr(over, "over", over), socket.SHUT_WR)

@@ -1,0 +1,65 @@
+#include "edge/server/h2_memory.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/assert.h"
+
+namespace segue::edge {
+namespace {
+
+/// In front of every piece, so that it can be counted when it is given back.
+struct alignas(std::max_align_t) PieceHead {
+  size_t bytes;
+};
+
+}  // namespace
+
+Http2Memory::Http2Memory(size_t bytes_max, Counter& total) noexcept
+    : bytes_max_(bytes_max), total_(total) {
+  functions_.mem_user_data = this;
+  functions_.malloc = [](size_t bytes, void* self) {
+    return static_cast<Http2Memory*>(self)->resize(nullptr, bytes);
+  };
+  functions_.free = [](void* memory, void* self) {
+    (void)static_cast<Http2Memory*>(self)->resize(memory, 0);
+  };
+  functions_.calloc = [](size_t count, size_t bytes, void* self) -> void* {
+    if (bytes != 0 && count > SIZE_MAX / bytes) return nullptr;
+    void* memory = static_cast<Http2Memory*>(self)->resize(nullptr, count * bytes);
+    if (memory != nullptr) std::memset(memory, 0, count * bytes);
+    return memory;
+  };
+  functions_.realloc = [](void* memory, size_t bytes, void* self) {
+    return static_cast<Http2Memory*>(self)->resize(memory, bytes);
+  };
+}
+
+Http2Memory::~Http2Memory() { SEGUE_ASSERT(bytes_ == 0); }
+
+void* Http2Memory::resize(void* memory, size_t bytes) noexcept {
+  PieceHead* old = memory == nullptr ? nullptr : static_cast<PieceHead*>(memory) - 1;
+  const size_t old_bytes = old == nullptr ? 0 : old->bytes;
+  if (bytes == 0) {
+    bytes_ -= old_bytes;
+    total_.sub(old_bytes);
+    std::free(old);
+    return nullptr;
+  }
+  if (bytes > bytes_max_ || bytes_ - old_bytes > bytes_max_ - bytes) {
+    spent_ = true;
+    return nullptr;
+  }
+  auto* made = static_cast<PieceHead*>(std::realloc(old, sizeof(PieceHead) + bytes));
+  if (made == nullptr) return nullptr;
+  made->bytes = bytes;
+  bytes_ += bytes - old_bytes;
+  bytes_peak_ = std::max(bytes_peak_, bytes_);
+  total_.sub(old_bytes);
+  total_.add(bytes);
+  return made + 1;
+}
+
+}  // namespace segue::edge

@@ -1,0 +1,223 @@
+// Goal: HTTP/2's own decisions: what is a flood, who goes first, how heads are turned, and that a
+// connection sends whole frames whatever its host takes. Method: the pure parts alone; the
+// connection on a host of memory that takes what the test lets it.
+#include <gtest/gtest.h>
+
+#include "edge/server/h2_connection.h"
+#include "tests/unit/edge/http2_fixture.h"
+
+namespace segue::edge {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+TEST(Http2Guard, ABurstIsAllowedAndWhatIsEarnedSinceButNoMore) {
+  Http2Guard guard;
+  MonoTime now{seconds{100}};
+  const FloodLimit limit = kFloodLimits[static_cast<size_t>(Flood::Ping)];
+  for (uint32_t i = 0; i < limit.burst; ++i) EXPECT_FALSE(guard.on_frame(NGHTTP2_PING, now));
+  EXPECT_EQ(guard.on_frame(NGHTTP2_PING, now), Flood::Ping);
+  Http2Guard patient;
+  for (int i = 0; i < 1000; ++i) {
+    now += milliseconds{1000} / limit.per_second;
+    EXPECT_FALSE(patient.on_frame(NGHTTP2_PING, now));
+  }
+}
+
+TEST(Http2Guard, DataThatIsSentEarnsTheUpdatesOfItsWindows) {
+  Http2Guard guard;
+  const MonoTime now{seconds{100}};
+  for (int i = 0; i < 100'000; ++i) {
+    guard.on_data_sent();
+    EXPECT_FALSE(guard.on_frame(NGHTTP2_WINDOW_UPDATE, now));
+    EXPECT_FALSE(guard.on_frame(NGHTTP2_WINDOW_UPDATE, now));
+  }
+}
+
+TEST(Http2Guard, ContinuationsAreCountedPerFieldBlock) {
+  Http2Guard guard;
+  for (int block = 0; block < 100; ++block) {
+    EXPECT_FALSE(guard.on_frame(NGHTTP2_HEADERS, {}));
+    for (uint32_t i = 0; i < kHttp2ContinuationsMax; ++i)
+      EXPECT_FALSE(guard.on_frame(NGHTTP2_CONTINUATION, {}));
+  }
+  EXPECT_EQ(guard.on_frame(NGHTTP2_CONTINUATION, {}), Flood::Continuation);
+}
+
+TEST(Http2Priority, IsReadAndWhatIsWrongIsIgnored) {
+  const auto is = [](std::string_view text, int urgency, bool incremental) {
+    const Http2Priority got = parse_priority(text);
+    return got.urgency == urgency && got.incremental == incremental;
+  };
+  EXPECT_TRUE(is("", 3, true));
+  EXPECT_TRUE(is("u=0", 0, false));
+  EXPECT_TRUE(is("u=7, i", 7, true));
+  EXPECT_TRUE(is("i", 3, true));
+  EXPECT_TRUE(is("i=?0, u=5", 5, false));
+  EXPECT_TRUE(is("u=8", 3, false));
+  EXPECT_TRUE(is("u=-1", 3, false));
+  EXPECT_TRUE(is("u=a, i=1", 3, false));
+  EXPECT_TRUE(is("u=1;x=2, other=\"y\"", 1, false));
+  EXPECT_TRUE(is("u=", 3, true));
+  EXPECT_TRUE(is("\"", 3, true));
+}
+
+struct Claims {
+  Http2Schedule schedule;
+  Http2Claim a{.priority = {3, true}, .stream = 1};
+  Http2Claim b{.priority = {3, true}, .stream = 3};
+  Claims() {
+    schedule.add(a);
+    schedule.add(b);
+  }
+  /// One batch of whoever has the floor, which then waits again.
+  uint32_t next() {
+    Http2Claim* claim = schedule.give_floor();
+    if (claim == nullptr) return 0;
+    EXPECT_TRUE(schedule.may_send(*claim));
+    schedule.count_batch(*claim);
+    schedule.end_floor();
+    claim->waiting = true;
+    return claim->stream;
+  }
+};
+
+TEST(Http2Schedule, EqualsShareByTurns) {
+  Claims claims;
+  claims.a.waiting = claims.b.waiting = true;
+  for (int i = 0; i < 40; ++i) EXPECT_EQ(claims.next(), i % 2 == 0 ? 1U : 3U);
+}
+
+TEST(Http2Schedule, TheMoreUrgentGoesFirstAndTheOtherGetsAlms) {
+  Claims claims;
+  claims.b.priority = {1, false};
+  claims.a.waiting = claims.b.waiting = true;
+  int others = 0;
+  for (int i = 0; i < 170; ++i) others += claims.next() == 1 ? 1 : 0;
+  EXPECT_EQ(others, 10);
+  EXPECT_FALSE(claims.schedule.may_send(claims.a));
+  EXPECT_TRUE(claims.schedule.may_send(claims.b));
+}
+
+TEST(Http2Schedule, WhoseWindowIsClosedHoldsNobodyUp) {
+  Claims claims;
+  claims.b.priority = {1, false};
+  claims.a.waiting = claims.b.waiting = true;
+  claims.b.sendable = false;
+  EXPECT_TRUE(claims.schedule.may_send(claims.a));
+  EXPECT_EQ(claims.next(), 1U);
+  claims.a.sendable = false;
+  EXPECT_EQ(claims.next(), 0U);
+}
+
+TEST(Http2Memory, OverItsBoundAnAllocationFails) {
+  Counter total;
+  {
+    Http2Memory memory(1000, total);
+    nghttp2_mem& mem = *memory.functions();
+    void* piece = mem.malloc(600, mem.mem_user_data);
+    ASSERT_NE(piece, nullptr);
+    EXPECT_EQ(mem.malloc(600, mem.mem_user_data), nullptr);
+    EXPECT_TRUE(memory.spent());
+    piece = mem.realloc(piece, 900, mem.mem_user_data);
+    ASSERT_NE(piece, nullptr);
+    EXPECT_EQ(total.get(), 900U);
+    EXPECT_EQ(mem.calloc(SIZE_MAX, 2, mem.mem_user_data), nullptr);
+    mem.free(piece, mem.mem_user_data);
+    EXPECT_EQ(memory.bytes(), 0U);
+  }
+  EXPECT_EQ(total.get(), 0U);
+}
+
+TEST_F(Http2Test, ABodyComesWholeWhateverTheHostTakesAtATime) {
+  for (const size_t room : {size_t{100}, size_t{1000}, size_t{16'393}, size_t{65'536}}) {
+    start(room);
+    ask("/bytes/150000");
+    run(4000);
+    EXPECT_TRUE(client->bodies[1] == ScriptedHandler::pattern(150'000)) << room;
+    EXPECT_TRUE(client->ended[1]);
+    stop();
+  }
+}
+
+TEST_F(Http2Test, AFrameThatTheHostTookInPartIsGoneOnWith) {
+  start(65'536);
+  host->take_max = 777;  // less than it has said it would
+  ask("/bytes/150000");
+  run(4000);
+  EXPECT_TRUE(client->bodies[1] == ScriptedHandler::pattern(150'000));
+  stop();
+}
+
+TEST_F(Http2Test, StreamsOfUnknownLengthEndAndCutOnesAreReset) {
+  start(65'536);
+  ask("/unknown/50000");
+  ask("/cut/50000");
+  ask("/cutunknown/50000");
+  ask("/toolong/100");
+  run(200);
+  EXPECT_TRUE(client->bodies[1] == ScriptedHandler::pattern(50'000));
+  EXPECT_TRUE(client->ended[1]);
+  for (const int32_t id : {3, 5}) {
+    EXPECT_FALSE(client->ended[id]) << id;
+    EXPECT_EQ(client->resets[id], NGHTTP2_INTERNAL_ERROR) << id;
+  }
+  stop();
+}
+
+TEST_F(Http2Test, AResetReachesWhoeverServesTheStream) {
+  start(65'536);
+  ask("/wait");
+  run(20);
+  EXPECT_EQ(handler->waiting.size(), 1U);
+  client->reset(1);
+  run(20);
+  EXPECT_EQ(handler->waiting.size(), 0U);
+  EXPECT_EQ(handler->gone, 1U);
+  EXPECT_EQ(connection->status(), Http2Connection::Status::Open);
+  stop();
+}
+
+TEST_F(Http2Test, WhatIsResetBeforeItIsServedCostsNoExchange) {
+  start(65'536);
+  ask("/bytes/1");
+  client->reset(1);
+  run(20);
+  EXPECT_TRUE(handler->served.empty());
+  stop();
+}
+
+TEST_F(Http2Test, AHostThatFailsLeavesNobodyBehind) {
+  start(65'536);
+  ask("/wait");
+  ask("/bytes/100000");
+  run(3);
+  host->broken = true;
+  ask("/bytes/1");
+  run(20);
+  EXPECT_EQ(connection->status(), Http2Connection::Status::Broken);
+  EXPECT_EQ(context->exchanges.in_use(), 0U);
+  stop();
+}
+
+TEST_F(Http2Test, ADrainNoticesThenRefusesThenEnds) {
+  start(65'536);
+  ask("/wait");
+  run(10);
+  {
+    const Loop::Turn turn(*loop);
+    connection->start_drain();
+  }
+  run(10);  // the client answers the PING: a round trip has gone by
+  EXPECT_EQ(client->goaways.size(), 2U);
+  EXPECT_EQ(connection->status(), Http2Connection::Status::Open);
+  release();
+  run(10);
+  EXPECT_EQ(client->bodies[1], "done");
+  EXPECT_EQ(connection->status(), Http2Connection::Status::Ended);
+  stop();
+}
+
+}  // namespace
+}  // namespace segue::edge

@@ -1,0 +1,286 @@
+"""What one HTTP/2 client may cost, and that the others do not pay for it."""
+import struct
+
+import pytest
+
+from support import faults, frames, transport
+from support.client import wait_until
+from support.frames import FrameClient
+from support.node import Node
+from support.settings import config_for
+
+
+def word(number):
+    return struct.pack(">I", number)
+
+
+def settled(node):
+    """Nothing is held for any request, and no connection is left."""
+    wait_until(lambda: node.metric("segue_http2_connections") == 0, what="connections gone")
+    pieces = {key: value for key, value in node.metrics().items() if key.startswith("segue_connection_pieces")}
+    assert not any(value for key, value in pieces.items() if "request" in key or "exchange" in key or "http2" in key)
+
+
+def send_much(client, piece, times):
+    """In pieces, so that what the node says meanwhile does not block it."""
+    for _ in range(0, times, 50):
+        client.send(b"".join(piece() for _ in range(50)))
+
+
+def reset_at_once(client):
+    stream = client.new_stream()
+    block = client.block("/t/1")
+    return client.frame(frames.HEADERS, 5, stream, block) + client.frame(frames.RST_STREAM, 0, stream, word(8))
+
+
+def made_reset(client):
+    """Makes the node reset it: its own window update breaks a rule (CVE-2025-8671)."""
+    stream = client.new_stream()
+    block = client.block(pseudo=[(":method", "GET"), (":scheme", "https"), (":path", "/"), ("connection", "x")])
+    return client.frame(frames.HEADERS, 5, stream, block)
+
+
+FLOODS = {
+    "reset": (reset_at_once, 1000),
+    "made_reset": (made_reset, 1000),
+    "settings": (lambda c: c.frame(frames.SETTINGS, 0, 0, b""), 200),
+    "ping": (lambda c: c.frame(frames.PING, 0, 0, b"\0" * 8), 500),
+    "priority": (lambda c: c.frame(frames.PRIORITY, 0, 3, b"\0\0\0\1\1"), 2000),
+    "priority_update": (lambda c: c.frame(frames.PRIORITY_UPDATE, 0, 0, word(3) + b"u=1"), 2000),
+    "window_update": (lambda c: c.frame(frames.WINDOW_UPDATE, 0, 0, word(1)), 5000),
+    "empty_frame": (lambda c: c.frame(frames.DATA, 0, 1, b""), 500),
+    "padding_alone": (lambda c: c.frame(frames.DATA, frames.PADDED, 1, b"\x0f" + b"\0" * 15), 500),
+    "unknown_frame": (lambda c: c.frame(0x66, 0, 0, b""), 500),
+    "continuation": (lambda c: c.frame(frames.CONTINUATION, 0, 3, b""), 100),
+}
+LABELS = {"made_reset": "reset", "priority_update": "priority", "padding_alone": "empty_frame"}
+
+
+@pytest.fixture(scope="module")
+def relaying(origin):
+    """Takes bodies, so that a stream can stay open for them."""
+    with Node(
+        config_for(origin.url, site='methods = ["POST"]'),
+        tls=transport.certificate_table(transport.default_certificate()),
+    ) as running:
+        yield running
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_a_flood_is_told_to_calm_down_while_others_are_served(relaying, name):
+    node = relaying
+    piece, times = FLOODS[name]
+    flood = LABELS.get(name, name)
+    key = f'segue_http2_calmed_total{{listener="public",flood="{flood}"}}'
+    keys = (key, 'segue_http2_memory_spent_total{listener="public"}')  # whichever bound comes first
+
+    def ended():
+        metrics = node.metrics()
+        return sum(metrics[each] for each in (keys if name == "made_reset" else keys[:1]))
+
+    before = ended()
+    with FrameClient(node) as quiet, FrameClient(node) as loud:
+        assert quiet.fetch("/t/small").status == 200
+        if name in ("empty_frame", "padding_alone"):
+            loud.ask("/t/1", flags=frames.END_HEADERS, method="POST")
+        if name == "continuation":
+            loud.send_frame(frames.HEADERS, frames.END_STREAM, 3, loud.block())
+        send_much(loud, lambda: piece(loud), times)
+        assert loud.error() == frames.ENHANCE_YOUR_CALM
+        assert quiet.fetch("/t/small").status == 200
+    assert ended() == before + 1
+    settled(node)
+
+
+def test_as_much_as_players_do_is_no_flood(node):
+    with FrameClient(node) as client:
+        for _ in range(8):
+            client.send(client.frame(frames.PING, 0, 0, b"\0" * 8) * 4)
+            for _ in range(8):
+                client.send(reset_at_once(client))
+            assert client.fetch("/t/small").status == 200
+
+
+def test_a_field_block_that_unpacks_to_far_too_much_is_a_flood(node):
+    """4,000 bytes in the table once, then a byte for each time (an HPACK bomb)."""
+    with FrameClient(node) as client:
+        block = client.encoder.encode([("x", "a" * 3900)], huffman=False) + b"\xbe" * 200
+        client.send_frame(frames.HEADERS, 5, 1, client.block() + block)
+        assert client.error() == frames.ENHANCE_YOUR_CALM
+    settled(node)
+
+
+def test_a_head_over_the_limits_is_431_and_the_connection_lives(node):
+    many = [(f"x-{i}", "a") for i in range(120)]
+    long = [("x", "a" * 9000)]
+    together = [(f"x-{i}", "a" * 7000) for i in range(5)]
+    with FrameClient(node) as client:
+        for more in (many, long, together):
+            stream = client.new_stream()
+            block = client.block("/t/small", more=more)
+            pieces = [block[at : at + 16000] for at in range(0, len(block), 16000)]
+            for i, piece in enumerate(pieces):
+                last = frames.END_HEADERS if i == len(pieces) - 1 else 0
+                client.send_frame(frames.CONTINUATION if i else frames.HEADERS, last | (not i), stream, piece)
+            assert client.answer(stream).status == 431
+        assert client.fetch("/t/small").status == 200
+        assert client.fetch("/" + "a" * 8300).status == 414
+
+
+def test_more_streams_than_allowed_are_refused_and_the_others_served(node, origin):
+    """A hundred streams whose answers cannot end, and twenty more."""
+    with FrameClient(node, initial={frames.INITIAL_WINDOW_SIZE: 0}) as client:
+        assert client.read_until(lambda f: f.type == frames.SETTINGS and f.flags & frames.ACK)
+        streams = [client.ask("/t/1") for _ in range(120)]
+        # nghttp2 ends the connection for it once the client has acknowledged our limit, which this one has not.
+        for stream in streams[100:]:
+            assert client.answer(stream).reset == frames.REFUSED_STREAM
+        client.send_frame(frames.SETTINGS, 0, 0, frames.settings({frames.INITIAL_WINDOW_SIZE: 1000}))
+        for stream in streams[:100]:
+            client.send_frame(frames.RST_STREAM, 0, stream, word(8))
+        assert client.is_alive()
+    settled(node)
+
+
+def test_a_body_that_nobody_wants_is_not_read_to_its_end(node):
+    with FrameClient(node) as client:
+        stream = client.ask("/t/small", flags=frames.END_HEADERS)
+        answer = client.answer(stream)
+        assert (answer.status, answer.reset) == (200, None)
+        told = client.read_until(lambda f: f.type == frames.RST_STREAM and f.stream == stream)
+        assert struct.unpack(">I", told.payload)[0] == frames.NO_ERROR
+        assert client.fetch("/t/small").status == 200
+
+
+def test_a_relayed_body_is_passed_on_and_one_too_long_is_413(relaying):
+    with FrameClient(relaying) as client:
+        for length, status in ((60_000, 200), (70_000, 413)):
+            stream = client.ask("/t/small", flags=frames.END_HEADERS, method="POST")
+            for at in range(0, length, 10_000):
+                end = frames.END_STREAM if at + 10_000 >= length else 0
+                client.send_frame(frames.DATA, end, stream, b"a" * 10_000)
+            answer = client.answer(stream)
+            assert answer.status == status or (status == 200 and answer.status < 500)
+            client.kept.clear()
+        assert client.is_alive()
+
+
+def test_what_a_client_resets_is_given_back_at_once(origin):
+    """A client that leaves a stream on a cold track that does not come frees it; its connection lives."""
+    origin.add("/t/hangs", 600_000)
+    origin.misbehave("/t/hangs", faults.silent)
+    with Node(
+        config_for(origin.url), tls=transport.certificate_table(transport.default_certificate())
+    ) as node, FrameClient(node) as client:
+        stream = client.ask("/t/hangs")
+        wait_until(lambda: node.metrics()['segue_connection_pieces{listener="public",pool="exchange"}'] == 1)
+        client.send_frame(frames.RST_STREAM, 0, stream, word(8))
+        wait_until(lambda: node.metrics()['segue_connection_pieces{listener="public",pool="exchange"}'] == 0)
+        assert client.is_alive()
+        assert node.metric("segue_http_clients_gone_total") == 1
+
+
+def test_a_response_that_breaks_off_is_reset_and_never_ended(origin):
+    origin.add("/t/cut", 600_000)
+    origin.misbehave("/t/cut", faults.short_body)
+    with Node(
+        config_for(origin.url), tls=transport.certificate_table(transport.default_certificate())
+    ) as node, FrameClient(node) as client:
+        answer = client.fetch("/t/cut")
+        assert answer.reset == frames.INTERNAL_ERROR or answer.status >= 500
+        assert client.is_alive()
+
+
+def test_a_drain_says_goaway_and_lets_what_runs_end(origin):
+    want = origin.tracks["/t/1"].body
+    with Node(
+        config_for(origin.url), tls=transport.certificate_table(transport.default_certificate())
+    ) as node, FrameClient(node) as client:
+        client.send_frame(frames.WINDOW_UPDATE, 0, 0, word(10**7))
+        running = client.ask("/t/1")
+        first = client.read_until(lambda f: f.type == frames.DATA)
+        client.kept.append(first)
+        node.process.terminate()
+        notice = client.read_until(lambda f: f.type == frames.GOAWAY)
+        assert (client.goaway, client.last_stream) == (frames.NO_ERROR, 2**31 - 1)
+        assert notice is not None
+        # Sent before the client saw it, so to say.
+        late = client.ask("/t/small")
+        answer = client.answer(late)
+        assert answer.status == 200
+        whole = client.answer(running)
+        assert (len(whole.body), whole.reset, whole.goaway) == (len(want), None, None)
+        assert whole.body == want
+        ping = [f for f in client.kept if f.type == frames.PING and not f.flags] or [
+            client.read_until(lambda f: f.type == frames.PING and not f.flags)
+        ]
+        client.send_frame(frames.PING, frames.ACK, 0, ping[0].payload)
+        while client.read_frame() is not None:
+            pass
+        assert (client.goaway, client.last_stream) == (frames.NO_ERROR, late)
+        assert node.stop() == 0
+
+
+def share_of(order, stream, among):
+    """Of the frames up to the last one of `among`, how many are of `stream`."""
+    upto = len(order) - order[::-1].index(among)
+    return order[:upto].count(stream) / upto
+
+
+@pytest.fixture
+def narrow(node):
+    """A client whose streams are open and whose connection is the bottleneck: 65,535 bytes in flight."""
+    node.fetch("/t/1")
+    with FrameClient(node, initial={frames.INITIAL_WINDOW_SIZE: 2**30}) as client:
+        yield client
+
+
+def drain_window(client):
+    """Takes the connection's first 65,535 bytes, so that what follows is chosen under pressure."""
+    got = 0
+    while got < 65_535:
+        frame = client.read_until(lambda f: f.type == frames.DATA)
+        got += len(frame.payload)
+    client.kept.clear()
+
+
+def play_two(client, first, second, update=None):
+    a = client.ask("/t/1", more=[("priority", first)] if first else [])
+    drain_window(client)
+    b = client.ask("/t/1", more=[("priority", second)] if second else [])
+    if update:
+        client.send_frame(frames.PRIORITY_UPDATE, 0, 0, word(a) + update)
+    assert client.is_alive()
+    client.kept.clear()
+    left = {a: 1_500_000 - 65_535, b: 1_500_000}
+    order = []
+    client.send_frame(frames.WINDOW_UPDATE, 0, 0, word(65_535))
+    while any(left.values()):
+        frame = client.read_frame()
+        if frame.type == frames.DATA and frame.payload:
+            order.append(frame.stream)
+            left[frame.stream] -= len(frame.payload)
+            client.send_frame(frames.WINDOW_UPDATE, 0, 0, word(len(frame.payload)))
+    return a, b, order
+
+
+def test_the_playing_track_goes_before_the_one_fetched_ahead(narrow):
+    prefetched, playing, order = play_two(narrow, "u=6", "u=1")
+    assert share_of(order, prefetched, among=playing) < 0.15
+    assert prefetched in order[: order.index(playing) + 60]  # it is not starved to death either
+
+
+def test_a_priority_update_changes_the_order(narrow):
+    """The track fetched ahead becomes the one that plays."""
+    raised, other, order = play_two(narrow, "u=6", "u=4", update=b"u=0")
+    assert share_of(order, other, among=raised) < 0.15
+
+
+def test_without_priorities_tracks_share(narrow):
+    a, b, order = play_two(narrow, None, None)
+    assert 0.3 < share_of(order, b, among=a) < 0.7
+
+
+def test_what_is_not_incremental_goes_one_after_the_other(narrow):
+    a, b, order = play_two(narrow, "u=3", "u=3")
+    assert share_of(order, b, among=a) < 0.15
