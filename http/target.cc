@@ -248,7 +248,8 @@ bool is_parameter_name(std::string_view sent, std::string_view name) noexcept {
       c = static_cast<char>(high * 16 + low);
       i += 2;
     }
-    if (at == name.size() || name[at++] != c) return false;
+    if (at == name.size() || name[at] != c) return false;
+    ++at;
   }
   return at == name.size();
 }

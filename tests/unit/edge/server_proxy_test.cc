@@ -16,10 +16,10 @@ namespace {
 
 using Status = ProxyHeader::Status;
 
-const std::string kSignature("\r\n\r\n\0\r\nQUIT\n", 12);
+const std::string signature("\r\n\r\n\0\r\nQUIT\n", 12);
 
 std::string v2(char command, char family, const std::string& rest) {
-  std::string header = kSignature + command + family;
+  std::string header = signature + command + family;
   header += static_cast<char>(rest.size() / 256);
   header += static_cast<char>(rest.size() % 256);
   return header + rest;
@@ -31,30 +31,30 @@ std::string text_of(const ProxyHeader& header) {
   return {peer.text.data(), peer.text_bytes};
 }
 
-const std::string kFour = std::string("\xcb\x00\x71\x07\xc0\x00\x02\x01\xdc\x04\x01\xbb", 12);
-const std::string kSix = std::string("\x20\x01\x0d\xb8", 4) + std::string(11, '\0') + "\x01" +
-                         std::string(16, '\0') + std::string("\xdc\x04\x01\xbb", 4);
+const std::string four_bytes = std::string("\xcb\x00\x71\x07\xc0\x00\x02\x01\xdc\x04\x01\xbb", 12);
+const std::string six_bytes = std::string("\x20\x01\x0d\xb8", 4) + std::string(11, '\0') + "\x01" +
+                              std::string(16, '\0') + std::string("\xdc\x04\x01\xbb", 4);
 
 struct Case {
   std::string header;
   std::string client;
 };
-const Case kRight[] = {
+const Case right_headers[] = {
     {"PROXY TCP4 203.0.113.7 192.0.2.1 56324 443\r\n", "203.0.113.7"},
     {"PROXY TCP6 2001:db8::1 2001:db8::2 1 65535\r\n", "2001:db8::1"},
     {"PROXY UNKNOWN\r\n", ""},
     {"PROXY UNKNOWN whatever this is\r\n", ""},
-    {v2('\x21', '\x11', kFour), "203.0.113.7"},
-    {v2('\x21', '\x11', kFour + std::string("\x04\x00\x03xyz", 6)), "203.0.113.7"},
-    {v2('\x21', '\x21', kSix), "2001:db8::1"},
-    {v2('\x20', '\x11', kFour), ""},
+    {v2('\x21', '\x11', four_bytes), "203.0.113.7"},
+    {v2('\x21', '\x11', four_bytes + std::string("\x04\x00\x03xyz", 6)), "203.0.113.7"},
+    {v2('\x21', '\x21', six_bytes), "2001:db8::1"},
+    {v2('\x20', '\x11', four_bytes), ""},
     {v2('\x20', '\x00', ""), ""},
     {v2('\x21', '\x31', std::string(216, 'u')), ""},
     {v2('\x21', '\x00', std::string(1008, 't')), ""},
 };
 
 TEST(ProxyHeaderTest, EveryFormIsReadAndSaysWhom) {
-  for (const Case& each : kRight) {
+  for (const Case& each : right_headers) {
     const ProxyHeader header = parse_proxy_header(each.header + "GET / HTTP/1.1");
     EXPECT_EQ(header.status, Status::Complete) << each.header;
     EXPECT_EQ(header.bytes, each.header.size()) << each.header;
@@ -63,7 +63,7 @@ TEST(ProxyHeaderTest, EveryFormIsReadAndSaysWhom) {
 }
 
 TEST(ProxyHeaderTest, ABeginningIsNeitherWholeNorWrong) {
-  for (const Case& each : kRight) {
+  for (const Case& each : right_headers) {
     for (size_t length = 0; length < each.header.size(); ++length)
       EXPECT_EQ(parse_proxy_header(each.header.substr(0, length)).status, Status::NeedMore)
           << each.header << " " << length;
@@ -85,13 +85,13 @@ TEST(ProxyHeaderTest, WhatIsNoneIsRefused) {
                                "PROXY TCP4 1.1.1.1 1.1.1.1 -1 1\r\n",
                                "PROXY UNKNOWN " + std::string(200, 'x'),
                                "proxy UNKNOWN\r\n",
-                               v2('\x11', '\x11', kFour),
-                               v2('\x22', '\x11', kFour),
-                               v2('\x21', '\x11', kFour.substr(1)),
-                               v2('\x21', '\x21', kFour),
-                               v2('\x21', '\x12', kFour),
-                               v2('\x21', '\x41', kFour),
-                               v2('\x21', '\x13', kFour),
+                               v2('\x11', '\x11', four_bytes),
+                               v2('\x22', '\x11', four_bytes),
+                               v2('\x21', '\x11', four_bytes.substr(1)),
+                               v2('\x21', '\x21', four_bytes),
+                               v2('\x21', '\x12', four_bytes),
+                               v2('\x21', '\x41', four_bytes),
+                               v2('\x21', '\x13', four_bytes),
                                v2('\x21', '\x11', std::string(1009, 'x')),
                                "\r\n\r\nX"};
   for (const std::string& header : wrong)
@@ -112,7 +112,7 @@ class ProxyInputTest : public ::testing::Test {
 };
 
 TEST_F(ProxyInputTest, TakesTheHeaderByteByByteAndLeavesWhatFollows) {
-  for (const Case& each : kRight) {
+  for (const Case& each : right_headers) {
     ProxyInput input;
     EXPECT_EQ(input.receive(ends[0]).status, Status::NeedMore);
     for (size_t i = 0; i + 1 < each.header.size(); ++i) {
