@@ -132,7 +132,7 @@ std::string print_plan(const Plan& plan) {
   row("header fields", plan.representations_bytes, "of representations in use");
   row("drive index", plan.index_bytes, "slots, ghosts, known representations");
   row("loops", plan.loops_bytes, "stacks, rings, origin connections");
-  row("process", plan.process_bytes, "program and libraries");
+  row("process", plan.process_bytes, "program, libraries, what the predictor learns");
   if (plan.drives.empty()) return text + "drives: none, the RAM tier alone\n";
   text += "drives:\n";
   for (const DrivePlan& drive : plan.drives) {
