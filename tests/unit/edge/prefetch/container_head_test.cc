@@ -16,7 +16,7 @@ using namespace std::chrono_literals;
 
 std::string big(uint64_t value, int count) {
   std::string text;
-  for (int i = count; i-- > 0;) text += static_cast<char>(value >> (8 * i) & 0xff);
+  for (int i = count; i-- > 0;) text += static_cast<char>(i < 8 ? value >> (8 * i) & 0xff : 0);
   return text;
 }
 std::string little(uint64_t value, int count) {
