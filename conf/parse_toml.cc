@@ -334,6 +334,8 @@ void read_origin(Reader& reader, OriginSettings& origin) {
   reader.number("fetches", origin.fetches, 1, kOriginConnectionsPerLoopMax);
   reader.number("retries", origin.retries, 0, 10);
   reader.value("ca", origin.ca, kPath);
+  reader.value("certificate", origin.certificate, kPath);
+  reader.value("key", origin.key, kPath);
   reader.value("validator", origin.validator, kValidator);
   read_redirects(reader, origin.redirect_hosts);
   reader.table("breaker", [&](Reader& breaker) {

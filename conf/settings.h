@@ -121,6 +121,8 @@ struct OriginSettings {
   uint32_t fetches = kOriginConnectionsPerLoopMax;  // at once, per loop; others queue
   uint32_t retries = 2;  // further tries of one fetch, each on a fresh connection
   std::string ca;  // file with the certificates that https servers are verified by; empty: Debian's
+  std::string certificate;  // PEM, shown to https servers that ask for one; with `key`, or neither
+  std::string key;
   ValidatorRule validator = ValidatorRule::Etag;
   std::vector<std::string> redirect_hosts;  // besides the origin's own; empty: same origin only
   BreakerSettings breaker;

@@ -184,6 +184,10 @@ void check_origin(const OriginSettings& origin, Mistakes& mistakes) {
   for (size_t i = 0; i < origin.servers.size(); ++i) {
     servers.see(origin.servers[i].text, fmt::format("{}.servers[{}]", key, i));
   }
+  if (origin.certificate.empty() != origin.key.empty()) {
+    mistakes.add(key + (origin.key.empty() ? ".certificate" : ".key"),
+                 "certificate and key belong together: give both or neither");
+  }
   check_timeouts(origin, key, mistakes);
 }
 

@@ -90,6 +90,8 @@ origin::OriginOptions origin_of(const conf::OriginSettings& settings,
   options.breaker_failures = settings.breaker.failures;
   options.breaker_open_for = settings.breaker.open_for;
   options.ca_file = settings.ca;
+  options.certificate_file = settings.certificate;
+  options.key_file = settings.key;
   options.validator = validator_of(settings.validator);
   options.redirect_hosts = settings.redirect_hosts;
   options.node_name = node_name;

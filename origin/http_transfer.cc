@@ -86,6 +86,10 @@ void HttpTransfer::set_security(const ServerAddress& server) {
   set(easy, CURLOPT_SSL_VERIFYHOST, 2L);
   set(easy, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
   if (!options_.ca_file.empty()) set(easy, CURLOPT_CAINFO, options_.ca_file.c_str());
+  if (!options_.certificate_file.empty()) {
+    set(easy, CURLOPT_SSLCERT, options_.certificate_file.c_str());
+    set(easy, CURLOPT_SSLKEY, options_.key_file.c_str());
+  }
   // With a folder of certificates libcurl would not keep the parsed ones between connections, and
   // parsing them takes milliseconds of the loop.
   set(easy, CURLOPT_CAPATH, static_cast<const char*>(nullptr));

@@ -56,6 +56,9 @@ struct OriginOptions {
   uint32_t breaker_failures = 5;  // consecutive failures that open a server's breaker
   std::chrono::milliseconds breaker_open_for{5000};
   std::string ca_file;  // PEM; empty: the system's
+  /// PEM, both or none: what we show to an https server that asks who we are.
+  std::string certificate_file;
+  std::string key_file;
   Fetcher::ValidatorRule validator = Fetcher::ValidatorRule::Etag;
   /// "host" or "host:port" to which redirects are followed besides our own servers; never from
   /// https to http.

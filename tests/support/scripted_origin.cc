@@ -92,6 +92,10 @@ ScriptedOrigin::Impl::Impl(const std::optional<Tls>& tls) {
     SEGUE_ASSERT(SSL_CTX_use_certificate_chain_file(context, tls->certificate_file.c_str()) == 1);
     SEGUE_ASSERT(SSL_CTX_use_PrivateKey_file(context, tls->key_file.c_str(), SSL_FILETYPE_PEM) ==
                  1);
+    if (!tls->client_ca_file.empty()) {
+      SEGUE_ASSERT(SSL_CTX_load_verify_file(context, tls->client_ca_file.c_str()) == 1);
+      SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+    }
     SSL_CTX_set_alpn_select_cb(context, &select_protocol, tls->http2 ? this : nullptr);
   }
   listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

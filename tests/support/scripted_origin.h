@@ -62,6 +62,7 @@ class ScriptedOrigin {
     std::string certificate_file;
     std::string key_file;
     bool http2 = false;
+    std::string client_ca_file = {};  // not empty: clients must show a certificate of these CAs
   };
   ScriptedOrigin() : ScriptedOrigin(std::nullopt) {}
   explicit ScriptedOrigin(const std::optional<Tls>& tls);

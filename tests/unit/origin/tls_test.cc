@@ -50,6 +50,32 @@ TEST_F(TlsFetching, CertificatesThatProveNothingAreRefused) {
   }
 }
 
+TEST_F(TlsFetching, AnOriginThatAsksWhoWeAreIsShownOurCertificate) {
+  const ThrowawayCa::Files server = ca_.issue("origin.test");
+  const ThrowawayCa::Files ours = ca_.issue("node.test");
+  const ThrowawayCa::Files strange = ThrowawayCa().issue("node.test");
+  serve(server);
+  origin_ = std::make_unique<ScriptedOrigin>(
+      ScriptedOrigin::Tls{server.certificate_file, server.key_file, false, ca_.ca_file()});
+  options_.servers = {"https://origin.test:" + std::to_string(origin_->port())};
+  origin_->on("/t", Reply::whole("200 OK", "", "secret"));
+  EXPECT_TRUE(run(whole("/t")).error);  // we show none
+  EXPECT_EQ(origin_->requests(), 0U);
+
+  fetcher_.reset();
+  options_.certificate_file = ours.certificate_file;
+  options_.key_file = ours.key_file;
+  const Fetched got = run(whole("/t"));
+  ASSERT_FALSE(got.error) << got.where();
+  EXPECT_EQ(got.body, "secret");
+
+  fetcher_.reset();
+  options_.certificate_file = strange.certificate_file;  // gone with its authority: unreadable
+  options_.key_file = strange.key_file;
+  EXPECT_TRUE(run(whole("/t")).error);
+  EXPECT_EQ(origin_->requests(), 1U);
+}
+
 TEST_F(TlsFetching, AnAuthorityThatIsNotTheSystemsIsRefusedWithoutTheSetting) {
   serve(ca_.issue("origin.test"));
   options_.ca_file.clear();

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from support import transport
-from support.node import Node
+from support.node import BINARY, Node
 from support.settings import config_for
 
 
@@ -75,6 +75,7 @@ def test_http2_can_be_switched_off(origin):
 
 # What a throw-away certificate authority cannot have.
 ABOUT_THE_TEST_CA = re.compile(r"cert|chain|OCSP|CRL|trust|expiration|HSTS|DNS_CAA|security_headers", re.I)
+ABOUT_THE_TOOL = ("engine_problem",)
 
 
 @pytest.mark.slow
@@ -82,6 +83,8 @@ def test_testssl_finds_nothing(origin, tmp_path):
     program = shutil.which("testssl") or shutil.which("testssl.sh")
     if program is None:
         pytest.skip("SKIPPED, not tested here: no testssl.sh on this machine")
+    if BINARY.parent.name in ("asan", "tsan"):
+        pytest.skip("it looks at the protocol, not at our memory, and takes two minutes")
     with Node(config_for(origin.url), tls=transport.certificate_table(transport.default_certificate())) as node:
         found = tmp_path / "found.json"
         sections = ["-p", "-s", "-f", "-U"]
@@ -92,6 +95,8 @@ def test_testssl_finds_nothing(origin, tmp_path):
     bad = [
         (each["id"], each["severity"], each["finding"])
         for each in findings
-        if each["severity"] not in ("OK", "INFO") and not ABOUT_THE_TEST_CA.search(each["id"])
+        if each["severity"] not in ("OK", "INFO")
+        and each["id"] not in ABOUT_THE_TOOL
+        and not ABOUT_THE_TEST_CA.search(each["id"])
     ]
     assert bad == []
