@@ -23,8 +23,8 @@ class Handler final : public RequestHandler {
     const size_t kind = exchange.request.target.size() % 4;
     if (kind != 2) exchange.head.content_length = 40'000;
     exchange.head.add("X-Length", body.empty() ? "0" : "1");
-    running.push_back({&exchange, 40'000, kind == 3});
-    step(running.size() - 1);
+    running_.push_back({&exchange, 40'000, kind == 3});
+    step(running_.size() - 1);
   }
   void refuse(Exchange& exchange, int status, std::string_view reason) override {
     exchange.head.status = status;
@@ -38,7 +38,7 @@ class Handler final : public RequestHandler {
     return request.method == http::Method::Get ? 0 : 1000;
   }
   void step_all() {
-    for (size_t i = running.size(); i-- > 0;) step(i);
+    for (size_t i = running_.size(); i-- > 0;) step(i);
   }
 
  private:
@@ -48,9 +48,9 @@ class Handler final : public RequestHandler {
     bool cuts;
   };
   void step(size_t at) {
-    Running& it = running[at];
-    static const std::string kBody(40'000, 'x');
-    const iovec piece{const_cast<char*>(kBody.data()), it.left};
+    Running& it = running_[at];
+    static const std::string body_text(40'000, 'x');
+    const iovec piece{const_cast<char*>(body_text.data()), it.left};
     auto end = Stream::End::Gone;
     const auto sent = it.exchange->stream.try_send(&it.exchange->head, {&piece, 1});
     if (sent) {
@@ -59,10 +59,10 @@ class Handler final : public RequestHandler {
       end = it.left > 0 ? Stream::End::Cut : Stream::End::Complete;
     }
     Exchange* exchange = it.exchange;
-    running.erase(running.begin() + static_cast<ptrdiff_t>(at));
+    running_.erase(running_.begin() + static_cast<ptrdiff_t>(at));
     exchange->stream.finished(end);
   }
-  std::vector<Running> running;
+  std::vector<Running> running_;
 };
 
 struct Host final : Http2Host {
