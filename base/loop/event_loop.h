@@ -93,8 +93,6 @@ class EventLoop final : public Loop {
     bool direct = false;
   };
   [[nodiscard]] Result<OpenedDisk> open_disk(const std::string& path);
-  /// As open_disk() for a descriptor the caller opened; takes the descriptor.
-  [[nodiscard]] Result<std::unique_ptr<Disk>> adopt_disk(int fd, uint64_t size_bytes);
   /// Reads `into.size()` bytes of an ordinary file at `offset` through the same backend (dir:
   /// origins; no alignment needed). Returns the bytes read, 0 at the end of the file. `into` must
   /// stay valid until the task ends.

@@ -67,13 +67,6 @@ Result<EventLoop::OpenedDisk> EventLoop::open_disk(const std::string& path) {
   return OpenedDisk{std::make_unique<FileDisk>(*impl_->engine, fd, *size_bytes, direct), direct};
 }
 
-Result<std::unique_ptr<Disk>> EventLoop::adopt_disk(int fd, uint64_t size_bytes) {
-  const int flags = fcntl(fd, F_GETFL);
-  if (flags < 0) return fail(Side::Disk, Kind::IoError, "fcntl", errno);
-  const bool direct = (flags & O_DIRECT) != 0;
-  return std::make_unique<FileDisk>(*impl_->engine, fd, size_bytes, direct);
-}
-
 Task<Result<size_t>> EventLoop::read_file(int fd, uint64_t offset, std::span<std::byte> into) {
   const IoSlab::Taken op(impl_->file_ops);
   if (!op) co_return fail_retryable(Side::Self, Kind::Overloaded, "file read");

@@ -36,9 +36,4 @@ const Site* SiteTable::find(std::string_view host) const noexcept {
   return found != hosts_.end() && found->host == name ? found->site : any_;
 }
 
-const Site* SiteTable::find_by_name(std::string_view name) const noexcept {
-  auto found = std::ranges::find_if(sites_, [&](const auto& site) { return site->name == name; });
-  return found == sites_.end() ? nullptr : found->get();
-}
-
 }  // namespace segue::edge

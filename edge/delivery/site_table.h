@@ -19,7 +19,6 @@ class SiteTable : public RefCounted {
   /// By host name without port, in any case (RFC 9110 §4.2.3); else the site with the host "*";
   /// null: unknown (421).
   [[nodiscard]] const Site* find(std::string_view host) const noexcept;
-  [[nodiscard]] const Site* find_by_name(std::string_view name) const noexcept;
   /// Null: no token is needed.
   [[nodiscard]] const Ref<const TokenRules>& tokens_of(const Site& site) const noexcept {
     return tokens_[site.index];

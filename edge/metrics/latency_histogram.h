@@ -40,7 +40,8 @@ struct LatencyBuckets {
 /// Counts at one moment, of one loop or of several merged. For the scrape: not for the hot path.
 class LatencySnapshot {
  public:
-  /// Adds what another loop counted.
+  /// Adds what another loop counted. Any thread; a record made meanwhile may be missing, none is
+  /// counted twice.
   void merge(const class LatencyHistogram& histogram) noexcept;
 
   [[nodiscard]] uint64_t count() const noexcept;
@@ -67,12 +68,6 @@ class LatencyHistogram {
     const uint64_t nanoseconds = took.count() > 0 ? static_cast<uint64_t>(took.count()) : 0;
     counts_[LatencyBuckets::index_of(nanoseconds)].add();
     sum_ns_.add(nanoseconds);
-  }
-  /// Any thread. A record made meanwhile may be missing, none is counted twice.
-  [[nodiscard]] LatencySnapshot snapshot() const noexcept {
-    LatencySnapshot taken;
-    taken.merge(*this);
-    return taken;
   }
 
  private:

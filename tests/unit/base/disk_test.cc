@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -151,15 +152,18 @@ TEST_P(BackendTest, ReadingPastTheEndIsAnIoErrorOfTheDisk) {
 }
 
 TEST_P(BackendTest, ARefusedWriteIsAnIoErrorWithTheNumberOfTheSystem) {
-  const int fd = open((folder_ / "drive").c_str(), O_RDONLY | O_CLOEXEC);
-  auto adopted = loop_->adopt_disk(fd, kPage);
-  ASSERT_TRUE(adopted.has_value());
+  const int file = memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  ASSERT_GE(file, 0);
+  ASSERT_EQ(ftruncate(file, kPage), 0);
+  auto opened = loop_->open_disk("/proc/self/fd/" + std::to_string(file));
+  ASSERT_TRUE(opened.has_value());
+  ASSERT_EQ(fcntl(file, F_ADD_SEALS, F_SEAL_WRITE), 0);
+  close(file);
   const Pages page(1);
-  const auto refused =
-      run_on(*loop_, [&] { return (*adopted)->write(0, page.all(), {}); });  // read-only
+  const auto refused = run_on(*loop_, [&] { return opened->disk->write(0, page.all(), {}); });
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().kind, Kind::IoError);
-  EXPECT_EQ(refused.error().os_errno, EBADF);
+  EXPECT_EQ(refused.error().os_errno, EPERM);
 }
 
 TEST_P(BackendTest, AMissingFileCannotBeOpened) {

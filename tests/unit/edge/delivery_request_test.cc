@@ -35,8 +35,6 @@ TEST(SiteTableTest, AStarTakesWhatNobodyElseDoes) {
   EXPECT_EQ(table.find("audio.example.com")->name, "music");
   EXPECT_EQ(table.find("10.0.0.1")->name, "default");
   EXPECT_EQ(table.find("")->name, "default");
-  EXPECT_EQ(table.find_by_name("music")->name, "music");
-  EXPECT_EQ(table.find_by_name("nobody"), nullptr);
 }
 
 class KeyTextTest : public ::testing::Test {
