@@ -84,13 +84,14 @@ TEST(AccessLineTest, SaysEverythingOfARequest) {
   record.request_id.assign("0af7651916cd43dd8448eb211c80319c");
   std::string line;
   append_access_line(record, line);
-  EXPECT_EQ(line, R"({"ts":"2023-11-14T22:13:20.007Z","site":"music","client":"203.0.113.7",)"
-                  R"("method":"GET","path":"/audio/1","range":"bytes=0-65535","status":206,)"
-                  R"("bytes_sent":65000,"bytes_total":65536,"first_byte_ms":1.500,)"
-                  R"("duration_ms":20.000,"cache":"miss","reason":"uri-miss","slices_hit":1,)"
-                  R"("slices_needed":2,"origin_ms":1.235,"user_agent":"librespot","end":"gone",)"
-                  R"("request_id":"0af7651916cd43dd8448eb211c80319c"})"
-                  "\n");
+  EXPECT_EQ(line,
+            R"({"ts":"2023-11-14T22:13:20.007Z","site":"music","client":"203.0.113.7",)"
+            R"("method":"GET","protocol":"HTTP/1.1","path":"/audio/1","range":"bytes=0-65535",)"
+            R"("status":206,"bytes_sent":65000,"bytes_total":65536,"first_byte_ms":1.500,)"
+            R"("duration_ms":20.000,"cache":"miss","reason":"uri-miss","slices_hit":1,)"
+            R"("slices_needed":2,"origin_ms":1.235,"user_agent":"librespot","end":"gone",)"
+            R"("request_id":"0af7651916cd43dd8448eb211c80319c"})"
+            "\n");
 }
 
 TEST(AccessLineTest, TimesThatWereNeverTakenAreNull) {
