@@ -233,7 +233,10 @@ SliceCounts Delivery::Impl::count_slices(const Exchange& exchange,
     const cache::SliceIndex last = cache::slice_at(range.end - 1);
     counts.needed += last.value - first.value + 1;
     for (cache::SliceIndex slice = first; slice <= last; ++slice.value) {
-      if (slice.value - first.value == kSlicesCountedMax) break;
+      if (slice.value - first.value == kSlicesCountedMax) {
+        counts.hit += last.value - slice.value + 1;
+        break;
+      }
       const cache::Where where = local.store().where(generation, slice);
       if (where == cache::Where::Resident || where == cache::Where::OnDrive) ++counts.hit;
     }

@@ -19,7 +19,10 @@ CacheResult cache_result_of(const Exchange& exchange) noexcept {
   if (selection.pass || selection.pass_head != nullptr) return CacheResult::Pass;
   if (selection.response == nullptr) return CacheResult::None;
   if (selection.stale) return CacheResult::Stale;
-  if (exchange.bytes_by_tier[static_cast<uint8_t>(Tier::Origin)] > 0) return CacheResult::Miss;
+  // Slices that were not here when it began may be whole, and the RAM tier's, before it read them.
+  if (exchange.bytes_by_tier[static_cast<uint8_t>(Tier::Origin)] > 0 ||
+      (selection.hit && exchange.record.slices_hit < exchange.record.slices_needed))
+    return CacheResult::Miss;
   if (!selection.hit)
     return selection.forward_status == 304 ? CacheResult::Revalidated : CacheResult::Miss;
   if (selection.response->parts().form == StoredResponse::Form::Negative)

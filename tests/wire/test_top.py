@@ -33,13 +33,19 @@ class Terminal:
         self.master, slave = pty.openpty()
         self.resize(columns, lines)
         command = [str(BINARY), "top", "--admin", f"unix:{node.admin_socket}", "--every", every]
+
+        def take_terminal():
+            # A job in the background of a script has inherited that an interrupt is ignored.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
         self.process = subprocess.Popen(
             command,
             stdin=slave,
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=take_terminal,
             env={**os.environ, "TERM": term},
         )
         os.close(slave)
