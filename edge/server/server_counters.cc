@@ -27,6 +27,46 @@ Counter* ServerCounters::refused(int status) noexcept {
   }
 }
 
+namespace {
+
+/// `count(name, help, counter, labels)` adds the listener's label.
+template <class Count>
+void add_handshakes(const Count& count, const ServerCounters& counters) {
+  constexpr const char* kHandshakes = "segue_tls_handshakes_total";
+  constexpr const char* kHandshakesHelp = "TLS handshakes, by how they ended.";
+  for (size_t i = 0; i < tls::kHandshakeEnds; ++i) {
+    const std::string result(tls::name_of(static_cast<tls::HandshakeEnd>(i)));
+    count(kHandshakes, kHandshakesHelp, counters.handshakes[i], {{"result", result}});
+  }
+  count(kHandshakes, kHandshakesHelp, counters.handshakes_timed_out, {{"result", "timeout"}});
+  count(kHandshakes, kHandshakesHelp, counters.handshakes_crowded_out, {{"result", "crowded_out"}});
+}
+
+template <class Count>
+void add_http2(const Count& count, const ServerCounters& counters) {
+  count("segue_http2_requests_total", "Requests that came over HTTP/2.", counters.http2_requests);
+  count("segue_http2_streams_refused_total",
+        "Streams refused because their connection had too many or was draining.",
+        counters.http2_refused_streams);
+  constexpr const char* kResets = "segue_http2_resets_total";
+  constexpr const char* kResetsHelp = "Streams ended by RST_STREAM, by who sent it.";
+  count(kResets, kResetsHelp, counters.http2_resets_received, {{"by", "client"}});
+  count(kResets, kResetsHelp, counters.http2_resets_sent, {{"by", "node"}});
+  count("segue_http2_errors_total", "HTTP/2 connections ended for breaking the protocol.",
+        counters.http2_errors);
+  count("segue_http2_memory_spent_total",
+        "HTTP/2 connections ended because their frames needed too much memory.",
+        counters.http2_memory_spent);
+  for (size_t i = 0; i < kFloods; ++i) {
+    const std::string flood(name_of(static_cast<Flood>(i)));
+    count("segue_http2_calmed_total",
+          "HTTP/2 connections ended for too many frames of a kind (ENHANCE_YOUR_CALM).",
+          counters.http2_calmed[i], {{"flood", flood}});
+  }
+}
+
+}  // namespace
+
 void register_metrics(Registry& registry, const ServerCounters& counters, const char* listener) {
   const auto count = [&](const char* name, const char* help, const Counter& counter,
                          Labels labels = {}) {
@@ -59,35 +99,10 @@ void register_metrics(Registry& registry, const ServerCounters& counters, const 
   count(kMalformed, kMalformedHelp, counters.refused_501, {{"status", "501"}});
   count(kMalformed, kMalformedHelp, counters.refused_505, {{"status", "505"}});
   count(kMalformed, kMalformedHelp, counters.misdirected, {{"status", "421"}});
-  constexpr const char* kHandshakes = "segue_tls_handshakes_total";
-  constexpr const char* kHandshakesHelp = "TLS handshakes, by how they ended.";
-  for (size_t i = 0; i < tls::kHandshakeEnds; ++i) {
-    const std::string result(tls::name_of(static_cast<tls::HandshakeEnd>(i)));
-    count(kHandshakes, kHandshakesHelp, counters.handshakes[i], {{"result", result}});
-  }
-  count(kHandshakes, kHandshakesHelp, counters.handshakes_timed_out, {{"result", "timeout"}});
-  count(kHandshakes, kHandshakesHelp, counters.handshakes_crowded_out, {{"result", "crowded_out"}});
+  add_handshakes(count, counters);
   registry.add_gauge("segue_http2_connections", "HTTP/2 connections open now.",
                      {{"listener", listener}}, counters.http2_connections);
-  count("segue_http2_requests_total", "Requests that came over HTTP/2.", counters.http2_requests);
-  count("segue_http2_streams_refused_total",
-        "Streams refused because their connection had too many or was draining.",
-        counters.http2_refused_streams);
-  constexpr const char* kResets = "segue_http2_resets_total";
-  constexpr const char* kResetsHelp = "Streams ended by RST_STREAM, by who sent it.";
-  count(kResets, kResetsHelp, counters.http2_resets_received, {{"by", "client"}});
-  count(kResets, kResetsHelp, counters.http2_resets_sent, {{"by", "node"}});
-  count("segue_http2_errors_total", "HTTP/2 connections ended for breaking the protocol.",
-        counters.http2_errors);
-  count("segue_http2_memory_spent_total",
-        "HTTP/2 connections ended because their frames needed too much memory.",
-        counters.http2_memory_spent);
-  for (size_t i = 0; i < kFloods; ++i) {
-    const std::string flood(name_of(static_cast<Flood>(i)));
-    count("segue_http2_calmed_total",
-          "HTTP/2 connections ended for too many frames of a kind (ENHANCE_YOUR_CALM).",
-          counters.http2_calmed[i], {{"flood", flood}});
-  }
+  add_http2(count, counters);
   constexpr const char* kTimeouts = "segue_connection_timeouts_total";
   constexpr const char* kTimeoutsHelp = "Connections ended by a timeout, by kind.";
   count(kTimeouts, kTimeoutsHelp, counters.timeout_keep_alive, {{"kind", "keep_alive"}});
