@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from support.client import Connection
+from support.client import Connection, wait_until
 from support.node import Node, run_segue
 from support.settings import config_for
 from test_drive import config, fetch_all, ready_to_keep, wait_for_writes
@@ -227,5 +227,8 @@ def test_what_a_drive_gave_is_counted_as_the_drives(origin, tmp_path):
     origin.forget()
     with Node(config(origin, [tmp_path])) as node:
         assert node.fetch("/t").body == body
-        assert node.metrics()['segue_body_bytes_total{tier="drive"}'] == len(body)
+        # Counted when the response has ended, which its client may know a moment earlier.
+        wait_until(
+            lambda: node.metrics()['segue_body_bytes_total{tier="drive"}'] == len(body), what="the drive's bytes"
+        )
     assert origin.body_bytes == 0

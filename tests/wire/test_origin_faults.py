@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from support.client import Closed, Connection, wait_until
+from support.client import Closed, Connection, wait_until, wait_until_steady
 from support.faults import FAULTS, head_lines
 from support.node import Node
 from support.origin import Origin, track_bytes
@@ -107,7 +107,8 @@ def run_case(node, origin, name, state):
         raise AssertionError(f"{late}: {seen}") from None
     wait_until(lambda: node.fetch(target, Range="bytes=-1").is_hit, seconds=10, every=0.1, what="a hit after the fault")
     assert node.fetch(target).body == track.body
-    before = len(origin.requests_for(target))
+    # What was under way because of the fault has come by then.
+    before = wait_until_steady(lambda: len(origin.requests_for(target)), for_seconds=0.3)
     assert node.fetch(target).body == track.body
     assert len(origin.requests_for(target)) == before, "it was stored, but not all of it"
     return outcome, asked

@@ -17,11 +17,11 @@
 namespace segue::edge {
 namespace {
 
-const std::string kHead = "user,end_unix,ms_played,track\n";
+const std::string head_line = "user,end_unix,ms_played,track\n";
 
 /// One listener who plays `order` without a pause, 60 s each.
 std::string one_after_the_other(const std::vector<int>& order) {
-  std::string text = kHead;
+  std::string text = head_line;
   int end = 1'000'000;
   for (const int track : order) text += fmt::format("a,{},60000,t{}\n", end += 60, track);
   return text;
@@ -108,7 +108,7 @@ TEST(ReplayTest, AFeedThatIsAlwaysWrongWastesWhatItFetches) {
 /// Listeners who all play the same ten tracks in the same order, a day apart, and much else between
 /// that no cache of this size holds.
 std::string the_same_again(int rounds) {
-  std::string text = kHead;
+  std::string text = head_line;
   int64_t end = 1'000'000;
   int others = 1000;
   for (int round = 0; round < rounds; ++round) {

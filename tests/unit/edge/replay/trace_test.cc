@@ -9,7 +9,7 @@
 namespace segue::edge {
 namespace {
 
-const std::string kHead = "user,end_unix,ms_played,track\n";
+const std::string head_line = "user,end_unix,ms_played,track\n";
 
 std::string mistake_of(const std::string& text) {
   const auto trace = trace_of(text);
@@ -17,7 +17,7 @@ std::string mistake_of(const std::string& text) {
 }
 
 TEST(TraceTest, PlaysComeByTheirStart) {
-  const auto trace = trace_of(kHead + "a,1000,10000,x\nb,1000,60000,y\na,1100,1500,z\n");
+  const auto trace = trace_of(head_line + "a,1000,10000,x\nb,1000,60000,y\na,1100,1500,z\n");
   ASSERT_TRUE(trace.has_value());
   const auto& plays = trace->plays();
   ASSERT_EQ(plays.size(), 3U);
@@ -37,7 +37,7 @@ TEST(TraceTest, ColumnsMayStandInAnyOrderAmongOthers) {
 }
 
 TEST(TraceTest, ALongSilenceBeginsAnotherSession) {
-  const auto trace = trace_of(kHead +
+  const auto trace = trace_of(head_line +
                               "a,1000,60000,x\na,1100,60000,y\n"  // 40 s of silence
                               "a,2360,60000,z\n"                  // exactly 20 minutes
                               "a,3621,60000,x\n");                // one second more
@@ -56,7 +56,7 @@ TEST(TraceTest, ALongSilenceBeginsAnotherSession) {
 
 TEST(TraceTest, APlayThatSeemsToStartBeforeItsPredecessorStartsWithIt) {
   // Ends are rounded to minutes: the second was played after the first, for three minutes.
-  const auto trace = trace_of(kHead + "a,6000,1000,x\na,6000,180000,y\n");
+  const auto trace = trace_of(head_line + "a,6000,1000,x\na,6000,180000,y\n");
   ASSERT_TRUE(trace.has_value());
   EXPECT_EQ(trace->plays()[0].track, 0U);
   EXPECT_EQ(trace->plays()[0].next, 1U);
@@ -64,7 +64,7 @@ TEST(TraceTest, APlayThatSeemsToStartBeforeItsPredecessorStartsWithIt) {
 }
 
 TEST(TraceTest, ATrackIsAsLongAsItsLongestPlayAndAtLeastHalfAMinute) {
-  const auto trace = trace_of(kHead + "a,1000,40000,x\nb,2000,90000,x\nc,3000,100,y\n");
+  const auto trace = trace_of(head_line + "a,1000,40000,x\nb,2000,90000,x\nc,3000,100,y\n");
   ASSERT_TRUE(trace.has_value());
   EXPECT_EQ(trace->track_bytes()[0], 90U * 20'000);
   EXPECT_EQ(trace->track_bytes()[1], 30U * 20'000);
@@ -84,7 +84,7 @@ TEST(TraceTest, AWrongFirstLineSaysWhichColumnIsMissing) {
 
 TEST(TraceTest, AWrongLineIsNamedByItsNumber) {
   const auto second = [](const std::string& line) {
-    return mistake_of(kHead + "a,1000,10000,x\n" + line + "\n");
+    return mistake_of(head_line + "a,1000,10000,x\n" + line + "\n");
   };
   EXPECT_EQ(second("a,1000,10000"), "line 3: 3 columns, the first line names 4");
   EXPECT_EQ(second("a,1000,10000,x,y"), "line 3: 5 columns, the first line names 4");
@@ -105,11 +105,11 @@ TEST(TraceTest, AWrongLineIsNamedByItsNumber) {
 
 TEST(TraceTest, LinesAreBoundedAndTheBoundIsAllowed) {
   const std::string most(kTraceLineBytesMax - std::string("a,1000,5,").size(), 'x');
-  EXPECT_EQ(mistake_of(kHead + "a,1000,5," + most + "\n"), "none");
-  EXPECT_EQ(mistake_of(kHead + "a,1000,5," + most + "x\n"), "line 2: longer than 4096 bytes");
-  EXPECT_EQ(mistake_of(kHead + "a,4102444800,86400000,x\n"), "none");
-  EXPECT_TRUE(mistake_of(kHead + "a,4102444801,5,x\n").starts_with("line 2"));
-  EXPECT_EQ(mistake_of(kHead), "there is no play in the file");
+  EXPECT_EQ(mistake_of(head_line + "a,1000,5," + most + "\n"), "none");
+  EXPECT_EQ(mistake_of(head_line + "a,1000,5," + most + "x\n"), "line 2: longer than 4096 bytes");
+  EXPECT_EQ(mistake_of(head_line + "a,4102444800,86400000,x\n"), "none");
+  EXPECT_TRUE(mistake_of(head_line + "a,4102444801,5,x\n").starts_with("line 2"));
+  EXPECT_EQ(mistake_of(head_line), "there is no play in the file");
 }
 
 }  // namespace
