@@ -46,16 +46,25 @@ TEST(NodeSim, ReadersBehindACutFillAreServedByTheNextFill) {
   EXPECT_EQ(node.origin().fetches("/t/1"), 2U);  // collapsed: two, not three
 }
 
+/// A hundred clients on two loops, client `i` asking for `range(i)` of one unknown track, 50 ms
+/// away. All are answered with `bytes`.
+template <class Range>
+std::vector<SimClient*> serve_crowd(SimNode& node, uint64_t length, Range range, uint64_t bytes) {
+  node.add_track("/t/1", length).latency = milliseconds{50};
+  std::vector<SimClient*> clients;
+  for (uint64_t i = 0; i < 100; ++i)
+    clients.push_back(&node.request(i % 2, {.target = "/t/1", .range = range(i)}));
+  EXPECT_TRUE(node.world().run_until(
+      [&] { return std::ranges::all_of(clients, [](auto* client) { return client->finished(); }); },
+      seconds{60}));
+  for (const SimClient* client : clients) EXPECT_EQ(client->result().body_bytes, bytes);
+  return clients;
+}
+
 TEST(NodeSim, InACrowdFirstBytesGoRoundBeforeAnybodyGetsMore) {
   SimNode node(3, {});
-  node.add_track("/t/1", 1 * MiB).latency = milliseconds{50};
-  std::vector<SimClient*> clients;
-  for (uint32_t i = 0; i < 100; ++i)
-    clients.push_back(&node.request(i % 2, {.target = "/t/1", .range = range_of(0, 262144)}));
-  ASSERT_TRUE(node.world().run_until(
-      [&] { return std::ranges::all_of(clients, [](auto* client) { return client->finished(); }); },
-      seconds{10}));
-  for (const SimClient* client : clients) EXPECT_EQ(client->result().body_bytes, 262144U);
+  const auto clients =
+      serve_crowd(node, 1 * MiB, [](uint64_t) { return range_of(0, 262144); }, 262144);
   const auto small_first = std::ranges::count_if(
       clients, [](auto* client) { return client->result().bytes_with_head <= 16 * KiB; });
   EXPECT_GE(small_first, 80);  // not those that came before there was a crowd
@@ -63,31 +72,14 @@ TEST(NodeSim, InACrowdFirstBytesGoRoundBeforeAnybodyGetsMore) {
 
 TEST(NodeSim, AHundredClientsOnOneColdRangeAreOneOriginRequest) {
   SimNode node(2, {});
-  node.add_track("/t/1", 1 * MiB).latency = milliseconds{50};
-  std::vector<SimClient*> clients;
-  clients.reserve(100);
-  for (uint32_t i = 0; i < 100; ++i)
-    clients.push_back(&node.request(i % 2, {.target = "/t/1", .range = range_of(0, 65536)}));
-  ASSERT_TRUE(node.world().run_until(
-      [&] { return std::ranges::all_of(clients, [](auto* client) { return client->finished(); }); },
-      seconds{10}));
-  for (const SimClient* client : clients) EXPECT_EQ(client->result().body_bytes, 65536U);
+  serve_crowd(node, 1 * MiB, [](uint64_t) { return range_of(0, 65536); }, 65536);
   EXPECT_EQ(node.origin().fetches("/t/1"), 1U);
 }
 
 TEST(NodeSim, AHundredColdRangesOfOneUnknownTrackAreOneContact) {
   SimNode node(3, with_ram(64 * MiB));
-  node.add_track("/t/1", 25 * MiB).latency = milliseconds{50};
-  std::vector<SimClient*> clients;
-  clients.reserve(100);
-  for (uint64_t i = 0; i < 100; ++i) {
-    clients.push_back(
-        &node.request(i % 2, {.target = "/t/1", .range = range_of(i * 262144, i * 262144 + 1000)}));
-  }
-  ASSERT_TRUE(node.world().run_until(
-      [&] { return std::ranges::all_of(clients, [](auto* client) { return client->finished(); }); },
-      seconds{60}));
-  for (const SimClient* client : clients) EXPECT_EQ(client->result().body_bytes, 1000U);
+  serve_crowd(
+      node, 25 * MiB, [](uint64_t i) { return range_of(i * 262144, i * 262144 + 1000); }, 1000);
   EXPECT_EQ(node.fill_counters(0).contacts.get() + node.fill_counters(1).contacts.get(), 1U);
 }
 

@@ -21,7 +21,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -117,12 +116,7 @@ def run_kill(done):
         node = Node(config(origin, [folder], size="256MiB"), folder=folder)
         load = Load(bodies, seed=done)
         for number in range(KILLS):
-            load.run(node.address)
-            killer = threading.Timer(chance.uniform(0.05, 0.8), node.process.kill)
-            killer.start()
-            node.process.wait(60)
-            killer.join()
-            load.join()
+            load.run_until_killed(node, chance.uniform(0.05, 0.8))
             node = Node(config(origin, [folder], size="256MiB"), folder=folder)  # by itself, or it is found
             if load.wrong:
                 return number + 1, [f"kill {done + number}: wrong bytes: {load.wrong[:3]}"]

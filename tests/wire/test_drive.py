@@ -222,6 +222,15 @@ class Load:
         for thread in self.threads:
             thread.join()
 
+    def run_until_killed(self, node, seconds):
+        """Runs against `node` until it is killed in the middle of it."""
+        self.run(node.address)
+        killer = threading.Timer(seconds, node.process.kill)
+        killer.start()
+        node.process.wait(60)
+        killer.join()
+        self.join()
+
     def _client(self, address, seed):
         chance = random.Random(seed)
         try:
@@ -259,12 +268,7 @@ def test_twenty_five_kills_under_load_cost_no_wrong_byte_and_not_the_flushed_set
         load = Load(kept | churn, seed=20260101)
         chance = random.Random(7)
         for _ in range(25):
-            load.run(node.address)
-            killed = threading.Timer(chance.uniform(0.05, 0.6), node.process.kill)
-            killed.start()
-            node.process.wait(30)
-            killed.join()
-            load.join()
+            load.run_until_killed(node, chance.uniform(0.05, 0.6))
             node = Node(config(origin, [tmp_path], size="1GiB"), folder=tmp_path)
         assert not load.wrong
         assert load.checked > 200
