@@ -45,8 +45,7 @@ uint64_t bytes_of_origin(const Exchange& exchange) noexcept {
   uint64_t asked = 0;
   if (exchange.reader) {
     // A byte out of a slice costs the slice.
-    const uint32_t slices = exchange.reader->slices_needed() - exchange.reader->slices_hit();
-    asked = uint64_t{slices} * kSliceBytes;
+    asked = uint64_t{exchange.reader->slices_missed()} * kSliceBytes;
     if (exchange.selection.selected)
       asked = std::min(asked, exchange.selection.selected.generation->complete_length());
   }

@@ -143,10 +143,9 @@ class RangeReader {
   /// gone, so the response must be cut.
   [[nodiscard]] Task<Result<Readable>> readable(Scope& scope, uint64_t offset);
 
-  /// Slices of the range that were in RAM or on SSD when first looked at, and all of them:
-  /// Cache-Status' slices.
+  /// Slices that were in RAM or on SSD when the reader came to them, and those that were not.
   [[nodiscard]] uint32_t slices_hit() const noexcept { return slices_hit_; }
-  [[nodiscard]] uint32_t slices_needed() const noexcept { return slices_needed_; }
+  [[nodiscard]] uint32_t slices_missed() const noexcept { return slices_missed_; }
 
  private:
   [[nodiscard]] Readable take(cache::Found found, uint64_t offset) const noexcept;
@@ -179,7 +178,7 @@ class RangeReader {
   uint32_t drive_slice_before_ = UINT32_MAX;
   uint32_t read_ahead_ = UINT32_MAX;  // the slice whose drive read was started before it was needed
   uint32_t slices_hit_ = 0;
-  uint32_t slices_needed_ = 0;
+  uint32_t slices_missed_ = 0;
 };
 
 }  // namespace segue::edge

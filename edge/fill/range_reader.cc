@@ -28,7 +28,6 @@ RangeReader::RangeReader(Fills& fills, const Asked& asked, cache::Selected selec
   asked_to_ = cache::slice_at(range_.first).value;
   seen_to_ = asked_to_;
   end_slice_ = cache::slice_at(range_.end - 1).value + 1;
-  slices_needed_ = end_slice_ - asked_to_;
 }
 
 RangeReader::~RangeReader() { selected_.generation->reader_left(); }
@@ -75,7 +74,7 @@ void RangeReader::see(SliceIndex slice, Where where) noexcept {
   if (slice.value < seen_to_) return;
   seen_to_ = slice.value + 1;
   failures_before_ = fills_.impl_->failed_fills.count(selected_.generation->key());
-  if (where == Where::Resident || where == Where::OnDrive) ++slices_hit_;
+  ++(where == Where::Resident || where == Where::OnDrive ? slices_hit_ : slices_missed_);
 }
 
 /// Asks for the next run before the last ends: as soon as less than half a run lies ahead. So the

@@ -31,7 +31,7 @@ def test_every_line_of_a_node_begins_with_its_event(origin):
     known = rows()
     with Node(config_for(origin.url)) as node:
         node.process.send_signal(1)
-        wait_until(lambda: "reloaded" in node.log, what="the reload")
+        node.wait_for_log("reloaded")
     for line in node.log_lines:
         level, event, _ = line.split(" ", 2)
         assert known[event] == level, line
@@ -42,7 +42,7 @@ def test_for_the_journal_a_line_begins_with_its_priority(origin):
     with Node(config_for(origin.url), environment={"JOURNAL_STREAM": "8:1"}) as node:
         node.config_path.write_text("nonsense = 1\n")
         node.process.send_signal(1)
-        wait_until(lambda: "reload_refused" in node.log, what="the refusal")
+        node.wait_for_log("reload_refused")
     lines = [re.fullmatch(r"(<\d>)(\w+) .*", line) for line in node.log_lines]
     assert all(lines), node.log
     assert {PRIORITY[known[line[2]]] == line[1] for line in lines} == {True}

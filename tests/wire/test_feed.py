@@ -97,7 +97,7 @@ def test_wrong_lines_are_counted_and_change_nothing(feeding, origin):
     assert json_of(answer) == {"taken": 2, "malformed": 2}
     wait_for(lambda: fate(feeding, "fetched") == 1)
     assert feeding.metrics()['segue_feed_malformed_total{source="post"}'] == 2
-    assert "source=post line=1" in feeding.log
+    feeding.wait_for_log("source=post line=1")
     assert post(feeding, "{").status == 400
 
 

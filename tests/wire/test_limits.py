@@ -108,6 +108,21 @@ def test_hits_alone_cost_nothing(origin):
         assert refusals(node, "limit_misses") == 0
 
 
+def test_a_hit_that_is_not_read_to_its_end_costs_nothing(origin):
+    origin.add("/t", 20 * MIB)
+    origin.add("/cold", SLICE)
+    with Node(limited(origin, 'miss_bytes_per_second = "64KiB"')) as node:
+        with node.connect(source="127.0.0.2") as other:  # whose misses are its own
+            other.request("/t")
+            assert len(other.read_response().body) == 20 * MIB
+        for gone in range(3):
+            with node.slow_body("/t"):
+                pass
+            wait_until(lambda: node.metric("segue_http_clients_gone_total") > gone, what="it has left")
+        assert node.fetch("/cold").status == 200
+        assert refusals(node, "limit_misses") == 0
+
+
 def test_by_token_two_listeners_behind_one_address_have_a_limit_each(origin, tmp_path):
     origin.add(PATH, 1000)
     limits = 'requests_per_second = 1\nby = "token"'

@@ -98,7 +98,7 @@ def test_the_watchdog_is_fed_while_every_loop_turns_and_starved_when_one_is_stuc
         wait_until(lambda: manager.count("WATCHDOG=1") >= 3, what="three signs of life")
         with stopped_loop(node, "loop-1"):
             # The health check in flight may still be answered; after it none is.
-            wait_until(lambda: "loop_stuck loops=1" in node.log, what="the stuck loop is named")
+            node.wait_for_log("loop_stuck loops=1")
             fed = manager.count("WATCHDOG=1")
             assert node.metric("segue_loops_stuck") == 1
             checks = node.metric("segue_loop_checks_total") + 5
@@ -184,12 +184,12 @@ def test_a_file_with_a_mistake_changes_nothing_and_says_why(manager, origin):
         assert node.fetch("/t/1").status == 200
         assert node.fetch("/t/1", host="other.example").status == 421
         assert node.metric("segue_reload_last_success") == 0
-        assert "settings_mistake" in node.log and "node.ram" in node.log
-        assert "the old settings stay in force" in node.log
-        assert any("node.ram" in line for line in manager.lines("STATUS="))
+        for words in ("settings_mistake", "node.ram", "the old settings stay in force"):
+            node.wait_for_log(words)
+        wait_until(lambda: any("node.ram" in line for line in manager.lines("STATUS=")), what="STATUS")
         node.config_path.unlink()
         hang_up(node, "refused", 2)
-        assert "cannot be read" in node.log
+        node.wait_for_log("cannot be read")
         assert node.fetch("/t/1").status == 200
 
 
@@ -198,12 +198,12 @@ def test_what_needs_a_restart_is_named_and_goes_on_as_it_was(node, origin):
     rewrite(node, 'ram = "256MiB"', 'ram = "512MiB"')
     rewrite(node, '"localhost"', '"localhost", "new.example"')
     hang_up(node, "done")
-    assert "reload_needs_restart settings=node.ram" in node.log
+    node.wait_for_log("reload_needs_restart settings=node.ram")
     assert node.fetch("/t/1", host="new.example").status == 200
     # It still differs from what runs, so it is named again.
     hang_up(node, "done", 2)
-    assert node.log.count("reload_needs_restart settings=node.ram") == 2
-    assert "changed=\n" in node.log + "\n"
+    node.wait_for_log("reload_needs_restart settings=node.ram", times=2)
+    wait_until(lambda: "changed=\n" in node.log + "\n", what="what changed")
 
 
 def test_a_site_of_an_origin_that_needs_a_restart_takes_nothing(node, origin):
@@ -214,7 +214,7 @@ def test_a_site_of_an_origin_that_needs_a_restart_takes_nothing(node, origin):
     )
     rewrite(node, "[origin.store]", '[origin.later]\nservers = ["http://127.0.0.1:9"]\n[origin.store]')
     hang_up(node, "refused")
-    assert 'goes to origin "later", which needs a restart' in node.log
+    node.wait_for_log('goes to origin "later", which needs a restart')
     assert node.fetch("/t/1", host="other.example").status == 421
 
 

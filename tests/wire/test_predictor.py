@@ -105,7 +105,7 @@ def test_a_file_that_is_damaged_is_not_believed_and_the_node_serves(tracks, tmp_
     path.write_bytes(damage(path.read_bytes()))
     with Node(settings) as node:
         assert node.metric("segue_predictor_rows") == 0
-        assert "learning begins anew" in node.log
+        node.wait_for_log("learning begins anew")
         play(node, "s", "/a")
     assert path.read_bytes()[:8] == b"SEGUEPRD"  # the next one takes its place
 

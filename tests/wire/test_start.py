@@ -230,7 +230,7 @@ def test_a_cache_folder_that_is_not_there_is_made_or_named(origin, tmp_path):
 
 def test_a_drive_is_made_in_an_empty_folder_and_used_again(origin, tmp_path):
     with Node(config_with_drive(origin, tmp_path)) as node:
-        assert "drive_created" in node.log
+        node.wait_for_log("drive_created")
     assert (tmp_path / "segue.drive").stat().st_size == 256 * MIB
     with Node(config_with_drive(origin, tmp_path)) as node:
         assert "drive_created" not in node.log

@@ -177,12 +177,12 @@ def test_a_bad_new_certificate_keeps_the_old_one_and_says_so(reloading, tmp_path
     put(("DNS:new.example",))
     (tmp_path / "key.pem").write_text("no key\n")
     reload(node, "reload_refused")
-    assert "has no private key in PEM" in node.log
+    node.wait_for_log("has no private key in PEM")
     assert shown(node.address, "localhost") == "localhost"
     assert node.metrics()['segue_reloads_total{outcome="refused"}'] == 1
     node.config_path.write_text(node.config_path.read_text() + "nonsense = 1\n")
     reload(node, "reload_refused")
-    assert "nonsense" in node.log
+    node.wait_for_log("nonsense")
     assert node.fetch("/t").status == 200
 
 
@@ -259,7 +259,7 @@ def test_a_node_does_not_start_with_a_key_of_another_certificate(origin):
 def test_an_expired_certificate_is_served_with_a_warning(origin):
     table = transport.certificate_table(transport.authority().issue(days=-1))
     with Node(config_for(origin.url), tls=table) as node:
-        assert "has expired on" in node.log
+        node.wait_for_log("has expired on")
         context = transport.client_context(check_hostname=False)
         context.verify_mode = ssl.CERT_NONE
         transport.wrapped(socket.create_connection(node.address, 15), context).close()

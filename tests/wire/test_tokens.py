@@ -459,8 +459,8 @@ def test_a_reload_changes_the_keys_and_one_it_cannot_read_changes_nothing(origin
         assert status(node, f"{PATH}?token={new}") == 206
         (tmp_path / "k2.key").chmod(0o644)
         node.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: "reload_refused" in node.log, what="the refusal")
-        assert "everybody may read" in node.log
+        node.wait_for_log("reload_refused")
+        node.wait_for_log("everybody may read")
         assert status(node, f"{PATH}?token={new}") == 206
 
 

@@ -57,7 +57,6 @@ struct Player {
   MonoTime head_at{};
   MonoTime first_byte_at{};
   uint32_t slices_hit = 0;
-  uint32_t slices_needed = 0;
 
   /// The client goes away; as the connection would tell.
   void leave() {
@@ -121,7 +120,6 @@ inline Task<Result<Done>> play_stored(Fills& fills, Scope& scope, Player& player
     player.body += taken;
     at += taken.size();
     player.slices_hit = reader.slices_hit();
-    player.slices_needed = reader.slices_needed();
     if (player.body.size() >= player.request.stop_after) {
       while (player.request.stays && !player.let_go) co_await player.signal.wait(kNever);
       co_return Done{};

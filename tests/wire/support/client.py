@@ -62,13 +62,15 @@ class Response:
 class Connection:
     """One connection, over TLS where the listener has it. `address` is (host, port) or the path of a unix socket."""
 
-    def __init__(self, address, receive_buffer=None, plain=False):
+    def __init__(self, address, receive_buffer=None, plain=False, source=None):
         family = (
             socket.AF_UNIX if isinstance(address, str) else (socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
         )
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if source:
+            self.socket.bind((source, 0))
         self.socket.settimeout(TIMEOUT_SECONDS)
         self.socket.connect(address)
         if address in transport.TLS_ADDRESSES and not plain:
@@ -193,7 +195,7 @@ def fetch(address, target, method="GET", host="localhost", **fields):
         return connection.read_response(head_request=method == "HEAD")
 
 
-def wait_until_steady(value, for_seconds=0.5, seconds=20, what="value"):
+def wait_until_steady(value, for_seconds=0.5, seconds=30, what="value"):
     """Polls until `value()` has not changed for a while, and returns it: for "and nothing more happens"."""
     deadline = time.monotonic() + seconds
     last, since = value(), time.monotonic()
@@ -206,7 +208,7 @@ def wait_until_steady(value, for_seconds=0.5, seconds=20, what="value"):
     return last
 
 
-def wait_until(condition, seconds=10, what="condition", every=0.01):
+def wait_until(condition, seconds=30, what="condition", every=0.01):
     """Polls a fact that another process makes true. For states without an event to wait on; fails loudly."""
     deadline = time.monotonic() + seconds
     while not condition():

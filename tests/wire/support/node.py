@@ -95,6 +95,10 @@ class Node:
     def log(self):
         return "\n".join(self.log_lines)
 
+    def wait_for_log(self, text, times=1):
+        """A line comes over a pipe, so it may be seen later than what it tells of."""
+        client.wait_until(lambda: self.log.count(text) >= times, what=f"the log line with {text!r}")
+
     def _wait_until_listening(self, count):
         deadline = time.monotonic() + START_SECONDS
         while True:
