@@ -324,9 +324,9 @@ void Http2Connection::end_head(Http2Stream& stream, bool ends_stream) {
   const http::Request& request = memory.parser.request();
   const auto early = std::ranges::find(early_priorities_, stream.id, &EarlyPriority::stream);
   if (early != early_priorities_.end()) {
-    stream.claim.priority = early->priority;
+    schedule_.set_priority(stream.claim, early->priority);
   } else if (const auto value = request.fields.find("priority")) {
-    stream.claim.priority = parse_priority(*value);
+    schedule_.set_priority(stream.claim, parse_priority(*value));
   }
   if (!request.host.empty() && !host_.covers(request.host))
     return refuse(421, "not_in_certificate");
@@ -370,7 +370,7 @@ void Http2Connection::take_body(Http2Stream& stream, std::span<const uint8_t> by
 void Http2Connection::update_priority(uint32_t id, std::string_view value) noexcept {
   const Http2Priority priority = parse_priority(value);
   if (Http2Stream* stream = find(static_cast<int32_t>(id))) {
-    stream->claim.priority = priority;
+    schedule_.set_priority(stream->claim, priority);
     return;
   }
   // A stream that is over keeps its number for ever, so it costs one of four places, no more.

@@ -1,5 +1,6 @@
 #include "edge/server/h2_priority.h"
 
+#include <algorithm>
 #include <tuple>
 
 #include "http/structured.h"
@@ -22,15 +23,25 @@ Http2Priority parse_priority(std::string_view value) noexcept {
   return priority;
 }
 
+uint64_t Http2Schedule::served(const Http2Claim& claim) const noexcept {
+  return std::max(claim.served, reached_[claim.priority.urgency]);
+}
+
 /// Those that are to be whole go first, in the order they were asked for (RFC 9218 §10); the others
-/// share by turns.
-bool Http2Schedule::goes_before(const Http2Claim& a, const Http2Claim& b) noexcept {
-  const auto rank = [](const Http2Claim& claim) {
+/// share.
+bool Http2Schedule::goes_before(const Http2Claim& a, const Http2Claim& b) const noexcept {
+  const auto rank = [this](const Http2Claim& claim) {
     const bool shares = claim.priority.incremental;
-    return std::tuple(claim.priority.urgency, shares, shares ? claim.served : uint64_t{0},
+    return std::tuple(claim.priority.urgency, shares, shares ? served(claim) : uint64_t{0},
                       claim.stream);
   };
   return rank(a) < rank(b);
+}
+
+void Http2Schedule::set_priority(Http2Claim& claim, Http2Priority priority) noexcept {
+  if (claim.priority == priority) return;
+  claim.priority = priority;
+  claim.served = 0;
 }
 
 bool Http2Schedule::may_send(const Http2Claim& claim) const noexcept {
@@ -49,7 +60,7 @@ Http2Claim* Http2Schedule::give_floor() noexcept {
   for (Http2Claim* claim : claims_) {
     if (!claim->waiting || !claim->sendable) continue;
     if (first == nullptr || goes_before(*claim, *first)) first = claim;
-    if (longest == nullptr || claim->served < longest->served) longest = claim;
+    if (longest == nullptr || claim->batch < longest->batch) longest = claim;
   }
   alms_ = since_alms_ >= kBatchesPerAlms && longest != first;
   if (alms_) {
@@ -61,10 +72,15 @@ Http2Claim* Http2Schedule::give_floor() noexcept {
   return floor_;
 }
 
-void Http2Schedule::count_batch(Http2Claim& claim) noexcept {
-  claim.served = ++batches_;
+void Http2Schedule::count_batch(Http2Claim& claim, size_t bytes) noexcept {
+  const bool was_alms = floor_ == &claim && alms_;
+  const uint64_t began = served(claim);
+  // Alms come out of turn: they say nothing of how far the others are.
+  if (claim.priority.incremental && !was_alms) reached_[claim.priority.urgency] = began;
+  claim.served = began + bytes;
+  claim.batch = ++batches_;
   ++since_alms_;
-  if (floor_ == &claim && alms_) alms_ = false;  // that was it
+  if (was_alms) alms_ = false;  // that was it
 }
 
 }  // namespace segue::edge

@@ -1,6 +1,8 @@
 // edge/server/h2_priority.h - whose bytes go next where one client's streams want more than its
 // connection takes (RFC 9218). Pure; knows no frames.
 #pragma once
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -23,11 +25,16 @@ struct Http2Priority {
 struct Http2Claim {
   Http2Priority priority;
   uint32_t stream = 0;
-  uint64_t served = 0;   // when it was last served, in batches of the connection
+  uint64_t served = 0;   // bytes sent, and what it did not ask for in its time (Http2Schedule)
+  uint64_t batch = 0;    // its last one, in batches of the connection
   bool waiting = false;  // has bytes, or wants to fetch some, and was told to wait
   bool sendable = true;  // its windows are open; kept by the connection
 };
 
+/// Those that share do so by bytes: who got the fewest goes next, whatever a batch of each carries.
+/// Whoever asked for nothing in a while has its count raised to where the others were then, so that
+/// nobody saves up (start-time fair queueing).
+///
 /// Loop-owned; one per connection. Does not own the claims. Linear in the connection's streams,
 /// of which there are at most kHttp2StreamsMax.
 class Http2Schedule {
@@ -42,6 +49,9 @@ class Http2Schedule {
     if (floor_ == &claim) floor_ = nullptr;
   }
 
+  /// Among those of its new rank it begins as one that comes anew.
+  void set_priority(Http2Claim& claim, Http2Priority priority) noexcept;
+
   /// Nobody waits who goes before it, and nobody else of its rank has the floor; or it was given
   /// alms.
   [[nodiscard]] bool may_send(const Http2Claim& claim) const noexcept;
@@ -51,14 +61,16 @@ class Http2Schedule {
   /// for a moment between two batches; without that, whoever is next in line would slip in there.
   [[nodiscard]] Http2Claim* floor() const noexcept { return floor_; }
   void end_floor() noexcept { floor_ = nullptr; }
-  /// A batch of `claim` went out.
-  void count_batch(Http2Claim& claim) noexcept;
+  /// A batch with so many bytes of `claim` went out.
+  void count_batch(Http2Claim& claim, size_t bytes) noexcept;
 
  private:
-  [[nodiscard]] static bool goes_before(const Http2Claim& a, const Http2Claim& b) noexcept;
+  [[nodiscard]] bool goes_before(const Http2Claim& a, const Http2Claim& b) const noexcept;
+  [[nodiscard]] uint64_t served(const Http2Claim& claim) const noexcept;
 
   std::vector<Http2Claim*> claims_;
   Http2Claim* floor_ = nullptr;
+  std::array<uint64_t, 8> reached_{};  // by urgency: where the latest of those that share began
   uint64_t batches_ = 0;
   uint32_t since_alms_ = 0;
   bool alms_ = false;  // the floor was given against the order, for one batch

@@ -78,7 +78,7 @@ Result<size_t> Http2Connection::try_send(Http2Stream& stream, const ResponseHead
     if (offer_.left > 0)
       (void)nghttp2_session_resume_data(session_, static_cast<int32_t>(stream.id));
     const bool more = write_frames();
-    if (offer_.taken > before) schedule_.count_batch(stream.claim);
+    if (offer_.taken > before) schedule_.count_batch(stream.claim, offer_.taken - before);
     if (!more || (offer_.taken == before && stream.head_sent == had_head)) break;
   }
   const size_t taken = offer_.taken;

@@ -72,11 +72,11 @@ struct Claims {
     schedule.add(b);
   }
   /// One batch of whoever has the floor, which then waits again.
-  uint32_t next() {
+  uint32_t next(size_t bytes = 1) {
     Http2Claim* claim = schedule.give_floor();
     if (claim == nullptr) return 0;
     EXPECT_TRUE(schedule.may_send(*claim));
-    schedule.count_batch(*claim);
+    schedule.count_batch(*claim, bytes);
     schedule.end_floor();
     claim->waiting = true;
     return claim->stream;
@@ -87,6 +87,43 @@ TEST(Http2Schedule, EqualsShareByTurns) {
   Claims claims;
   claims.a.waiting = claims.b.waiting = true;
   for (int i = 0; i < 40; ++i) EXPECT_EQ(claims.next(), i % 2 == 0 ? 1U : 3U);
+}
+
+TEST(Http2Schedule, EqualsShareByBytesWhateverABatchOfEachCarries) {
+  for (const size_t other : {size_t{35}, size_t{16'384}, size_t{48 * 1024}}) {
+    Claims claims;
+    claims.a.waiting = claims.b.waiting = true;
+    constexpr size_t kLarge = 65'500;
+    std::map<uint32_t, uint64_t> sent;
+    for (int i = 0; i < 1000; ++i) {
+      const size_t bytes = i % 2 == 0 ? kLarge : other;
+      sent[claims.next(bytes)] += bytes;
+      const auto [less, more] = std::minmax(sent[1], sent[3]);
+      ASSERT_LE(more - less, kLarge) << other;
+    }
+  }
+}
+
+TEST(Http2Schedule, WhoPausedSavesNothingUp) {
+  Claims claims;
+  claims.a.waiting = true;
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(claims.next(1000), 1U);
+  claims.b.waiting = true;
+  int others = 0;
+  for (int i = 0; i < 100; ++i) others += claims.next(1000) == 3 ? 1 : 0;
+  EXPECT_NEAR(others, 50, 1);
+}
+
+TEST(Http2Schedule, AStreamThatIsRaisedOwesNothingForWhatItGotBefore) {
+  Claims claims;
+  claims.schedule.set_priority(claims.a, {6, true});
+  claims.a.waiting = true;
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(claims.next(1000), 1U);
+  claims.b.waiting = true;
+  claims.schedule.set_priority(claims.a, {3, true});
+  int raised = 0;
+  for (int i = 0; i < 100; ++i) raised += claims.next(1000) == 1 ? 1 : 0;
+  EXPECT_NEAR(raised, 50, 1);
 }
 
 TEST(Http2Schedule, TheMoreUrgentGoesFirstAndTheOtherGetsAlms) {
