@@ -33,8 +33,9 @@ void Http2RequestText::clear() noexcept {
     if (*each != nullptr) nghttp2_rcbuf_decref(*each);
     *each = nullptr;
   }
+  for (nghttp2_rcbuf* each : std::span(cookies_).first(cookie_count_)) nghttp2_rcbuf_decref(each);
   memory_ = nullptr;
-  cookie_end_ = 0;
+  cookie_count_ = cookie_bytes_ = 0;
   line_written_ = too_long_ = malformed_ = false;
 }
 
@@ -78,10 +79,11 @@ void Http2RequestText::add(nghttp2_rcbuf* name, nghttp2_rcbuf* value) {
   if (field.starts_with(':')) return;  // :scheme says nothing that the connection does not
   if (!line_written_) write_line();
   if (malformed_ || too_long_) return;
-  add_field(field, text_of(value));
+  add_field(field, value);
 }
 
-void Http2RequestText::add_field(std::string_view name, std::string_view value) {
+void Http2RequestText::add_field(std::string_view name, nghttp2_rcbuf* buffer) {
+  const std::string_view value = text_of(buffer);
   if (!http::is_token(name) || !http::is_field_value(value)) {
     malformed_ = true;
     return;
@@ -91,28 +93,42 @@ void Http2RequestText::add_field(std::string_view name, std::string_view value) 
     if (!http::equals_ignore_case(value, text_of(authority_))) malformed_ = true;
     return;
   }
-  if (name == "cookie" && cookie_end_ != 0) return add_cookie(value);
+  if (name == "cookie") return add_cookie(buffer);
   append(name);
   append(": ");
   append(value);
-  if (name == "cookie") cookie_end_ = memory_->used();
   append("\r\n");
 }
 
+/// No more of them than the parser takes as fields, and no more bytes than it takes as a line: what
+/// is held until the head ends is small.
+void Http2RequestText::add_cookie(nghttp2_rcbuf* value) noexcept {
+  cookie_bytes_ += std::string_view("; ").size() + text_of(value).size();
+  if (cookie_count_ == cookies_.size() || cookie_bytes_ > kHeaderLineBytesMax) {
+    too_long_ = true;
+    return;
+  }
+  nghttp2_rcbuf_incref(value);
+  cookies_[cookie_count_++] = value;
+}
+
 /// RFC 9113 §8.2.3: the pieces of a Cookie are one field again before anybody else sees them.
-void Http2RequestText::add_cookie(std::string_view value) {
-  const size_t old_end = memory_->used();
-  if (!append("; ") || !append(value)) return;
-  const std::span<const char> all = memory_->bytes();
-  // What stood behind the cookie line so far goes behind its new end.
-  char* text = const_cast<char*>(all.data());
-  std::rotate(text + cookie_end_, text + old_end, text + all.size());
-  cookie_end_ += all.size() - old_end;
+void Http2RequestText::write_cookie() {
+  std::string_view before = "cookie: ";
+  for (nghttp2_rcbuf* each : std::span(cookies_).first(cookie_count_)) {
+    append(before);
+    append(text_of(each));
+    before = "; ";
+  }
+  if (cookie_count_ > 0) append("\r\n");
 }
 
 Http2RequestText::End Http2RequestText::finish() {
   if (!line_written_) write_line();
-  if (!malformed_) append("\r\n");
+  if (!malformed_ && !too_long_) {
+    write_cookie();
+    append("\r\n");
+  }
   if (malformed_) return End::Malformed;
   return too_long_ ? End::TooLong : End::Complete;
 }

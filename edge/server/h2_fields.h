@@ -8,6 +8,7 @@
 #include <span>
 #include <string_view>
 
+#include "base/limits.h"
 #include "base/result.h"
 #include "edge/delivery/response_head.h"
 #include "edge/server/request_memory.h"
@@ -39,14 +40,19 @@ class Http2RequestText {
   void take(nghttp2_rcbuf*& place, nghttp2_rcbuf* value) noexcept;
   bool append(std::string_view text);
   void write_line();
-  void add_field(std::string_view name, std::string_view value);
-  void add_cookie(std::string_view value);
+  void add_field(std::string_view name, nghttp2_rcbuf* value);
+  void add_cookie(nghttp2_rcbuf* value) noexcept;
+  void write_cookie();
 
   RequestMemory* memory_ = nullptr;
   nghttp2_rcbuf* method_ = nullptr;
   nghttp2_rcbuf* path_ = nullptr;
   nghttp2_rcbuf* authority_ = nullptr;
-  size_t cookie_end_ = 0;  // where the one Cookie line ends, without its CRLF; 0: there is none
+  // The pieces of Cookie, until the head ends: moving what stands behind an earlier piece for each
+  // one more would be quadratic work for a byte of HPACK.
+  std::array<nghttp2_rcbuf*, kHeaderFieldsMax> cookies_;
+  size_t cookie_count_ = 0;
+  size_t cookie_bytes_ = 0;  // of their line
   bool line_written_ = false;
   bool too_long_ = false;
   bool malformed_ = false;

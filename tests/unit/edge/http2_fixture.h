@@ -68,7 +68,8 @@ struct MemoryClient {
   MemoryClient(const MemoryClient&) = delete;
   MemoryClient& operator=(const MemoryClient&) = delete;
 
-  void ask(std::string_view path) {
+  using Fields = std::vector<std::pair<std::string, std::string>>;
+  void ask(std::string_view path, const Fields& more = {}) {
     const auto field = [](std::string_view name, std::string_view value) {
       const auto bytes_of = [](std::string_view text) {
         return reinterpret_cast<uint8_t*>(const_cast<char*>(text.data()));
@@ -76,8 +77,9 @@ struct MemoryClient {
       return nghttp2_nv{bytes_of(name), bytes_of(value), name.size(), value.size(),
                         NGHTTP2_NV_FLAG_NONE};
     };
-    const std::array<nghttp2_nv, 4> fields{field(":method", "GET"), field(":scheme", "https"),
-                                           field(":authority", "a.example"), field(":path", path)};
+    std::vector<nghttp2_nv> fields{field(":method", "GET"), field(":scheme", "https"),
+                                   field(":authority", "a.example"), field(":path", path)};
+    for (const auto& [name, value] : more) fields.push_back(field(name, value));
     nghttp2_submit_request(session, nullptr, fields.data(), fields.size(), nullptr, nullptr);
   }
   void reset(int32_t id) {
@@ -108,7 +110,9 @@ class Http2Test : public ServerTest {
     client = std::make_unique<MemoryClient>();
     connection = std::make_unique<Http2Connection>(*context, *host, who);
   }
-  void ask(std::string_view path) { client->ask(path); }
+  void ask(std::string_view path, const MemoryClient::Fields& more = {}) {
+    client->ask(path, more);
+  }
   /// Bytes to and fro, and what is ready on the loop.
   void run(int rounds) {
     for (int i = 0; i < rounds; ++i) {

@@ -203,6 +203,32 @@ TEST_F(Http2Test, StreamsOfUnknownLengthEndAndCutOnesAreReset) {
   stop();
 }
 
+TEST_F(Http2Test, ThePiecesOfACookieAreOneFieldBehindTheOthers) {
+  start(65'536);
+  ask("/bytes/1", {{"cookie", "a=1"}, {"x", "y"}, {"cookie", "b=2"}, {"cookie", "c=3"}});
+  run(20);
+  EXPECT_EQ(handler->cookie, "a=1; b=2; c=3");
+  stop();
+}
+
+TEST_F(Http2Test, MorePiecesOfACookieThanFieldsAreTooLong) {
+  start(65'536);
+  MemoryClient::Fields pieces(kHeaderFieldsMax, {"cookie", "a"});
+  ask("/bytes/1", pieces);
+  run(20);
+  EXPECT_EQ(handler->served.size(), 1U);
+  EXPECT_TRUE(handler->refused.empty());
+  pieces.emplace_back("cookie", "a");
+  ask("/bytes/1", pieces);
+  ask("/bytes/1", {{"cookie", std::string(5000, 'a')}, {"cookie", std::string(5000, 'a')}});
+  run(20);
+  EXPECT_EQ(handler->served.size(), 1U);
+  ASSERT_EQ(handler->refused.size(), 2U);
+  EXPECT_EQ(handler->refused[0].first, 431);
+  EXPECT_EQ(handler->refused[1].first, 431);
+  stop();
+}
+
 TEST_F(Http2Test, AResetReachesWhoeverServesTheStream) {
   start(65'536);
   ask("/wait");

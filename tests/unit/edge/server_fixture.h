@@ -45,6 +45,7 @@ class ScriptedHandler final : public RequestHandler {
     const std::string_view target = exchange.request.target;
     served.emplace_back(target);
     clients.emplace_back(exchange.client.address);
+    cookie = exchange.request.fields.find("cookie").value_or("");
     const auto number = number_of(target);
     exchange.head.content_length = number;
     if (!extra_field.empty()) exchange.head.add("X-Extra", extra_field);
@@ -111,6 +112,7 @@ class ScriptedHandler final : public RequestHandler {
 
   std::vector<std::string> served;
   std::vector<std::string> clients;
+  std::string cookie;  // of the last one
   std::vector<std::pair<int, std::string>> refused;
   uint32_t gone = 0;
   bool released = false;

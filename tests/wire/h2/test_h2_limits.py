@@ -127,6 +127,21 @@ def test_a_head_over_the_limits_is_431_and_the_connection_lives(node):
         assert client.fetch("/" + "a" * 8300).status == 414
 
 
+def test_a_cookie_in_thousands_of_pieces_is_431_and_costs_no_more_than_its_bytes(node):
+    """A byte of HPACK each, in front of 24 KiB that would have to move for each."""
+    with FrameClient(node) as client:
+
+        def encode(*fields):
+            return client.encoder.encode(fields, huffman=False)
+
+        stream = client.new_stream()
+        block = client.block("/t/small") + encode(("cookie", "a"), ("x", "a" * 3500))
+        block += encode(("x", "a" * 3500)) * 6 + encode(("cookie", "a")) * 2400
+        client.send_frame(frames.HEADERS, 5, stream, block)
+        assert client.answer(stream).status == 431
+        assert client.fetch("/t/small").status == 200
+
+
 def test_more_streams_than_allowed_are_refused_and_the_others_served(node, origin):
     """A hundred streams whose answers cannot end, and twenty more."""
     with FrameClient(node, initial={frames.INITIAL_WINDOW_SIZE: 0}) as client:
