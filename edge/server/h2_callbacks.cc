@@ -157,7 +157,7 @@ struct Http2Callbacks {
       default:
         return 0;
     }
-    if (frame->hd.type == NGHTTP2_DATA) self.guard_.on_data_sent();
+    if (frame->hd.type == NGHTTP2_DATA) self.guard_.on_data_sent(frame->hd.length);
     const bool ends_stream = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
     if (Http2Stream* stream = self.find(id)) {
       if (ends_stream) stream->end_sent = true;

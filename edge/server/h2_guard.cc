@@ -4,12 +4,14 @@
 
 #include <algorithm>
 
+#include "base/units.h"
 #include "edge/server/h2_limits.h"
 
 namespace segue::edge {
 namespace {
 
-constexpr uint32_t kUpdatesPerData = 4;
+constexpr size_t kBytesPerUpdate = 512;  // half a KiB: there are two windows
+constexpr size_t kUnansweredBytesMax = 16 * MiB;
 
 [[nodiscard]] std::chrono::nanoseconds interval_of(Flood flood) noexcept {
   return std::chrono::nanoseconds{std::chrono::seconds{1}} /
@@ -74,15 +76,18 @@ std::optional<Flood> Http2Guard::on_frame(uint8_t type, MonoTime now) noexcept {
     case NGHTTP2_PRIORITY_UPDATE:
       return judge(Flood::Priority);
     case NGHTTP2_WINDOW_UPDATE:
+      if (unanswered_bytes_ >= kBytesPerUpdate) {
+        unanswered_bytes_ -= kBytesPerUpdate;
+        return std::nullopt;
+      }
       return judge(Flood::WindowUpdate);
     default:
       return judge(Flood::Unknown);
   }
 }
 
-void Http2Guard::on_data_sent() noexcept {
-  earned_until_[static_cast<size_t>(Flood::WindowUpdate)] -=
-      interval_of(Flood::WindowUpdate) * kUpdatesPerData;
+void Http2Guard::on_data_sent(size_t bytes) noexcept {
+  unanswered_bytes_ = std::min(unanswered_bytes_ + bytes, kUnansweredBytesMax);
 }
 
 }  // namespace segue::edge

@@ -6,6 +6,7 @@
 #pragma once
 #include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -46,12 +47,15 @@ class Http2Guard {
   [[nodiscard]] bool allow(Flood flood, MonoTime now) noexcept;
   /// One frame by its header; what is too much, or nothing.
   [[nodiscard]] std::optional<Flood> on_frame(uint8_t type, MonoTime now) noexcept;
-  /// A DATA frame was sent: it earns the client the updates of both windows, and as many again.
-  void on_data_sent() noexcept;
+  /// So many bytes of DATA were sent: each KiB earns the client an update of both windows (Go's
+  /// client sends them for each 4 KiB that is read), a byte at a time next to none (CVE-2019-9511).
+  void on_data_sent(size_t bytes) noexcept;
 
  private:
   /// When all that came would have been earned by the rate; ahead of the clock by at most a burst.
   std::array<MonoTime, kFloodLimits.size()> earned_until_{};
+  /// Bytes sent that no update has come for yet, as far as windows and sockets may hold.
+  size_t unanswered_bytes_ = 0;
   uint32_t continuations_ = 0;  // of the present field block
 };
 

@@ -25,14 +25,25 @@ TEST(Http2Guard, ABurstIsAllowedAndWhatIsEarnedSinceButNoMore) {
   }
 }
 
-TEST(Http2Guard, DataThatIsSentEarnsTheUpdatesOfItsWindows) {
+TEST(Http2Guard, DataThatIsSentEarnsTheUpdatesOfItsWindowsAlsoWhereTheyComeLate) {
+  Http2Guard guard;
+  MonoTime now{seconds{100}};
+  for (int round = 0; round < 100; ++round) {
+    for (int i = 0; i < 256; ++i) guard.on_data_sent(16'384);
+    now += seconds{1};
+    for (int i = 0; i < 2 * 4096; ++i) ASSERT_FALSE(guard.on_frame(NGHTTP2_WINDOW_UPDATE, now));
+  }
+}
+
+TEST(Http2Guard, DataThatIsSentByTheByteEarnsNoUpdates) {
   Http2Guard guard;
   const MonoTime now{seconds{100}};
-  for (int i = 0; i < 100'000; ++i) {
-    guard.on_data_sent();
-    EXPECT_FALSE(guard.on_frame(NGHTTP2_WINDOW_UPDATE, now));
-    EXPECT_FALSE(guard.on_frame(NGHTTP2_WINDOW_UPDATE, now));
+  std::optional<Flood> flood;
+  for (int i = 0; i < 2000 && !flood; ++i) {
+    guard.on_data_sent(1);
+    flood = guard.on_frame(NGHTTP2_WINDOW_UPDATE, now);
   }
+  EXPECT_EQ(flood, Flood::WindowUpdate);
 }
 
 TEST(Http2Guard, ContinuationsAreCountedPerFieldBlock) {

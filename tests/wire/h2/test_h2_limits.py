@@ -101,6 +101,27 @@ def test_as_much_as_players_do_is_no_flood(node):
             assert client.fetch("/t/small").status == 200
 
 
+def test_updates_of_both_windows_for_each_4_kib_read_are_no_flood(node, origin):
+    """As Go's client sends them, at any speed."""
+    origin.add("/t/long", 16_000_000)
+    update = word(4096)
+    with FrameClient(node, initial={frames.INITIAL_WINDOW_SIZE: 4 << 20}) as client:
+        client.send_frame(frames.WINDOW_UPDATE, 0, 0, word(1 << 30))
+        stream = client.ask("/t/long")
+        unread, left = 0, 16_000_000
+        while left > 0:
+            frame = client.read_frame()
+            assert frame is not None and frame.type != frames.GOAWAY
+            if frame.type == frames.DATA:
+                left -= len(frame.payload)
+                unread += len(frame.payload)
+                both = client.frame(frames.WINDOW_UPDATE, 0, 0, update)
+                both += client.frame(frames.WINDOW_UPDATE, 0, stream, update)
+                client.send(both * (unread // 4096))
+                unread %= 4096
+        assert client.is_alive()
+
+
 def test_a_field_block_that_unpacks_to_far_too_much_is_a_flood(node):
     """4,000 bytes in the table once, then a byte for each time (an HPACK bomb)."""
     with FrameClient(node) as client:
