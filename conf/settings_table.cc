@@ -153,6 +153,10 @@ constexpr SettingRow kRows[] = {
      "less probable tracks are not fetched"},
     {"prefetch.floor_percent", "0 to 100", "20", Takes::Reload,
      "a model of which fewer of the bytes are used is throttled, then probed"},
+    {"prefetch.hints_percent", "0 to 100", "50", Takes::Reload,
+     "of `bytes_per_second`, for what players say they ask for next (CMCD `nor`, `nrr`); 0: they "
+     "are "
+     "not listened to"},
     {"prefetch.predictor", "`off`, `observe`, `on`", "observe", Takes::Restart,
      "learns from the node's own traffic what follows what, for sessions that no feed plans; `on`: "
      "fetched once its guesses have proved as precise as the floor"},

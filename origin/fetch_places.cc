@@ -2,6 +2,10 @@
 
 namespace segue::origin {
 
+namespace {
+constexpr uint32_t kOvertakingsMax = 3;  // then the first of those who are not urgent
+}
+
 FetchPlace::~FetchPlace() {
   if (places_ != nullptr) places_->give_back();
 }
@@ -14,9 +18,10 @@ bool FetchTicket::start_wait() noexcept {
   if (places_.waiting_ == kFetchWaitersMax) return false;
   SEGUE_ASSERT(!queued_ && !place_);
   queued_ = true;
-  before_ = places_.last_;
-  (before_ != nullptr ? before_->after_ : places_.first_) = this;
-  places_.last_ = this;
+  FetchPlaces::Line& line = places_.line_of(*this);
+  before_ = line.last;
+  (before_ != nullptr ? before_->after_ : line.first) = this;
+  line.last = this;
   ++places_.waiting_;
   return true;
 }
@@ -28,8 +33,21 @@ FetchPlace FetchPlaces::try_take(bool prefetch) noexcept {
   return FetchPlace(*this);
 }
 
+FetchTicket* FetchPlaces::next_in_turn() noexcept {
+  if (urgent_.first == nullptr || usual_.first == nullptr) {
+    overtakings_ = 0;
+    return urgent_.first != nullptr ? urgent_.first : usual_.first;
+  }
+  if (overtakings_ == kOvertakingsMax) {
+    overtakings_ = 0;
+    return usual_.first;
+  }
+  ++overtakings_;
+  return urgent_.first;
+}
+
 void FetchPlaces::give_back() noexcept {
-  FetchTicket* next = first_;
+  FetchTicket* next = next_in_turn();
   if (next == nullptr) {
     --taken_;
     return;
@@ -40,8 +58,9 @@ void FetchPlaces::give_back() noexcept {
 }
 
 void FetchPlaces::unlink(FetchTicket& ticket) noexcept {
-  (ticket.before_ != nullptr ? ticket.before_->after_ : first_) = ticket.after_;
-  (ticket.after_ != nullptr ? ticket.after_->before_ : last_) = ticket.before_;
+  Line& line = line_of(ticket);
+  (ticket.before_ != nullptr ? ticket.before_->after_ : line.first) = ticket.after_;
+  (ticket.after_ != nullptr ? ticket.after_->before_ : line.last) = ticket.before_;
   ticket.before_ = ticket.after_ = nullptr;
   ticket.queued_ = false;
   --waiting_;

@@ -2,7 +2,9 @@
 //
 // A crowd on a cold cache asks for more than an origin should be asked for at once. Whoever finds
 // all places taken waits for one in the order of coming; a player that waits 50 ms plays, one that
-// is told 503 has lost its track. Loop-owned.
+// is told 503 has lost its track. A player that says it is about to fall silent goes before those
+// that have not said so, but never takes more than three of four places from them: what players say
+// of themselves is not checked, and nobody is starved by it. Loop-owned.
 #pragma once
 #include <cstdint>
 #include <utility>
@@ -39,12 +41,13 @@ class [[nodiscard]] FetchPlace {
 class FetchTicket {
  public:
   /// `signal` is raised when a place has come.
-  FetchTicket(FetchPlaces& places, Signal& signal) noexcept : places_(places), signal_(signal) {}
+  FetchTicket(FetchPlaces& places, Signal& signal, bool urgent = false) noexcept
+      : places_(places), signal_(signal), urgent_(urgent) {}
   ~FetchTicket();
   FetchTicket(const FetchTicket&) = delete;
   FetchTicket& operator=(const FetchTicket&) = delete;
 
-  /// Queues up, at the end. False: too many wait.
+  /// Queues up, at the end of its line. False: too many wait.
   [[nodiscard]] bool start_wait() noexcept;
   /// What has come; empty if nothing has.
   [[nodiscard]] FetchPlace take() noexcept { return std::move(place_); }
@@ -53,6 +56,7 @@ class FetchTicket {
   friend class FetchPlaces;
   FetchPlaces& places_;
   Signal& signal_;
+  const bool urgent_;
   FetchPlace place_;
   FetchTicket* before_ = nullptr;
   FetchTicket* after_ = nullptr;
@@ -75,14 +79,22 @@ class FetchPlaces {
  private:
   friend class FetchPlace;
   friend class FetchTicket;
+  struct Line {
+    FetchTicket* first = nullptr;
+    FetchTicket* last = nullptr;
+  };
   void give_back() noexcept;
   void unlink(FetchTicket& ticket) noexcept;
+  [[nodiscard]] Line& line_of(const FetchTicket& ticket) noexcept {
+    return ticket.urgent_ ? urgent_ : usual_;
+  }
+  [[nodiscard]] FetchTicket* next_in_turn() noexcept;
 
   const uint32_t places_;
   uint32_t taken_ = 0;
   uint32_t waiting_ = 0;
-  FetchTicket* first_ = nullptr;
-  FetchTicket* last_ = nullptr;
+  uint32_t overtakings_ = 0;  // places given to urgent ones in a row, while others waited
+  Line usual_, urgent_;
 };
 
 }  // namespace segue::origin

@@ -9,12 +9,11 @@ namespace {
 
 constexpr uint64_t kOpenEndedBytes = uint64_t{kFillOpenEndedFirstSlices} * kSliceBytes;
 
-std::optional<Refusal> check_token_of(Exchange& exchange, const Ref<const TokenRules>& rules,
-                                      WallTime now, std::string_view& id) {
-  const Asked& asked = exchange.asked;
+TokenGrant grant_for(const Exchange& exchange, const Ref<const TokenRules>& rules,
+                     std::string_view path, WallTime now) {
   const http::Request& request = exchange.request;
   const TokenAsk ask{
-      .path = asked.target.substr(0, asked.target.find('?')),
+      .path = path,
       .origin_form = request.origin_form,
       .fields = request.fields,
       .client = exchange.client.address,
@@ -23,7 +22,13 @@ std::optional<Refusal> check_token_of(Exchange& exchange, const Ref<const TokenR
       .tls = exchange.client.tls,
       .now = std::chrono::floor<std::chrono::seconds>(now).time_since_epoch().count()};
   Guest* guest = exchange.client.guest;
-  const TokenGrant grant = check_token(rules, ask, guest != nullptr ? &guest->token : nullptr);
+  return check_token(rules, ask, guest != nullptr ? &guest->token : nullptr);
+}
+
+std::optional<Refusal> check_token_of(Exchange& exchange, const Ref<const TokenRules>& rules,
+                                      WallTime now, std::string_view& id) {
+  const std::string_view target = exchange.asked.target;
+  const TokenGrant grant = grant_for(exchange, rules, target.substr(0, target.find('?')), now);
   exchange.preview_bytes = grant.preview_bytes;
   id = grant.id;
   if (grant.verdict == TokenVerdict::Allowed) return std::nullopt;
@@ -67,6 +72,14 @@ std::optional<Refusal> admit(Exchange& exchange, const SiteTable& sites, ClientL
   if (wait == 0) return std::nullopt;
   exchange.retry_after = wait;
   return Refusal{429, "limit_requests"};
+}
+
+uint64_t readable_elsewhere(const Exchange& exchange, const SiteTable& sites, std::string_view path,
+                            WallTime wall) {
+  const Ref<const TokenRules>& rules = sites.tokens_of(*exchange.asked.site);
+  if (!rules) return UINT64_MAX;
+  const TokenGrant grant = grant_for(exchange, rules, path, wall);
+  return grant.verdict == TokenVerdict::Allowed ? grant.preview_bytes : 0;
 }
 
 bool admit_miss(Exchange& exchange, ClientLimits* limits, bool relayed, MonoTime now) noexcept {

@@ -14,6 +14,11 @@ namespace segue::edge {
 [[nodiscard]] std::optional<Refusal> admit(Exchange& exchange, const SiteTable& sites,
                                            ClientLimits* limits, MonoTime now, WallTime wall);
 
+/// How far the token of a request that was let in would let read `path` (canonical) of the same
+/// site: 0: not at all. Cannot wait; allocates for a token that is signed for one path.
+[[nodiscard]] uint64_t readable_elsewhere(const Exchange& exchange, const SiteTable& sites,
+                                          std::string_view path, WallTime wall);
+
 /// Before a request is given to a task, which may ask the origin for it: charges its client what it
 /// may cost. A client over its limit is answered from the cache alone, and 429 where that has not
 /// all of it. False: 429 at once (a relayed method).

@@ -2,21 +2,21 @@
 
 #include <algorithm>
 
-#include "edge/prefetch/cmcd.h"
-
 namespace segue::edge {
 
-std::optional<AskedNote> note_of(const Exchange& exchange, bool known,
+CmcdText cmcd_of(const http::Request& request) noexcept {
+  const std::string_view target = request.origin_form;
+  const size_t query = std::min(target.find('?'), target.size());
+  return CmcdText(target.substr(std::min(query + 1, target.size())), request.fields);
+}
+
+std::optional<AskedNote> note_of(const Exchange& exchange, const CmcdText& cmcd, bool known,
                                  cache::LocalStore& local) noexcept {
   const Asked& what = exchange.asked;
   if (what.head_only) return std::nullopt;
   AskedNote note;
   note.demand.track = track_of(what.key);
   note.listener = exchange.client.address_hash;
-  const std::string_view origin_form = exchange.request.origin_form;
-  const size_t query = std::min(origin_form.find('?'), origin_form.size());
-  const CmcdText cmcd(origin_form.substr(std::min(query + 1, origin_form.size())),
-                      exchange.request.fields);
   if (const auto session = cmcd.find("sid"))
     note.demand.session = local.store().hash(*session).low | 1;
   const uint64_t length = known ? exchange.selection.selected.generation->complete_length() : 0;

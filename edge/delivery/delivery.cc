@@ -2,6 +2,7 @@
 
 #include "edge/delivery/admission.h"
 #include "edge/delivery/asked_note.h"
+#include "edge/delivery/hint_note.h"
 #include "edge/delivery/plan.h"
 #include "edge/delivery/plan_pass.h"
 #include "edge/delivery/relay.h"
@@ -66,6 +67,7 @@ struct Delivery::Impl {
 
   void begin(Exchange& exchange) noexcept;
   bool answer_plainly(Exchange& exchange);
+  void tell_planner(Exchange& exchange, bool known);
   bool try_serve_hit(Exchange& exchange);
   void prepare_stored(Exchange& exchange, uint64_t resident_bytes) noexcept;
   SliceCounts count_slices(const Exchange& exchange, uint64_t resident_bytes) const noexcept;
@@ -89,7 +91,7 @@ struct Delivery::Impl {
   // loop-owned
   std::vector<std::unique_ptr<SiteSnapshot>> snapshots;  // the last one is in force
   ClientLimits* limits = nullptr;                        // null: nobody is limited
-  AskedQueue* listening = nullptr;                       // null: nobody wants to know
+  Inbox* listening = nullptr;                            // null: nobody wants to know
   IdSource ids;
   TaskGroup tasks;
   DeliveryCounters counters;
@@ -105,7 +107,7 @@ Delivery::Delivery(Loop& loop, cache::LocalStore& local, Fills& fills, Ref<const
 Delivery::~Delivery() = default;
 const DeliveryCounters& Delivery::counters() const noexcept { return impl_->counters; }
 const MissNotes& Delivery::misses() const noexcept { return impl_->misses; }
-void Delivery::tell(AskedQueue* asked) noexcept { impl_->listening = asked; }
+void Delivery::tell(Inbox* planner) noexcept { impl_->listening = planner; }
 void Delivery::limit_by(ClientLimits* limits) noexcept { impl_->limits = limits; }
 void Delivery::set_sites(Ref<const SiteTable> sites) { impl_->set_sites(std::move(sites)); }
 Task<void> Delivery::drain() { co_await impl_->tasks.drain(); }
@@ -141,10 +143,9 @@ void Delivery::serve(Exchange& exchange) {
   const bool relayed = method != http::Method::Get && method != http::Method::Head;
   if (!relayed) {
     const bool known = self.fills.try_select(exchange.asked, exchange.selection);
-    if (self.listening != nullptr) {
-      if (const auto note = note_of(exchange, known, self.local)) self.listening->push(*note);
-    }
+    if (self.listening != nullptr) self.tell_planner(exchange, known);
     if (known && self.try_serve_hit(exchange)) return;
+    exchange.asked.urgent = cmcd_of(exchange.request).is_urgent();
   }
   if (!admit_miss(exchange, self.limits, relayed, self.loop.now()))
     return self.answer_own(exchange, 429, exchange.refusal.reason, AccessEnd::Complete);
@@ -154,6 +155,18 @@ void Delivery::serve(Exchange& exchange) {
     exchange.selection = {};
     self.answer_own(exchange, 503, "overloaded", AccessEnd::Complete);
   }
+}
+
+/// Before it is answered: a prefetch of the same may be running.
+void Delivery::Impl::tell_planner(Exchange& exchange, bool known) {
+  const CmcdText cmcd = cmcd_of(exchange.request);
+  const auto note = note_of(exchange, cmcd, known, local);
+  if (!note) return;
+  listening->asked.push(*note);
+  if (cmcd.empty() || !listening->wants_hints.load(std::memory_order_relaxed)) return;
+  const auto hint =
+      hint_of(exchange, cmcd, *note, *exchange.sites->table, loop.wall_now(), listening->refused);
+  if (hint) listening->hints.push(*hint);
 }
 
 uint32_t Delivery::body_bytes_max(const http::Request& request) const noexcept {

@@ -15,7 +15,7 @@
 
 namespace segue::edge {
 
-class AskedQueue;
+struct Inbox;
 
 class Delivery {
  public:
@@ -41,8 +41,9 @@ class Delivery {
   /// closes the connection.
   void refuse(Exchange& exchange, int status, std::string_view reason);
 
-  /// Tells `asked` what is asked for, from here on; null: nobody. It outlives the delivery.
-  void tell(AskedQueue* asked) noexcept;
+  /// Tells `planner` what is asked for and what players say they ask for next, from here on; null:
+  /// nobody. It outlives the delivery.
+  void tell(Inbox* planner) noexcept;
   /// Limits requests and misses by client from here on; null: not. It outlives the delivery.
   void limit_by(ClientLimits* limits) noexcept;
   /// From here on requests go by `sites` (a reload); those under way end on the rules they began

@@ -138,7 +138,7 @@ Task<void> Fills::Impl::run_contact(Ref<Contact> owned) {
   Contact& contact = *held;
   if (!contact.place) {
     auto place = co_await take_place(fetcher_of(*contact.ask.site), contact.signal, kNobodyLeaves,
-                                     contact.deadline);
+                                     contact.deadline, contact.ask.urgent);
     if (!place) {
       answer_failed(contact, place.error());
       co_return;
@@ -214,7 +214,8 @@ Task<Result<Done>> Fills::Impl::make_ready(Contact& contact, uint32_t slices) {
     if (!contact.place) {
       if (prefetch) co_return fail_retryable(Side::Self, Kind::Overloaded, "fetches");
       contact.reservation = {};
-      auto place = co_await take_place(fetcher, contact.signal, kNobodyLeaves, contact.deadline);
+      auto place = co_await take_place(fetcher, contact.signal, kNobodyLeaves, contact.deadline,
+                                       contact.ask.urgent);
       if (!place) co_return fail(place.error());
       contact.place = std::move(*place);
     }

@@ -340,6 +340,7 @@ Task<Result<Selection>> Fills::Impl::pass(Scope& scope, const Asked& asked,
   if (!has_room(asked.priority)) co_return fail_retryable(Side::Self, Kind::Overloaded, "fills");
   const auto job = make_ref<PassJob>();
   job->fetcher = &fetcher_of(*asked.site);
+  job->urgent = asked.urgent;
   job->request = plain_request(*asked.site, asked.target, asked.fields, scope.traceparent);
   set_own_range(job->request, own_range_form(asked), asked.range);
   if (asked.head_only) {
@@ -368,7 +369,8 @@ Task<Result<Selection>> Fills::Impl::await_pass(Scope& scope, Ref<PassJob> held,
                                                 http::ForwardReason reason) {
   const Ref<PassJob> job = std::move(held);
   job->request.first_byte_deadline = scope.deadline;
-  auto place = co_await take_place(*job->fetcher, scope.signal, scope.cancelled, scope.deadline);
+  auto place = co_await take_place(*job->fetcher, scope.signal, scope.cancelled, scope.deadline,
+                                   job->urgent);
   if (!place) co_return fail(place.error());
   job->request.place = std::move(*place);
   const Listening listening(*job, scope.signal);

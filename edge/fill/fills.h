@@ -34,6 +34,9 @@ struct Asked {
                     // end = suffix length
   bool authorized = false;      // the request carried Authorization (RFC 9111 §3.5)
   bool only_if_cached = false;  // nothing may be asked of the origin for it (RFC 9111 §5.2.1.7)
+  /// Its player has next to nothing left to play: where fetches queue, it goes before those that
+  /// have not said so (origin/fetch_places.h).
+  bool urgent = false;
   cache::UseId use;
   /// Prefetch: for nobody yet. It takes no buffer, fetch or task that demand may need, waits for
   /// none of them in front of demand, and what it brings is in probation; `use` stays UseId{}.
@@ -68,8 +71,8 @@ struct FillCounters {
   Counter contacts, contacts_collapsed, revalidations, revalidated, fills_started, fills_finished,
       fills_cut, fills_ended_early, fills_rejected, fill_bytes, slices_filled, pass_started,
       pass_bytes, generations_replaced, validator_mismatches, stale_served, negative_stored,
-      buffer_waits, buffer_refusals, fetch_waits, fetch_refusals, fetches_waiting, variants_refused,
-      tags_refused;
+      buffer_waits, buffer_refusals, fetch_waits, fetch_waits_urgent, fetch_refusals,
+      fetches_waiting, variants_refused, tags_refused;
   Counter prefetch_started, prefetch_refused, prefetch_joined;  // contacts and runs
   Counter demand_awaiting_head;  // gauge: requests to origins for clients, not answered yet
   Counter fills_in_flight;

@@ -89,6 +89,7 @@ struct PassJob final : public RefCounted {
   origin::FetchRequest request;
   std::unique_ptr<origin::FetchStream> stream;
   Result<const origin::FetchHead*> head = nullptr;
+  bool urgent = false;
   bool done = false;
   Signal* starter = nullptr;  // null once it has left
 };
@@ -202,11 +203,12 @@ struct Fills::Impl {
   /// Place and buffers for the contact's next request, holding neither while it waits for the
   /// other: two that each hold what the other wants would wait for ever.
   [[nodiscard]] Task<Result<Done>> make_ready(Contact& contact, uint32_t slices);
-  /// A place to fetch, for demand, in the order of coming. Errors: {Self, Overloaded}:
-  /// too many wait, or none came until `deadline`; {Client, Closed}: `cancelled` came true.
+  /// A place to fetch, for demand, in the order of coming, the urgent before others where there are
+  /// any (origin/fetch_places.h). Errors: {Self, Overloaded}: too many wait, or none came until
+  /// `deadline`; {Client, Closed}: `cancelled` came true.
   [[nodiscard]] Task<Result<origin::FetchPlace>> take_place(origin::Fetcher& fetcher,
                                                             Signal& signal, const bool& cancelled,
-                                                            MonoTime deadline);
+                                                            MonoTime deadline, bool urgent);
   /// The head of an origin's answer for `ask`, counted while it is awaited.
   [[nodiscard]] Task<Result<const origin::FetchHead*>> await_head(origin::FetchStream& stream,
                                                                   const OwnedAsk& ask);

@@ -38,6 +38,7 @@ OwnedAsk own(const Asked& asked, const KeyHash& key, std::string_view key_text,
           .range = asked.range,
           .head_only = asked.head_only,
           .authorized = asked.authorized,
+          .urgent = asked.urgent,
           .use = asked.use,
           .priority = asked.priority};
 }

@@ -21,6 +21,7 @@ struct OwnedAsk {
   ByteRange range;
   bool head_only = false;
   bool authorized = false;
+  bool urgent = false;
   cache::UseId use;
   cache::Priority priority = cache::Priority::Demand;
 };

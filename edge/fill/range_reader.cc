@@ -189,7 +189,8 @@ Task<Result<Done>> RangeReader::wait_for(Scope& scope, SliceIndex slice, Where w
   auto place = fetcher.places().try_take(is_prefetch());
   if (!place) {
     if (is_prefetch()) co_return fail_retryable(Side::Self, Kind::Overloaded, "fetches");
-    auto taken = co_await impl.take_place(fetcher, scope.signal, scope.cancelled, scope.deadline);
+    auto taken = co_await impl.take_place(fetcher, scope.signal, scope.cancelled, scope.deadline,
+                                          asked_.urgent);
     if (!taken) co_return fail(taken.error());
     // Another may have asked for the slice meanwhile.
     if (impl.store.where(*generation, slice) != Where::Absent ||

@@ -38,15 +38,17 @@ void Fills::Impl::join_contact(const KeyHash& key) noexcept {
 }
 
 Task<Result<origin::FetchPlace>> Fills::Impl::take_place(origin::Fetcher& fetcher, Signal& signal,
-                                                         const bool& cancelled, MonoTime deadline) {
+                                                         const bool& cancelled, MonoTime deadline,
+                                                         bool urgent) {
   origin::FetchPlaces& places = fetcher.places();
   for (;;) {
     if (cancelled) co_return fail(Side::Client, Kind::Closed, "place");
     if (draining || loop.now() >= deadline) break;
     if (auto place = places.try_take(/*prefetch=*/false)) co_return place;
-    origin::FetchTicket ticket(places, signal);
+    origin::FetchTicket ticket(places, signal, urgent);
     if (!ticket.start_wait()) break;
     counters.fetch_waits.add();
+    if (urgent) counters.fetch_waits_urgent.add();
     counters.fetches_waiting.add();
     // Woken for another reason it waits on where it stands.
     origin::FetchPlace place;

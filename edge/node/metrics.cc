@@ -109,6 +109,9 @@ void add_fills(Registry& registry, const FillCounters& c) {
   registry.add_counter("segue_fetch_waits_total",
                        "Fetches that queued because their origin had as many as it may.", {},
                        c.fetch_waits);
+  registry.add_counter("segue_fetch_waits_urgent_total",
+                       "Of these, for players that said they were about to fall silent (CMCD).", {},
+                       c.fetch_waits_urgent);
   registry.add_gauge("segue_fetches_waiting", "Fetches queued now.", {}, c.fetches_waiting);
   registry.add_counter("segue_fetch_refusals_total",
                        "Requests shed because no fetch could begin in time.", {}, c.fetch_refusals);

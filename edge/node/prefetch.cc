@@ -16,7 +16,7 @@ NodePrefetch::NodePrefetch(const NodeOptions& options, SharedParts& shared,
   set_sites(*shared.sites);
   Prefetcher::Pressure pressure;
   for (const auto& worker : workers) {
-    worker->delivery().tell(&prefetcher_->asked(worker->loop().index()));
+    worker->delivery().tell(&prefetcher_->inbox(worker->loop().index()));
     pressure.fills.push_back(&worker->fills().counters());
     for (const auto& fetcher : worker->fetchers()) {
       if (fetcher->counters() != nullptr) pressure.origins.push_back(fetcher->counters());
@@ -134,6 +134,11 @@ double ask_gauge(const void* context) {
   return static_cast<double>(static_cast<const Prefetcher*>(context)->planner().gauges().*Member);
 }
 
+template <const Counter HintRefusals::* Reason>
+double ask_refused(const void* context) {
+  return static_cast<double>(static_cast<const Prefetcher*>(context)->hints_refused(Reason));
+}
+
 template <uint64_t (Prefetcher::*Ask)() const noexcept>
 double ask_learned(const void* context) {
   return static_cast<double>((static_cast<const Prefetcher*>(context)->*Ask)());
@@ -158,6 +163,30 @@ void NodePrefetch::register_learning(Registry& registry) const {
                        {{"outcome", "saved"}}, keeper_->counters().saved);
   registry.add_counter("segue_predictor_saves_total", "Times what was learned was written.",
                        {{"outcome", "failed"}}, keeper_->counters().failed);
+}
+
+void NodePrefetch::register_hints(Registry& registry) const {
+  constexpr std::string_view kName = "segue_prefetch_hints_total";
+  constexpr std::string_view kHelp =
+      "What players said they ask for next (CMCD nor, nrr), by what became of it.";
+  const Prefetcher& prefetcher = *prefetcher_;
+  const HintCounters& counters = prefetcher.hints();
+  const auto count = [&](std::string_view outcome, const Counter& counter) {
+    registry.add_counter(kName, kHelp, {{"outcome", std::string(outcome)}}, counter);
+  };
+  const auto ask = [&](std::string_view outcome, auto* how) {
+    registry.add_counter(kName, kHelp, {{"outcome", std::string(outcome)}}, how, &prefetcher);
+  };
+  count("taken", counters.taken);
+  count("already_here", counters.already_here);
+  count("repeated", counters.repeated);
+  count("over_budget", counters.over_budget);
+  count("unknown_site", counters.unknown_site);
+  ask("malformed", &ask_refused<&HintRefusals::malformed>);
+  ask("foreign", &ask_refused<&HintRefusals::foreign>);
+  ask("forbidden", &ask_refused<&HintRefusals::forbidden>);
+  ask("too_long", &ask_refused<&HintRefusals::too_long>);
+  ask("dropped", &ask_learned<&Prefetcher::hints_dropped>);
 }
 
 void NodePrefetch::register_metrics(Registry& registry) const {
@@ -213,6 +242,7 @@ void NodePrefetch::register_metrics(Registry& registry) const {
       },
       &prefetcher);
   register_learning(registry);
+  register_hints(registry);
   registry.add_found(&ask_models, &prefetcher);
 }
 

@@ -36,6 +36,7 @@ class NodePrefetch {
  private:
   void register_metrics(Registry& registry) const;
   void register_learning(Registry& registry) const;
+  void register_hints(Registry& registry) const;
 
   Loop& loop_;
   std::unique_ptr<Prefetcher> prefetcher_;

@@ -1,11 +1,13 @@
-// edge/prefetch/asked_queue.h - from a loop that serves to the loop that plans: what was asked for.
+// edge/prefetch/asked_queue.h - from a loop that serves to the loop that plans: what was asked for,
+// and what its player said it will ask for next.
 //
 // One writer (a delivery), one reader (the prefetcher). Writing never waits, never allocates: a
-// full queue drops the note and counts it, since a note is a hint.
+// full queue drops the note and counts it.
 #pragma once
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <string_view>
 
 #include "base/counter.h"
 #include "base/loop/loop.h"
@@ -24,16 +26,28 @@ struct AskedNote {
   std::array<char, kNoteTextBytesMax> text;
 };
 
-class AskedQueue {
+/// What a player will ask for next, by its own word: checked by the loop that serves it.
+struct HintNote {
+  TrackId after = 0;     // what it asks for now
+  uint64_t session = 0;  // never 0
+  ByteRange range;       // empty: it did not say
+  // The next object's key text, "<site><path>[?query]".
+  uint16_t text_bytes = 0;
+  std::array<char, kNoteTextBytesMax> text;
+  [[nodiscard]] std::string_view key_text() const noexcept { return {text.data(), text_bytes}; }
+};
+
+template <class Note, uint32_t kNotes>
+class NoteQueue {
  public:
-  static constexpr uint32_t kNotesMax = 1024;
+  static constexpr uint32_t kNotesMax = kNotes;
   /// `take` is called on `reader`'s loop when there are notes; all outlive the writers' loops.
-  using Take = void (*)(AskedQueue& queue, void* owner);
-  AskedQueue(Loop& reader, Take take, void* owner) noexcept
+  using Take = void (*)(NoteQueue& queue, void* owner);
+  NoteQueue(Loop& reader, Take take, void* owner) noexcept
       : reader_(reader), message_(*this), take_(take), owner_(owner) {}
 
   /// The writer's loop.
-  void push(const AskedNote& note) noexcept {
+  void push(const Note& note) noexcept {
     const uint32_t head = head_.load(std::memory_order_relaxed);
     if (head - tail_.load(std::memory_order_acquire) == kNotesMax) return dropped_.add();
     notes_[head % kNotesMax] = note;
@@ -46,7 +60,7 @@ class AskedQueue {
   void drain(See see) {
     uint32_t tail = tail_.load(std::memory_order_relaxed);
     while (tail != head_.load(std::memory_order_acquire)) {
-      const AskedNote note = notes_[tail % kNotesMax];
+      const Note note = notes_[tail % kNotesMax];
       tail_.store(++tail, std::memory_order_release);
       see(note);
     }
@@ -55,13 +69,13 @@ class AskedQueue {
 
  private:
   struct Message : PostNode {
-    explicit Message(AskedQueue& owner) : PostNode(&Message::arrive), queue(owner) {}
+    explicit Message(NoteQueue& owner) : PostNode(&Message::arrive), queue(owner) {}
     static void arrive(PostNode& node) {
-      AskedQueue& queue = static_cast<Message&>(node).queue;
+      NoteQueue& queue = static_cast<Message&>(node).queue;
       queue.told_.store(false, std::memory_order_seq_cst);
       queue.take_(queue, queue.owner_);
     }
-    AskedQueue& queue;
+    NoteQueue& queue;
   };
   // constant after construction
   Loop& reader_;
@@ -73,7 +87,28 @@ class AskedQueue {
   // atomic, both
   std::atomic<uint32_t> head_{0}, tail_{0};
   std::atomic<bool> told_{false};
-  std::array<AskedNote, kNotesMax> notes_;
+  std::array<Note, kNotesMax> notes_;
+};
+
+using AskedQueue = NoteQueue<AskedNote, 1024>;
+using HintQueue = NoteQueue<HintNote, 256>;
+
+/// Hints that were not even told to the planner; the writer's.
+struct HintRefusals {
+  Counter malformed;  // no reference, no range, or no target that could be asked for
+  Counter foreign;    // names another host, or climbs above the root
+  Counter forbidden;  // the request's own token does not let in there
+  Counter too_long;
+};
+
+/// All that one delivery tells the planner.
+struct Inbox {
+  Inbox(Loop& reader, AskedQueue::Take take_asked, HintQueue::Take take_hints, void* owner) noexcept
+      : asked(reader, take_asked, owner), hints(reader, take_hints, owner) {}
+  AskedQueue asked;
+  HintQueue hints;
+  HintRefusals refused;
+  std::atomic<bool> wants_hints{false};  // set by the planner's loop, read by the delivery's
 };
 
 }  // namespace segue::edge

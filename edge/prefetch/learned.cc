@@ -28,11 +28,8 @@ void Prefetcher::Learned::see(const AskedNote& note, uint64_t session) {
 
 void Prefetcher::Learned::know(std::string_view key_text) {
   if (tracks.contains(track_of(owner.local_.store().hash(key_text)))) return;
-  const size_t slash = key_text.find('/');
-  if (slash == std::string_view::npos) return;
-  const auto target = owner.target_of({.site = std::string(key_text.substr(0, slash)),
-                                       .path = std::string(key_text.substr(slash))});
-  if (!target || target->key_text != key_text) return;
+  const auto target = owner.target_of_key(key_text);
+  if (!target) return;
   const TrackId track = track_of(target->key);
   if (order.size() < kKnownTracksMax) {
     order.push_back(track);

@@ -115,8 +115,8 @@ bool Planner::add(const PlanUpdate& update, Session& session, const PlanEntry& e
   Candidate& candidate = tables_->candidates[index];
   candidate = {};
   candidate.entry = entry;
-  candidate.part = {0, entry.whole_bytes == 0 ? std::max<uint64_t>(entry.head_bytes, 1)
-                                              : std::min(entry.head_bytes, entry.whole_bytes)};
+  candidate.part = {entry.first_byte, entry.first_byte + std::max<uint64_t>(entry.head_bytes, 1)};
+  if (entry.whole_bytes != 0) candidate.part = candidate.part.clipped(entry.whole_bytes);
   candidate.model = update.model;
   candidate.session = update.session;
   candidate.number = ++tables_->candidates_made;

@@ -35,7 +35,8 @@ struct PlanEntry {
   TrackId track = 0;
   double probability = 1;
   MonoTime due{};                      // when it will be asked for
-  uint64_t head_bytes = 0;             // of its beginning
+  uint64_t first_byte = 0;             // of a part: then `track` is part_of() it
+  uint64_t head_bytes = 0;             // of its beginning, or of the part
   uint32_t tail_bytes = 0;             // of its end, for players that read that first; 0: none
   uint64_t whole_bytes = 0;            // 0: not known
   bool head_is_guess = false;          // nobody told how much of it holds its first seconds

@@ -196,7 +196,10 @@ void Planner::see(const DemandNote& note, MonoTime now) {
     totals_.first_bytes.add();
     if (!note.hit) totals_.first_byte_misses.add();
   }
-  for (const TrackId track : {note.track, rest_of(note.track)}) {
+  const TrackId part = part_of(note.track, note.range.first / kSliceBytes);
+  const TrackId whole = part == note.track ? TrackId{0} : note.track;
+  for (const TrackId track : {part, whole, rest_of(note.track)}) {
+    if (track == 0) continue;
     if (const auto at = tables_->running_by_track.find(track);
         at != tables_->running_by_track.end()) {
       Running& running = tables_->running.at(at->second);

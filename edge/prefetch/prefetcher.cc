@@ -33,7 +33,9 @@ Prefetcher::Prefetcher(Loop& loop, cache::LocalStore& local, Fills& fills, uint3
       tick_(*this) {
   if (options.learn != Learn::Off) learned_ = std::make_unique<Learned>(*this, options);
   for (uint32_t i = 0; i < loops; ++i)
-    asked_.push_back(std::make_unique<AskedQueue>(loop, &Prefetcher::take_notes, this));
+    inboxes_.push_back(
+        std::make_unique<Inbox>(loop, &Prefetcher::take_notes, &Prefetcher::take_hints, this));
+  set_budgets();
 }
 
 Prefetcher::~Prefetcher() { loop_.disarm(tick_); }
@@ -46,13 +48,14 @@ void Prefetcher::set_sites(std::vector<Ref<const Site>> sites) {
 void Prefetcher::configure(const Options& options) {
   options_ = options;
   planner_.configure(options.plan);
+  set_budgets();
   if (learned_) learned_->plans.configure(Learned::plans_of(options));
   step();
 }
 
 uint64_t Prefetcher::notes_dropped() const noexcept {
   uint64_t sum = 0;
-  for (const auto& queue : asked_) sum += queue->dropped().get();
+  for (const auto& inbox : inboxes_) sum += inbox->asked.dropped().get();
   return sum;
 }
 
@@ -234,8 +237,8 @@ void Prefetcher::take_notes(AskedQueue& queue, void* owner) {
 
 void Prefetcher::see(const AskedNote& note) {
   // Fetched, and gone again before it was asked for: the cache had to make room.
-  if (options_.plan.fetches && note.demand.range.first == 0 && !note.demand.hit)
-    (void)planner_.evicted(note.demand.track);
+  if (options_.plan.fetches && !note.demand.hit)
+    (void)planner_.evicted(part_of(note.demand.track, note.demand.range.first / kSliceBytes));
   DemandNote demand = note.demand;
   // Players that send no session id: whoever asks from one place with one player.
   if (learned_ && demand.session == 0) demand.session = mix(note.listener) | 1;

@@ -14,6 +14,7 @@
 #include "edge/fill/fills.h"
 #include "edge/prefetch/asked_queue.h"
 #include "edge/prefetch/feed_lines.h"
+#include "edge/prefetch/hint_gate.h"
 #include "edge/prefetch/planner.h"
 #include "edge/prefetch/predictor.h"
 #include "origin/counters.h"
@@ -37,8 +38,9 @@ class Prefetcher {
     milliseconds head{10'000};           // of a track, where the feed does not say
     uint32_t lines_per_second = 20'000;  // of all sources together; more: come again
     uint32_t pause_fills = 64;           // requests of clients that wait for origins: no prefetch
-    Learn learn = Learn::Off;            // from the node's own traffic, where no feed plans
-    Predictor::Options predictor{};      // constant after construction
+    uint64_t hint_bytes_per_second = 4 * MiB;  // of what players say they ask for next; 0: nothing
+    Learn learn = Learn::Off;                  // from the node's own traffic, where no feed plans
+    Predictor::Options predictor{};            // constant after construction
   };
   /// What says how busy the node is; all outlive the prefetcher.
   struct Pressure {
@@ -65,7 +67,7 @@ class Prefetcher {
   void refuse_line(PrefetchSource source, uint64_t number);
 
   /// Where the delivery of that loop tells what it was asked.
-  [[nodiscard]] AskedQueue& asked(uint32_t loop_index) noexcept { return *asked_[loop_index]; }
+  [[nodiscard]] Inbox& inbox(uint32_t loop_index) noexcept { return *inboxes_[loop_index]; }
 
   // --- what was learned ---
   [[nodiscard]] bool learns() const noexcept;
@@ -91,6 +93,11 @@ class Prefetcher {
     return feeds_[static_cast<uint8_t>(source)];
   }
   [[nodiscard]] uint64_t notes_dropped() const noexcept;
+  [[nodiscard]] const HintCounters& hints() const noexcept { return hint_counts_; }
+  /// Hints that a full queue dropped.
+  [[nodiscard]] uint64_t hints_dropped() const noexcept;
+  /// Of the deliveries of all loops.
+  [[nodiscard]] uint64_t hints_refused(const Counter HintRefusals::* reason) const noexcept;
   [[nodiscard]] const Counter& pauses() const noexcept { return pauses_; }
   /// Heads whose length their own beginning has told.
   [[nodiscard]] const Counter& heads_told() const noexcept { return heads_told_; }
@@ -112,7 +119,12 @@ class Prefetcher {
   };
 
   static void take_notes(AskedQueue& queue, void* owner);
+  static void take_hints(HintQueue& queue, void* owner);
   void see(const AskedNote& note);
+  void take_hint(const HintNote& note);
+  [[nodiscard]] Ref<const PrefetchTarget> target_of_key(std::string_view key_text);
+  [[nodiscard]] bool is_here(const PrefetchTarget& target, ByteRange& range) const;
+  void set_budgets();
   void take_plan(const FeedMessage& message, PrefetchSource source);
   void take_facts(const FeedTrackFacts& facts);
   [[nodiscard]] Facts& facts_for(TrackId track);
@@ -149,7 +161,9 @@ class Prefetcher {
   std::vector<TrackId> facts_order_;  // a ring: the oldest goes first
   size_t facts_oldest_ = 0;
   std::unique_ptr<Learned> learned_;  // null: it does not learn
-  std::vector<std::unique_ptr<AskedQueue>> asked_;
+  std::vector<std::unique_ptr<Inbox>> inboxes_;
+  HintGate hint_gate_;
+  HintCounters hint_counts_;
   std::unordered_map<uint64_t, Ref<Job>> jobs_;  // by order
   TaskGroup tasks_;
   Tick tick_;

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "base/hash.h"
+#include "base/limits.h"
 #include "base/ref.h"
 #include "edge/fill/site.h"
 
@@ -13,6 +14,10 @@ namespace segue::edge {
 /// that only guide what is fetched early.
 using TrackId = uint64_t;
 constexpr TrackId track_of(const KeyHash& key) noexcept { return key.low; }
+/// A part of a track from slice number `slice` on is held and judged apart from its beginning.
+[[nodiscard]] constexpr TrackId part_of(TrackId track, uint64_t slice) noexcept {
+  return slice == 0 ? track : mix(track ^ mix(slice ^ 0x70617274));
+}
 
 struct PrefetchTarget final : public RefCounted {
   Ref<const Site> site;

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -46,6 +47,42 @@ TEST(FetchPlaces, GoToThoseWhoWaitInTheOrderOfComing) {
   came = {};
   EXPECT_TRUE(second.take());
   EXPECT_EQ(places.taken(), 0u);
+}
+
+TEST(FetchPlaces, UrgentOnesOvertakeThoseWhoAreNotAndNobodyElse) {
+  FetchPlaces places(1);
+  Signal signal;
+  FetchTicket usual(places, signal);
+  FetchTicket first(places, signal, /*urgent=*/true);
+  FetchTicket second(places, signal, /*urgent=*/true);
+  FetchPlace held = places.try_take(false);
+  for (FetchTicket* ticket : {&usual, &first, &second}) ASSERT_TRUE(ticket->start_wait());
+  for (FetchTicket* next : {&first, &second, &usual}) {
+    held = {};
+    held = next->take();
+    ASSERT_TRUE(held);
+  }
+}
+
+TEST(FetchPlaces, OfFourPlacesOneIsLeftToThoseWhoAreNotUrgent) {
+  FetchPlaces places(1);
+  Signal signal;
+  std::vector<std::unique_ptr<FetchTicket>> tickets;
+  for (int i = 0; i < 12; ++i)
+    tickets.push_back(std::make_unique<FetchTicket>(places, signal, /*urgent=*/i >= 2));
+  FetchPlace held = places.try_take(false);
+  for (const auto& ticket : tickets) ASSERT_TRUE(ticket->start_wait());
+  std::vector<int> order;
+  while (order.size() < tickets.size()) {
+    held = {};
+    for (int i = 0; i < 12; ++i) {
+      FetchPlace came = tickets[static_cast<size_t>(i)]->take();
+      if (!came) continue;
+      order.push_back(i);
+      held = std::move(came);
+    }
+  }
+  EXPECT_EQ(order, (std::vector<int>{2, 3, 4, 0, 5, 6, 7, 1, 8, 9, 10, 11}));
 }
 
 TEST(FetchPlaces, OneThatGoesAwayWaitsNoMoreAndKeepsNothing) {

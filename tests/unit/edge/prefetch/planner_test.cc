@@ -77,6 +77,36 @@ TEST_F(PlannerTest, AHeadThatItsContainerTellsIsJudgedByWhatItTold) {
   EXPECT_FALSE(rest->head_is_guess);
 }
 
+TEST_F(PlannerTest, APartOfATrackIsFetchedAndJudgedApartFromItsHead) {
+  PlanEntry part = entry(part_of(1, 3), 1, 0s, 100 * KiB);
+  part.first_byte = 800 * KiB;
+  ASSERT_TRUE(set(7, 1, {entry(1), part}));
+  EXPECT_EQ(orders().size(), 2u);
+  for (const auto& order : running) {
+    const bool is_head = order.track == 1;
+    EXPECT_EQ(order.head, (is_head ? ByteRange{0, 256 * KiB} : ByteRange{800 * KiB, 900 * KiB}));
+    EXPECT_FALSE(order.head_is_guess);
+  }
+  finish();
+  ask(1, {800 * KiB, 900 * KiB});
+  EXPECT_EQ(score().used.get(), 1u);
+  EXPECT_EQ(score().bytes_used.get(), 100 * KiB);
+  ask(1, {0, 256 * KiB});
+  EXPECT_EQ(score().used.get(), 2u);
+  EXPECT_EQ(score().bytes_wasted.get(), 0u);
+}
+
+TEST_F(PlannerTest, APartThatIsAskedForWhileItIsFetchedIsLate) {
+  PlanEntry part = entry(part_of(1, 3), 1, 0s, 100 * KiB);
+  part.first_byte = 3 * uint64_t{kSliceBytes};
+  set(7, 1, {part});
+  EXPECT_EQ(orders().size(), 1u);
+  ask(1, {3 * uint64_t{kSliceBytes}, 4 * uint64_t{kSliceBytes}}, 0, false);
+  EXPECT_EQ(score().late.get(), 1u);
+  finish();
+  EXPECT_EQ(score().bytes_wasted.get(), 0u);
+}
+
 TEST_F(PlannerTest, TheGreatestValuePerByteGoesFirst) {
   set(1, 1, {entry(10, 0.2), entry(11, 0.9), entry(12, 0.9, 0s, 16 * 256 * KiB)});
   EXPECT_EQ(orders(), (std::vector<TrackId>{11, 10, 12}));

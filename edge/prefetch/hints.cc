@@ -1,0 +1,101 @@
+// Hints of players, turned into plans of one track each. Their sessions are their own: a feed that
+// plans for the same listener goes on undisturbed.
+#include <algorithm>
+
+#include "edge/prefetch/prefetch_job.h"
+
+namespace segue::edge {
+namespace {
+
+constexpr uint64_t kHintBytes = 512 * KiB;  // ten seconds of 400 kbit/s: a segment
+constexpr uint64_t kHintBytesMax = 1 * MiB;
+constexpr seconds kHintLasts{60};
+constexpr double kHintProbability = 0.9;  // "SHOULD NOT depend on any pre-fetch": players also seek
+constexpr uint64_t kSessionsApart = 0x636d6364;
+
+}  // namespace
+
+void Prefetcher::set_budgets() {
+  hint_gate_.configure(options_.hint_bytes_per_second);
+  for (const auto& inbox : inboxes_)
+    inbox->wants_hints.store(options_.hint_bytes_per_second > 0, std::memory_order_relaxed);
+}
+
+uint64_t Prefetcher::hints_dropped() const noexcept {
+  uint64_t sum = 0;
+  for (const auto& inbox : inboxes_) sum += inbox->hints.dropped().get();
+  return sum;
+}
+
+uint64_t Prefetcher::hints_refused(const Counter HintRefusals::* reason) const noexcept {
+  uint64_t sum = 0;
+  for (const auto& inbox : inboxes_) sum += (inbox->refused.*reason).get();
+  return sum;
+}
+
+void Prefetcher::take_hints(HintQueue& queue, void* owner) {
+  auto& self = *static_cast<Prefetcher*>(owner);
+  queue.drain([&](const HintNote& note) { self.take_hint(note); });
+  self.step();
+}
+
+/// Nothing if it names no site that is here, or is not canonical.
+Ref<const PrefetchTarget> Prefetcher::target_of_key(std::string_view key_text) {
+  const size_t slash = key_text.find('/');
+  if (slash == std::string_view::npos) return {};
+  auto target = target_of({.site = std::string(key_text.substr(0, slash)),
+                           .path = std::string(key_text.substr(slash))});
+  return target && target->key_text == key_text ? target : Ref<const PrefetchTarget>();
+}
+
+/// Clips `range` to the track where its length is known. True: all of it is in RAM or on a drive.
+bool Prefetcher::is_here(const PrefetchTarget& target, ByteRange& range) const {
+  cache::Store& store = local_.store();
+  const auto found = store.look_up(target.key, target.key_text);
+  if (found.known != cache::Store::Known::Yes) return false;
+  const cache::Generation& generation = *found.selected.generation;
+  range = range.clipped(generation.complete_length());
+  if (range.empty()) return true;
+  const cache::SliceIndex last = cache::slice_at(range.end - 1);
+  for (cache::SliceIndex slice = cache::slice_at(range.first); slice <= last; ++slice.value) {
+    const cache::Where where = store.where(generation, slice);
+    if (where != cache::Where::Resident && where != cache::Where::OnDrive) return false;
+  }
+  return true;
+}
+
+void Prefetcher::take_hint(const HintNote& note) {
+  auto target = target_of_key(note.key_text());
+  if (!target) return hint_counts_.unknown_site.add();
+  ByteRange range = note.range;
+  if (range.empty()) range.end = range.first + kHintBytes;
+  range.end = std::min(range.end, range.first + kHintBytesMax);
+  if (is_here(*target, range)) return hint_counts_.already_here.add();
+  PlanEntry entry;
+  entry.track = part_of(track_of(target->key), range.first / kSliceBytes);
+  entry.probability = kHintProbability;
+  entry.due = loop_.now();
+  entry.first_byte = range.first;
+  entry.head_bytes = range.length();
+  entry.target = std::move(target);
+  if (entry.track == note.after) return hint_counts_.repeated.add();
+  const uint64_t session = mix(note.session ^ kSessionsApart) | 1;
+  switch (hint_gate_.admit(session, entry.track, range.length(), loop_.now())) {
+    case HintGate::Verdict::Repeated:
+      return hint_counts_.repeated.add();
+    case HintGate::Verdict::OverBudget:
+      return hint_counts_.over_budget.add();
+    case HintGate::Verdict::Take:
+      break;
+  }
+  hint_counts_.taken.add();
+  (void)planner_.set({.session = session,
+                      .model = scores_.find_or_add(name_of(PrefetchSource::Cmcd)),
+                      .until = loop_.now() + kHintLasts,
+                      .now = note.after,
+                      .rest = false,
+                      .next = {&entry, 1}},
+                     loop_.now());
+}
+
+}  // namespace segue::edge

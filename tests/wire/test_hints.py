@@ -1,0 +1,172 @@
+"""What players say they ask for next (CMCD nor and nrr) against the real binary: it is there when they do, and it is
+never anything that they could not have asked for themselves."""
+import time
+from urllib.parse import quote
+
+import pytest
+
+from support.client import wait_until as wait_for
+from support.node import Node
+from support.settings import config_for
+from test_tokens import ours, site_with
+
+SEGMENT = 200_000
+SLICE = 262_144
+OUTCOMES = "taken already_here repeated over_budget unknown_site malformed foreign forbidden too_long dropped".split()
+
+
+def settings_for(origin, more="", mode="on"):
+    return config_for(origin.url, more=f'[prefetch]\nmode = "{mode}"\npredictor = "off"\n{more}')
+
+
+def hinting(path, **keys):
+    """`path` with a CMCD query: texts quoted, booleans bare."""
+    parts = [key if value is True else f'{key}="{value}"' for key, value in keys.items()]
+    return f"{path}{'&' if '?' in path else '?'}CMCD={quote(','.join(parts), safe='')}"
+
+
+def next_object(target):
+    return quote(target, safe="")
+
+
+def hints(node):
+    metrics = node.metrics()
+    return {each: metrics[f'segue_prefetch_hints_total{{outcome="{each}"}}'] for each in OUTCOMES}
+
+
+def outcome_of(node, path, **fields):
+    before = hints(node)
+    assert node.fetch(path, **fields).status in (200, 206)
+    wait_for(lambda: hints(node) != before, what="the hint")
+    after = hints(node)
+    return [each for each in OUTCOMES if after[each] > before[each]]
+
+
+def fate(node, name):
+    return node.metrics().get(f'segue_prefetch_tracks_total{{model="cmcd",fate="{name}"}}', 0)
+
+
+@pytest.fixture
+def segments(origin):
+    for path in ("/a/1.m4s", "/a/2.m4s", "/b/3.m4s", "/4.m4s"):
+        origin.add(path, SEGMENT)
+    origin.add("/long", 3 * SLICE)
+    return origin
+
+
+@pytest.fixture
+def node(segments):
+    with Node(settings_for(segments)) as running:
+        yield running
+
+
+def test_the_next_object_is_a_hit_that_nobody_had_asked_for(node, segments):
+    assert node.fetch(hinting("/a/1.m4s", nor="2.m4s", sid="s")).status == 200
+    wait_for(lambda: fate(node, "fetched") == 1)
+    answer = node.fetch("/a/2.m4s")
+    assert answer.is_hit
+    assert answer.body == segments.tracks["/a/2.m4s"].body
+    wait_for(lambda: fate(node, "used") == 1)
+    assert len(segments.requests_for("/a/2.m4s")) == 1
+
+
+def test_it_may_come_in_a_field_and_climb_within_the_site(node, segments):
+    field = f'nor="{next_object("../b/3.m4s")}"'
+    assert node.fetch("/a/1.m4s", CMCD_Request=field).status == 200
+    wait_for(lambda: fate(node, "fetched") == 1)
+    assert node.fetch("/b/3.m4s").is_hit
+    assert not any("CMCD" in request.target for request in segments.requests)
+    assert not any("cmcd-request" in request.fields for request in segments.requests)
+
+
+def test_the_next_range_of_the_same_object_is_there_when_it_is_asked_for(node, segments):
+    assert node.fetch(hinting("/long", nrr=f"{SLICE}-{SLICE + 999}"), Range="bytes=0-999").status == 206
+    wait_for(lambda: fate(node, "fetched") == 1)
+    answer = node.fetch("/long", Range=f"bytes={SLICE}-{SLICE + 999}")
+    assert answer.is_hit
+    assert answer.body == segments.tracks["/long"].body[SLICE : SLICE + 1000]
+    assert len(segments.requests_for("/long")) == 2
+    wait_for(lambda: fate(node, "used") == 1)
+
+
+def test_a_hint_counts_once(node):
+    hinted = hinting("/a/1.m4s", nor="2.m4s", sid="s")
+    assert outcome_of(node, hinted) == ["taken"]
+    wait_for(lambda: fate(node, "fetched") == 1)
+    assert outcome_of(node, hinted) == ["already_here"]
+    assert outcome_of(node, hinting("/a/2.m4s", nor="2.m4s", sid="s")) == ["already_here"]
+
+
+@pytest.mark.parametrize(
+    "nor, outcome",
+    [
+        ("//elsewhere.example/x", "foreign"),
+        ("http://elsewhere.example/x", "foreign"),
+        ("../../x", "foreign"),
+        ("#part", "foreign"),
+        ("..%2F..%2Fx", "foreign"),
+        ("%2e%2e%2f%2e%2e%2fx", "foreign"),
+        ("a\\b", "malformed"),
+        ("x%00", "malformed"),
+        ("%2", "malformed"),
+        ("x" * 300, "too_long"),
+    ],
+)
+def test_what_is_no_path_of_the_site_is_never_asked_for(node, segments, nor, outcome):
+    assert outcome_of(node, hinting("/a/1.m4s", nor=nor)) == [outcome]
+    assert {request.target for request in segments.requests} == {"/a/1.m4s"}
+
+
+@pytest.mark.parametrize("nrr", ["", "5", "9-1", "-5", "a-b", "99999999999999999999-"])
+def test_what_is_no_range_is_never_asked_for(node, segments, nrr):
+    assert outcome_of(node, hinting("/a/1.m4s", nor="2.m4s", nrr=nrr)) == ["malformed"]
+    assert segments.requests_for("/a/2.m4s") == []
+
+
+def test_what_the_origin_has_not_is_a_failure_that_harms_nobody(node, segments):
+    assert outcome_of(node, hinting("/a/1.m4s", nor="none")) == ["taken"]
+    wait_for(lambda: fate(node, "failed") == 1)
+    assert node.fetch("/a/1.m4s").is_hit
+
+
+def test_only_what_the_requests_own_token_lets_in_to_is_fetched(segments, tmp_path):
+    config = config_for(segments.url, site=site_with(tmp_path), more='[prefetch]\nmode = "on"\npredictor = "off"\n')
+    later = int(time.time()) + 3600
+    wide = ours(f"kid=k1~exp={later}~prefix=/a/")
+    with Node(config) as node:
+        signed = f"/a/1.m4s?token={wide}"
+        assert outcome_of(node, hinting(signed, nor=next_object("../b/3.m4s"))) == ["forbidden"]
+        assert outcome_of(node, hinting(signed, nor=next_object("/4.m4s"))) == ["forbidden"]
+        assert segments.requests_for("/b/3.m4s") == segments.requests_for("/4.m4s") == []
+        assert outcome_of(node, hinting(signed, nor="2.m4s")) == ["taken"]
+        wait_for(lambda: fate(node, "fetched") == 1)
+        assert all("token" not in request.target for request in segments.requests)
+        # Refused itself, a request hints at nothing.
+        assert node.fetch(hinting("/a/1.m4s", nor="2.m4s")).status == 403
+
+
+def test_hints_cost_no_more_than_their_share_of_the_budget(segments):
+    for i in range(20):
+        segments.add(f"/c/{i}", SEGMENT)
+    with Node(settings_for(segments, 'bytes_per_second = "256KiB"\nhints_percent = 1\n')) as node:
+        for i in range(20):
+            node.fetch(hinting("/a/1.m4s", nor=f"..%2Fc%2F{i}"))
+        wait_for(lambda: sum(hints(node).values()) == 20)
+        assert hints(node)["over_budget"] >= 18
+        assert hints(node)["taken"] >= 1
+
+
+def test_without_a_share_nothing_is_listened_to(segments):
+    with Node(settings_for(segments, "hints_percent = 0\n")) as node:
+        node.fetch(hinting("/a/1.m4s", nor="2.m4s"))
+        node.fetch("/a/1.m4s")
+        assert sum(hints(node).values()) == 0
+        assert segments.requests_for("/a/2.m4s") == []
+
+
+def test_observing_a_hint_is_judged_and_not_fetched(segments):
+    with Node(settings_for(segments, mode="observe")) as node:
+        assert outcome_of(node, hinting("/a/1.m4s", nor="2.m4s")) == ["taken"]
+        assert not node.fetch("/a/2.m4s").is_hit
+        wait_for(lambda: fate(node, "used") == 1)
+        assert len(segments.requests_for("/a/2.m4s")) == 1
