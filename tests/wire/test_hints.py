@@ -8,6 +8,7 @@ import pytest
 from support.client import wait_until as wait_for
 from support.node import Node
 from support.settings import config_for
+from test_fill import Gate
 from test_tokens import ours, site_with
 
 SEGMENT = 200_000
@@ -170,3 +171,27 @@ def test_observing_a_hint_is_judged_and_not_fetched(segments):
         assert not node.fetch("/a/2.m4s").is_hit
         wait_for(lambda: fate(node, "used") == 1)
         assert len(segments.requests_for("/a/2.m4s")) == 1
+
+
+def test_who_is_about_to_fall_silent_goes_first_where_fetches_queue(segments):
+    hold = segments.add("/hold", SEGMENT)
+    hold.script = gate = Gate(hold, 1000)
+    config = config_for(segments.url, origin="fetches = 1", node="", more="").replace("threads = 2", "threads = 1")
+    with Node(config) as node:
+        clients = [node.connect() for _ in range(4)]
+        try:
+            clients[0].request("/hold", Range="bytes=0-99999")
+            clients[0].read_head()
+            asked = [("/a/1.m4s", {}), ("/a/2.m4s", {}), ("/4.m4s", {"CMCD_Request": "bl=300"})]
+            for number, (path, fields) in enumerate(asked, start=1):
+                clients[number].request(path, Range="bytes=0-99999", **fields)
+                wait_for(lambda: node.metric("segue_fetches_waiting") == number, what="its place in the queue")
+            gate.opened.set()
+            for number, (path, _) in enumerate(asked, start=1):
+                clients[number].read_head()
+                assert clients[number].read_exactly(100_000) == segments.tracks[path].body[:100_000]
+        finally:
+            for client in clients:
+                client.close()
+        assert [request.target for request in segments.requests] == ["/hold", "/4.m4s", "/a/1.m4s", "/a/2.m4s"]
+        assert node.metric("segue_fetch_waits_urgent_total") == 1
