@@ -84,7 +84,7 @@ uint64_t readable_elsewhere(const Exchange& exchange, const SiteTable& sites, st
 
 bool admit_miss(Exchange& exchange, ClientLimits* limits, bool relayed, MonoTime now) noexcept {
   // One whose head is out was a hit; what it costs yet is charged at its end.
-  if (exchange.limited == 0 || exchange.head_sent) return true;
+  if (exchange.limited == 0 || exchange.head_offered) return true;
   const uint32_t wait = limits->miss(exchange.limited, now);
   if (wait == 0) {
     exchange.charged_bytes = static_cast<int64_t>(estimated_bytes(exchange.asked));

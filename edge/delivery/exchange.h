@@ -87,8 +87,9 @@ struct Exchange {
   Asked asked;
   Selection selection;
   ResponseHead head;
-  bool head_sent = false;    // handed to the stream: from here on a failure cuts
-  http::ParsedRange ranges;  // as asked; Absent when there is none
+  bool head_offered = false;  // to the stream: from here on the client is waited for
+  bool head_sent = false;     // and taken by it: from here on a failure cuts
+  http::ParsedRange ranges;   // as asked; Absent when there is none
   Plan plan;
   std::optional<RangeReader> reader;
   uint64_t preview_bytes = UINT64_MAX;  // as far as the token lets read

@@ -43,8 +43,8 @@ ByteRange next_piece(const Exchange& exchange, const cache::Generation& generati
 /// Until when the next bytes must come: before the head players allow about 8 s; after it a fill's
 /// own idle limits apply, and this bounds them.
 MonoTime progress_deadline(const Exchange& exchange) noexcept {
-  return exchange.head_sent ? Loop::current()->now() + kClientStallTimeout
-                            : exchange.first_byte_deadline;
+  return exchange.head_offered ? Loop::current()->now() + kClientStallTimeout
+                               : exchange.first_byte_deadline;
 }
 
 }  // namespace
@@ -89,7 +89,8 @@ Result<size_t> send_now(Exchange& exchange, std::span<const iovec> body, MonoTim
   auto sent = exchange.stream.try_send(exchange.head_sent ? nullptr : &exchange.head, body);
   if (!sent) return sent;
   AccessRecord& record = exchange.record;
-  if (!exchange.head_sent) {
+  exchange.head_offered = true;
+  if (!exchange.head_sent && exchange.stream.has_head()) {
     exchange.head_sent = true;
     record.first_byte = now - exchange.started;
   }

@@ -18,10 +18,13 @@ class Stream {
 
   /// Sends as much as the client takes now: the head (the first time; one writev with the body's
   /// first bytes) and then `body`. Returns how many *body* bytes were taken; what was not taken is
-  /// offered again after the exchange's signal was raised by writability. A head that did not fit
-  /// is kept by the stream and sent first. Errors: {Client, Closed}.
+  /// offered again after the exchange's signal was raised by writability, and so is the head while
+  /// has_head() says no. Errors: {Client, Closed}.
   [[nodiscard]] virtual Result<size_t> try_send(const ResponseHead* head,
                                                 std::span<const iovec> body) = 0;
+  /// The head was taken: what of it did not fit is kept by the stream and sent first. Not where it
+  /// is not this stream's turn (HTTP/2): a hundred waiting heads are not kept for one client.
+  [[nodiscard]] virtual bool has_head() const noexcept = 0;
   /// Asks for the exchange's signal to be raised when the client takes more or is gone.
   /// Level-triggered, one time.
   virtual void want_writable() noexcept = 0;

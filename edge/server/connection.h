@@ -60,6 +60,7 @@ class Connection final : public Stream {
 
   // --- Stream ---
   Result<size_t> try_send(const ResponseHead* head, std::span<const iovec> body) override;
+  [[nodiscard]] bool has_head() const noexcept override { return writer_.head_written(); }
   void want_writable() noexcept override;
   [[nodiscard]] bool flushed() const noexcept override {
     return writer_.flushed() && wire_.flushed();

@@ -285,7 +285,9 @@ void Http2Connection::reset(Http2Stream& stream, uint32_t error_code) noexcept {
   if (stream.closed || broken_) return;
   const int done = nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE,
                                              static_cast<int32_t>(stream.id), error_code);
-  if (done != 0) abandon();
+  if (done == 0) return;
+  if (memory_.spent()) return give_up_memory();
+  abandon();
 }
 
 /// RFC 9113 §6.8: first a notice, so that what is on its way to us is still served, then, a round

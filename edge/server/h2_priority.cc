@@ -32,8 +32,8 @@ uint64_t Http2Schedule::served(const Http2Claim& claim) const noexcept {
 bool Http2Schedule::goes_before(const Http2Claim& a, const Http2Claim& b) const noexcept {
   const auto rank = [this](const Http2Claim& claim) {
     const bool shares = claim.priority.incremental;
-    return std::tuple(claim.priority.urgency, shares, shares ? served(claim) : uint64_t{0},
-                      claim.stream);
+    return std::tuple(!claim.is_head, claim.priority.urgency, shares,
+                      shares ? served(claim) : uint64_t{0}, claim.stream);
   };
   return rank(a) < rank(b);
 }

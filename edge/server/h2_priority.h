@@ -28,6 +28,7 @@ struct Http2Claim {
   uint64_t served = 0;   // bytes sent, and what it did not ask for in its time (Http2Schedule)
   uint64_t batch = 0;    // its last one, in batches of the connection
   bool waiting = false;  // has bytes, or wants to fetch some, and was told to wait
+  bool is_head = false;  // what it waits with is its head: small, and before all bodies
   bool sendable = true;  // its windows are open; kept by the connection
 };
 

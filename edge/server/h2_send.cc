@@ -63,7 +63,15 @@ Result<size_t> Http2Connection::try_send(Http2Stream& stream, const ResponseHead
   if (stream.is_gone) return fail(Side::Client, Kind::Closed, "client gone");
   if (!stream.head_submitted) {
     SEGUE_ASSERT(head != nullptr);
+    // nghttp2 copies a head and keeps it until it is in a batch, so it gets one when that can be at
+    // once: those of a hundred streams would be more than it may hold (kHttp2MemoryBytesMax).
+    const bool can_go = write_kept();
+    if (stream.is_gone) return fail(Side::Client, Kind::Closed, "client gone");
+    stream.claim.is_head = stream.starved = !can_go;
+    if (!can_go) return 0;
     if (auto submitted = submit_head(stream, *head); !submitted) return fail(submitted.error());
+    if (!schedule_.may_send(stream.claim)) write_frames();
+    if (stream.is_gone) return fail(Side::Client, Kind::Closed, "client gone");
   }
   const size_t offered = bytes_of(body);
   const bool too_long = (stream.framing == Framing::None && offered != 0) ||

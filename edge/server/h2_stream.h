@@ -27,6 +27,7 @@ class Http2Stream final : public Stream {
 
   // --- Stream ---
   Result<size_t> try_send(const ResponseHead* head, std::span<const iovec> body) override;
+  [[nodiscard]] bool has_head() const noexcept override { return head_submitted; }
   void want_writable() noexcept override;
   [[nodiscard]] bool flushed() const noexcept override;
   [[nodiscard]] const bool& gone() const noexcept override { return is_gone; }

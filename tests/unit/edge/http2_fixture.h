@@ -24,7 +24,7 @@ struct MemoryHost final : Http2Host {
     written.blocked = !flushed();
     return written;
   }
-  bool flushed() const noexcept override { return out.size() - seen < blocked_at; }
+  bool flushed() const noexcept override { return !full && out.size() - seen < blocked_at; }
   bool covers(std::string_view host) override { return host != "not-covered.example"; }
   void pace(uint64_t /*bytes_per_second*/) noexcept override {}
   void wake() noexcept override { woken = true; }
@@ -32,6 +32,7 @@ struct MemoryHost final : Http2Host {
   size_t room_bytes = 65'536;
   size_t take_max = SIZE_MAX;
   size_t blocked_at = 1;  // with so many bytes that the client has not seen
+  bool full = false;      // takes nothing
   size_t seen = 0;
   std::string out;
   bool woken = false;

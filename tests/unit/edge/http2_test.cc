@@ -148,6 +148,16 @@ TEST(Http2Schedule, TheMoreUrgentGoesFirstAndTheOtherGetsAlms) {
   EXPECT_TRUE(claims.schedule.may_send(claims.b));
 }
 
+TEST(Http2Schedule, AHeadGoesBeforeAllBodies) {
+  Claims claims;
+  claims.b.priority = {1, false};
+  claims.a.waiting = claims.b.waiting = claims.a.is_head = true;
+  EXPECT_FALSE(claims.schedule.may_send(claims.b));
+  EXPECT_EQ(claims.next(), 1U);
+  claims.a.is_head = false;
+  EXPECT_EQ(claims.next(), 3U);
+}
+
 TEST(Http2Schedule, WhoseWindowIsClosedHoldsNobodyUp) {
   Claims claims;
   claims.b.priority = {1, false};
@@ -195,6 +205,22 @@ TEST_F(Http2Test, AFrameThatTheHostTookInPartIsGoneOnWith) {
   ask("/bytes/150000");
   run(4000);
   EXPECT_TRUE(client->bodies[1] == ScriptedHandler::pattern(150'000));
+  stop();
+}
+
+TEST_F(Http2Test, AHundredHeadsThatCannotGoOutAreNotKeptAndAllAreServedLater) {
+  start(65'536);
+  handler->extra_field = std::string(3000, 'x');
+  run(5);
+  host->full = true;
+  for (int i = 0; i < 100; ++i) ask("/bytes/5000");
+  run(20);
+  EXPECT_EQ(handler->served.size(), 100U);
+  EXPECT_LT(connection->memory().bytes_peak(), kHttp2MemoryBytesMax);
+  host->full = false;
+  run(2000);
+  for (int32_t id = 1; id < 200; id += 2) ASSERT_EQ(client->bodies[id].size(), 5000U) << id;
+  EXPECT_EQ(context->counters.http2_memory_spent.get(), 0U);
   stop();
 }
 

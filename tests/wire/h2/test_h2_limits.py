@@ -257,6 +257,32 @@ def test_a_drain_says_goaway_and_lets_what_runs_end(origin):
         assert node.stop() == 0
 
 
+def test_a_hundred_tracks_with_long_heads_come_whole_to_a_client_that_reads_late(origin):
+    """Their heads alone are more than may be held for a connection, and there is no room for them when they are due."""
+    for i in range(100):
+        origin.add(f"/t/long-head-{i}", 20_000, fields={"X-Policy": "p" * 2500})
+    tls = transport.certificate_table(transport.default_certificate())
+    wide = {frames.INITIAL_WINDOW_SIZE: 2**30}
+    with Node(config_for(origin.url), tls=tls) as node, FrameClient(node, wide, receive_buffer=4096) as client:
+        node.fetch("/t/1")
+        for i in range(100):
+            node.fetch(f"/t/long-head-{i}")
+        before = node.metric("segue_http2_requests_total")
+        client.send_frame(frames.WINDOW_UPDATE, 0, 0, word(2**30))
+        full = [client.ask("/t/1") for _ in range(2)]
+        batch = 'segue_connection_pieces{listener="public",pool="tls_batch"}'
+        wait_until(lambda: node.metrics()[batch] == 1, what="a full socket")
+        late = [client.ask(f"/t/long-head-{i}") for i in range(95)]
+        wait_until(lambda: node.metric("segue_http2_requests_total") == before + 97, what="all asked")
+        left = {**{stream: 1_500_000 for stream in full}, **{stream: 20_000 for stream in late}}
+        while any(left.values()):
+            frame = client.read_frame()
+            assert frame is not None and frame.type not in (frames.GOAWAY, frames.RST_STREAM)
+            if frame.type == frames.DATA:
+                left[frame.stream] -= len(frame.payload)
+        assert node.metric("segue_http2_memory_spent_total") == 0
+
+
 # Two tracks on one connection that is the bottleneck. The client opens the connection's window by one grant at a time
 # and the next one only when all of it came and a PING behind it was answered, so that both tracks wait whenever the
 # node chooses: what comes is counted in bytes, and no clock has a say in it.
