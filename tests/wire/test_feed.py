@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from support import client
+from support import client, faults
 from support.client import fetch
 from support.client import wait_until as wait_for
 from support.node import Node, run_segue
@@ -207,8 +207,15 @@ def test_stats_say_how_good_a_model_is(feeding):
 
 
 def test_a_stop_ends_running_prefetches(origin):
-    with Node(prefetching(origin.url)) as node:
+    origin.add("/never", TRACK)
+    origin.misbehave("/never", faults.stalled_body)
+    # A fill under way ends at its origin's limits, also at a stop.
+    config = config_for(origin.url, origin='timeout = { idle = "1s" }', more='[prefetch]\nmode = "on"')
+    with Node(config) as node:
         post(node, plan(tracks=["/never"]))
+        wait_for(lambda: node.metric("segue_prefetch_in_flight") == 1)
+        wait_for(lambda: origin.requests_for("/never"))
+        assert node.metric("segue_prefetch_in_flight") == 1
         assert node.stop() == 0
 
 
