@@ -2,16 +2,16 @@
 // refuse: encrypted client addresses (cdniip), renewal (cdnistt, cdniets, cdnistd), nonces (jti),
 // critical claims and header fields that are not known.
 #include <jwt.h>
-#include <regex.h>
 
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <memory>
 
 #include "edge/access/hmac.h"
 #include "edge/access/token.h"
 #include "edge/access/token_fields.h"
-#include "http/target.h"
+#include "edge/access/uri_container.h"
 
 namespace segue::edge {
 namespace {
@@ -24,9 +24,6 @@ struct FreeText {
   void operator()(char* text) const noexcept { std::free(text); }
 };
 using JwtText = std::unique_ptr<char, FreeText>;
-
-// The signer is trusted, but a typing error of his must not stop a loop.
-constexpr size_t kRegexBytesMax = 512;
 
 TokenResult fail_token(TokenVerdict verdict) { return {verdict, std::nullopt}; }
 
@@ -117,79 +114,7 @@ TokenVerdict judge_claims(jwt_t* jwt, const TokenRules& rules) {
   return meant ? TokenVerdict::Allowed : TokenVerdict::Signature;
 }
 
-/// The URI as its signer saw it: without the token (RFC 9246 §3).
-std::string uri_of(const TokenAsk& ask, const std::string& without_query) {
-  std::string uri = ask.tls ? "https://" : "http://";
-  uri += ask.host;
-  if (ask.port && *ask.port != (ask.tls ? 443 : 80)) uri += ":" + std::to_string(*ask.port);
-  return uri + std::string(ask.path) + without_query;
-}
-
 }  // namespace
-
-/// The URI container (RFC 9246 §2.1.15): "hash:sha-256;BASE64URL" of the URI, or "regex:" and a
-/// POSIX extended regular expression that the whole URI matches.
-class UriPattern {
- public:
-  UriPattern(const UriPattern&) = delete;
-  UriPattern& operator=(const UriPattern&) = delete;
-  ~UriPattern() {
-    if (compiled_) regfree(&regex_);
-  }
-  static std::shared_ptr<const UriPattern> make(std::string_view container, std::string name) {
-    auto pattern = std::shared_ptr<UriPattern>(new UriPattern(std::move(name)));
-    constexpr std::string_view kHash = "hash:sha-256;";
-    constexpr std::string_view kRegex = "regex:";
-    if (container.starts_with(kHash)) {
-      pattern->hash_ = parse_hmac(container.substr(kHash.size()));
-      return pattern->hash_ ? pattern : nullptr;
-    }
-    if (!container.starts_with(kRegex)) return nullptr;
-    const std::string expression(container.substr(kRegex.size()));
-    // A back-reference takes exponential time.
-    for (size_t i = 0; i + 1 < expression.size(); ++i) {
-      const char escaped = expression[i + 1];
-      if (expression[i] == '\\' && escaped >= '1' && escaped <= '9') return nullptr;
-      if (expression[i] == '\\') ++i;
-    }
-    if (expression.empty() || expression.size() > kRegexBytesMax) return nullptr;
-    pattern->compiled_ = regcomp(&pattern->regex_, expression.c_str(), REG_EXTENDED) == 0;
-    return pattern->compiled_ ? pattern : nullptr;
-  }
-  [[nodiscard]] bool matches(const TokenAsk& ask) const {
-    const std::string uri = uri_of(ask, query_without_token(ask.origin_form));
-    if (hash_) return equal_in_constant_time(sha256(uri), *hash_);
-    regmatch_t whole{};
-    return regexec(&regex_, uri.c_str(), 1, &whole, 0) == 0 && whole.rm_so == 0 &&
-           static_cast<size_t>(whole.rm_eo) == uri.size();
-  }
-
- private:
-  explicit UriPattern(std::string name) : name_(std::move(name)) {}
-  /// "?..." of what is left of the query, or nothing.
-  [[nodiscard]] std::string query_without_token(std::string_view origin_form) const {
-    const size_t mark = origin_form.find('?');
-    if (mark == std::string_view::npos) return {};
-    std::string left;
-    std::string_view query = origin_form.substr(mark + 1);
-    while (!query.empty()) {
-      const size_t end = std::min(query.find('&'), query.size());
-      const std::string_view parameter = query.substr(0, end);
-      query.remove_prefix(std::min(end + 1, query.size()));
-      if (http::is_parameter_name(parameter.substr(0, parameter.find('=')), name_)) continue;
-      left += left.empty() ? "?" : "&";
-      left += parameter;
-    }
-    return left;
-  }
-
-  std::string name_;  // of the token's parameter
-  std::optional<Hmac> hash_;
-  regex_t regex_{};
-  bool compiled_ = false;
-};
-
-bool allows(const UriPattern& pattern, const TokenAsk& ask) { return pattern.matches(ask); }
 
 TokenResult verify_jwt(const TokenRules& rules, const TokenAsk& /*ask*/, std::string_view sent) {
   const auto plain = percent_decode(sent);
@@ -221,8 +146,8 @@ TokenResult verify_jwt(const TokenRules& rules, const TokenAsk& /*ask*/, std::st
   token.not_before = time_claim(jwt.get(), "nbf", wrong);
   const auto container = text_claim(jwt.get(), "cdniuc");
   if (wrong || !container) return fail_token(TokenVerdict::Malformed);
-  token.uri = UriPattern::make(*container, rules.name);
-  if (token.uri == nullptr) return fail_token(TokenVerdict::Unsupported);
+  if (!is_uri_container(*container)) return fail_token(TokenVerdict::Unsupported);
+  token.uri_container = *container;
   token.id = text_claim(jwt.get(), "sub").value_or("");
   return {TokenVerdict::Allowed, std::move(token)};
 }

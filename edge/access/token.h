@@ -2,7 +2,6 @@
 // with one.
 #pragma once
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -73,12 +72,11 @@ struct TokenAsk {
   int64_t now = 0;  // seconds since 1970
 };
 
-class UriPattern;  // jwt_token.cc: the URI container of RFC 9246
-
 /// A token whose signature was right, and what it says.
 struct Token {
-  std::vector<PathPattern> paths;         // any of them
-  std::shared_ptr<const UriPattern> uri;  // JWT: instead of paths
+  std::vector<PathPattern> paths;  // any of them
+  std::string uri_container;       // JWT: instead of paths (uri_container.h)
+  std::string allowed_uri;         // JWT: the last one that is in it, where it is short
   int64_t expires = 0;
   std::optional<int64_t> not_before;
   std::optional<AddressRange> client;
@@ -104,6 +102,5 @@ struct TokenResult {
                                          std::string_view key_id);
 [[nodiscard]] TokenResult verify_jwt(const TokenRules& rules, const TokenAsk& ask,
                                      std::string_view text);
-[[nodiscard]] bool allows(const UriPattern& pattern, const TokenAsk& ask);
 
 }  // namespace segue::edge

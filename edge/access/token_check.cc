@@ -5,6 +5,7 @@
 
 #include "edge/access/hmac.h"
 #include "edge/access/token_fields.h"
+#include "edge/access/uri_container.h"
 #include "http/target.h"
 
 namespace segue::edge {
@@ -14,6 +15,8 @@ constexpr std::array<std::string_view, kTokenVerdicts> kVerdictNames{
     "allowed",         "token_missing", "token_doubled",   "token_too_long",
     "token_malformed", "token_key",     "token_signature", "token_path",
     "token_address",   "token_early",   "token_expired",   "token_unsupported"};
+
+constexpr size_t kUriRememberedBytesMax = 1024;  // a connection holds it while it idles
 
 /// A token as it was sent. `text` is what the memo compares.
 struct Found {
@@ -116,16 +119,25 @@ TokenResult verify(const TokenRules& rules, const TokenAsk& ask, const Found& fo
   return {};
 }
 
-bool allows_path(const Token& token, const TokenAsk& ask) {
-  if (token.uri != nullptr) return allows(*token.uri, ask);
+/// A player asks for one URI many times over: it is matched once a connection.
+bool allows_uri(Token& token, std::string_view token_name, const TokenAsk& ask) {
+  if (!token.allowed_uri.empty() && is_uri_of(ask, token_name, token.allowed_uri)) return true;
+  std::string uri = uri_of(ask, token_name);
+  if (!contains_uri(token.uri_container, uri)) return false;
+  if (uri.size() <= kUriRememberedBytesMax) token.allowed_uri = std::move(uri);
+  return true;
+}
+
+bool allows_path(Token& token, const TokenRules& rules, const TokenAsk& ask) {
+  if (!token.uri_container.empty()) return allows_uri(token, rules.name, ask);
   return std::ranges::any_of(token.paths,
                              [&](const PathPattern& each) { return each.allows(ask.path); });
 }
 
-TokenGrant judge(const Token& token, const TokenAsk& ask) {
+TokenGrant judge(Token& token, const TokenRules& rules, const TokenAsk& ask) {
   TokenGrant grant{
       .verdict = TokenVerdict::Allowed, .preview_bytes = token.preview_bytes, .id = token.id};
-  if (!allows_path(token, ask)) {
+  if (!allows_path(token, rules, ask)) {
     grant.verdict = TokenVerdict::Path;
   } else if (token.client && !token.client->contains(ask.client)) {
     grant.verdict = TokenVerdict::Address;
@@ -176,13 +188,13 @@ TokenGrant check_token(const Ref<const TokenRules>& rules, const TokenAsk& ask,
   const TokenVerdict verdict = find_token(*rules, ask, found);
   if (verdict != TokenVerdict::Allowed) return {.verdict = verdict, .id = {}};
   if (memo != nullptr && *memo != nullptr && is_remembered(**memo, rules, found)) {
-    const TokenGrant grant = judge((*memo)->token, ask);
+    const TokenGrant grant = judge((*memo)->token, *rules, ask);
     // Another path: for that one it may have been signed all the same.
     if (grant.verdict != TokenVerdict::Path) return grant;
   }
   TokenResult result = verify(*rules, ask, found);
   if (result.verdict != TokenVerdict::Allowed) return {.verdict = result.verdict, .id = {}};
-  TokenGrant grant = judge(*result.token, ask);
+  TokenGrant grant = judge(*result.token, *rules, ask);
   if (memo == nullptr || grant.verdict != TokenVerdict::Allowed) {
     grant.id = {};
     return grant;

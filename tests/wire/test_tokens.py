@@ -446,6 +446,11 @@ def test_a_preview_of_what_is_passed_through_gives_no_more(signed, shared_origin
     assert response.status == 206 and len(response.body) == 1000
 
 
+def test_an_expression_that_would_take_a_loop_to_compile_is_refused(signed):
+    token = jwt({"exp": LATER, "cdniuc": "regex:https?://[^/]{1,200}/([a-z]{1,100}/){0,8}[a-z0-9]+[.]ogg"})
+    assert refused(signed, f"{PATH}?token={token}") == (403, "token_unsupported")
+
+
 # --- keys, settings, segue sign ---
 
 

@@ -1,6 +1,7 @@
 // Goal: what a token allows and what it is made of, piece by piece; whole tokens against the real
 // binary are in tests/wire/test_tokens.py.
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <array>
 
@@ -10,6 +11,7 @@
 #include "edge/access/sign.h"
 #include "edge/access/token_check.h"
 #include "edge/access/token_fields.h"
+#include "edge/access/uri_container.h"
 
 namespace segue::edge {
 namespace {
@@ -118,6 +120,21 @@ TEST(HmacTest, ASignatureHasOneSpellingOfItsLastBits) {
   EXPECT_FALSE(parse_hmac(std::string(43, '+')).has_value());
 }
 
+TEST(UriContainerTest, AnExpressionThatRepetitionsMakeLargeIsRefused) {
+  for (const char* text : {"https?://[^/]*/(a|b|c)/[a-z0-9]+[.]ogg",
+                           "https://h/[0-9]{4}/[a-f0-9]{32}[.](ogg|mp3)", "https://h/[^/]{1,200}",
+                           "https://h/(((a+)+)+)+", "https://h/[]{9999}]", R"(https://h/\{9999\})"})
+    EXPECT_TRUE(is_uri_container(std::string("regex:") + text)) << text;
+  std::string doubling = "a";
+  for (int i = 0; i < 60; ++i) doubling = "(" + doubling + "+)";
+  for (const std::string& text :
+       {doubling, std::string("(a?){250}"), std::string("a{1,2000}"), std::string("a{9999,}"),
+        std::string("(a{1,30}){0,30}"), std::string("a{20}{20}"), std::string("[[:alpha:]]{999}"),
+        std::string("a{99999999999999999999}"), std::string("a{"), std::string("a{1"),
+        std::string("("), std::string("[a"), std::string("["), std::string("a\\")})
+    EXPECT_FALSE(is_uri_container("regex:" + text)) << text;
+}
+
 class TokenCheckTest : public ::testing::Test {
  protected:
   TokenCheckTest() {
@@ -172,6 +189,52 @@ TEST_F(TokenCheckTest, WhatIsRememberedIsForgottenWithTheRulesItWasRightBy) {
   fresh->keys.emplace_back("k1", TokenKey::Kind::Secret, std::string(32, 'x'));
   shared = fresh;
   EXPECT_EQ(check(*url), TokenVerdict::Signature);
+}
+
+TEST_F(TokenCheckTest, AJwtIsRememberedWithTheUriThatItWasRightForAndForOthersMatchedAnew) {
+  SignOrder order;
+  order.form = TokenForm::Jwt;
+  order.url = "https://h/a/t";
+  order.scope = SignOrder::Scope::Prefix;
+  order.pattern = "/a/";
+  order.expires = 2000;
+  auto url = sign_url(order, rules->keys.front());
+  ASSERT_TRUE(url.has_value());
+  const std::string token = url->substr(url->find("?token="));
+  ASSERT_EQ(check("/a/t" + token), TokenVerdict::Allowed);
+  EXPECT_EQ(memo->token.allowed_uri, "https://h/a/t");
+  EXPECT_EQ(check("/a/t" + token), TokenVerdict::Allowed);
+  EXPECT_EQ(check("/b/t" + token), TokenVerdict::Path);
+  EXPECT_EQ(check("/a/" + token), TokenVerdict::Allowed);
+  EXPECT_EQ(check("/a/tt" + token + "&v=1"), TokenVerdict::Allowed);
+  EXPECT_EQ(memo->token.allowed_uri, "https://h/a/tt?v=1");
+  const std::string longest(2000, 'x');
+  EXPECT_EQ(check("/a/" + longest + token), TokenVerdict::Allowed);
+  EXPECT_EQ(memo->token.allowed_uri, "https://h/a/tt?v=1")
+      << "what idles with a connection is short";
+}
+
+TEST_F(TokenCheckTest, AnIdleConnectionKeepsNoCompiledRegexOfItsToken) {
+  SignOrder order;
+  order.form = TokenForm::Jwt;
+  order.url = "https://h/a/t";
+  order.scope = SignOrder::Scope::Prefix;
+  order.pattern = "/a/";
+  order.expires = 2000;
+  const auto url = sign_url(order, rules->keys.front());
+  ASSERT_TRUE(url.has_value());
+  const std::string target = url->substr(std::string_view("https://h").size());
+  ASSERT_EQ(check(target), TokenVerdict::Allowed);
+  constexpr size_t kConnections = 100;
+  std::vector<std::unique_ptr<TokenMemo>> idle;
+  idle.reserve(kConnections);
+  const size_t before = mallinfo2().uordblks;  // 0 in sanitizer builds, which have their own
+  for (size_t i = 0; i < kConnections; ++i) {
+    memo = nullptr;
+    ASSERT_EQ(check(target), TokenVerdict::Allowed);
+    idle.push_back(std::move(memo));
+  }
+  EXPECT_LT(mallinfo2().uordblks - before, kConnections * 2 * KiB);
 }
 
 TEST_F(TokenCheckTest, ThereMayBeAsManyKeysAsTheLimit) {
