@@ -18,11 +18,10 @@ constexpr std::array<std::string_view, kTokenVerdicts> kVerdictNames{
 
 constexpr size_t kUriRememberedBytesMax = 1024;  // a connection holds it while it idles
 
-/// A token as it was sent. `text` is what the memo compares.
+/// A token as it was sent: one text, or the three of expires+signature.
 struct Found {
-  TokenForm form = TokenForm::Segue;
-  std::string_view text;
-  std::string_view expires, signature, key_id;  // TokenForm::Expires
+  bool is_triple = false;
+  TokenTexts<std::string_view> texts;
 };
 
 /// The values of all parameters of that name, however its letters are encoded.
@@ -61,24 +60,23 @@ std::optional<std::string_view> find_cookie(http::FieldsView fields, std::string
   return std::nullopt;
 }
 
-bool has_form(std::string_view text, std::string_view mark) {
-  // The mark's '=' and '~' may be encoded.
-  return text.contains(mark) || percent_decode(text).value_or("").contains(mark);
-}
-
 TokenVerdict find_expires(const TokenAsk& ask, Found& found) {
-  const size_t signatures = find_in_query(ask.origin_form, "signature", found.signature);
-  const size_t times = find_in_query(ask.origin_form, "expires", found.expires);
-  const size_t keys = find_in_query(ask.origin_form, "keyid", found.key_id);
-  if (signatures == 0 && times == 0) return TokenVerdict::Missing;
+  auto& [expires, signature, key_id] = found.texts;
+  const size_t signatures = find_in_query(ask.origin_form, "signature", signature);
+  const size_t times = find_in_query(ask.origin_form, "expires", expires);
+  const size_t keys = find_in_query(ask.origin_form, "keyid", key_id);
+  if (signatures == 0 && times == 0) {
+    found.texts = {};
+    return TokenVerdict::Missing;
+  }
   if (signatures > 1 || times > 1 || keys > 1) return TokenVerdict::Doubled;
-  found.form = TokenForm::Expires;
-  found.text = found.signature;
+  found.is_triple = true;
   return TokenVerdict::Allowed;
 }
 
 TokenVerdict find_token(const TokenRules& rules, const TokenAsk& ask, Found& found) {
-  const size_t in_query = find_in_query(ask.origin_form, rules.name, found.text);
+  std::string_view& text = found.texts[0];
+  const size_t in_query = find_in_query(ask.origin_form, rules.name, text);
   if (in_query > 1) return TokenVerdict::Doubled;
   if (in_query == 0) {
     if (rules.takes(TokenForm::Expires)) {
@@ -90,33 +88,38 @@ TokenVerdict find_token(const TokenRules& rules, const TokenAsk& ask, Found& fou
     const auto elsewhere =
         in_fields == 1 ? ask.fields.find(rules.name) : find_cookie(ask.fields, rules.name);
     if (!elsewhere) return TokenVerdict::Missing;
-    found.text = *elsewhere;
+    text = *elsewhere;
   }
-  if (found.text.size() > kTokenBytesMax) return TokenVerdict::TooLong;
-  if (rules.takes(TokenForm::Segue) && has_form(found.text, "~sig=")) {
-    found.form = TokenForm::Segue;
-  } else if (rules.takes(TokenForm::EdgeAuth) && has_form(found.text, "~hmac=")) {
-    found.form = TokenForm::EdgeAuth;
-  } else if (rules.takes(TokenForm::Jwt) && found.text.starts_with("ey")) {
-    found.form = TokenForm::Jwt;
-  } else {
-    return TokenVerdict::Malformed;
-  }
-  return TokenVerdict::Allowed;
+  return text.size() > kTokenBytesMax ? TokenVerdict::TooLong : TokenVerdict::Allowed;
+}
+
+/// By the mark of each form; its '=' and '~' may be encoded.
+std::optional<TokenForm> form_of(const TokenRules& rules, std::string_view text) {
+  const std::string plain =
+      text.contains('%') ? percent_decode(text).value_or(std::string()) : std::string();
+  const auto has = [&](std::string_view mark) {
+    return text.contains(mark) || plain.contains(mark);
+  };
+  if (rules.takes(TokenForm::Segue) && has("~sig=")) return TokenForm::Segue;
+  if (rules.takes(TokenForm::EdgeAuth) && has("~hmac=")) return TokenForm::EdgeAuth;
+  if (rules.takes(TokenForm::Jwt) && text.starts_with("ey")) return TokenForm::Jwt;
+  return std::nullopt;
 }
 
 TokenResult verify(const TokenRules& rules, const TokenAsk& ask, const Found& found) {
-  switch (found.form) {
+  const auto& [text, signature, key_id] = found.texts;
+  if (found.is_triple) return verify_expires(rules, ask, text, signature, key_id);
+  switch (form_of(rules, text).value_or(TokenForm::Expires)) {
     case TokenForm::Segue:
-      return verify_segue_token(rules, ask, found.text);
+      return verify_segue_token(rules, ask, text);
     case TokenForm::EdgeAuth:
-      return verify_edge_auth(rules, ask, found.text);
-    case TokenForm::Expires:
-      return verify_expires(rules, ask, found.expires, found.signature, found.key_id);
+      return verify_edge_auth(rules, ask, text);
     case TokenForm::Jwt:
-      return verify_jwt(rules, ask, found.text);
+      return verify_jwt(rules, ask, text);
+    case TokenForm::Expires:
+      break;
   }
-  return {};
+  return {};  // of no form that the site takes: malformed
 }
 
 /// A player asks for one URI many times over: it is matched once a connection.
@@ -153,9 +156,10 @@ bool is_remembered(const TokenMemo& memo, const Ref<const TokenRules>& rules, co
   const auto bytes = [](std::string_view text) {
     return std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size());
   };
-  // expires+signature is three texts, and as quickly checked as compared.
-  return memo.rules == rules && memo.form == found.form && found.form != TokenForm::Expires &&
-         equal_in_constant_time(bytes(memo.text), bytes(found.text));
+  bool same = memo.rules == rules && memo.is_triple == found.is_triple;
+  for (size_t i = 0; i < found.texts.size(); ++i)
+    same = equal_in_constant_time(bytes(memo.texts[i]), bytes(found.texts[i])) && same;
+  return same;
 }
 
 }  // namespace
@@ -199,8 +203,10 @@ TokenGrant check_token(const Ref<const TokenRules>& rules, const TokenAsk& ask,
     grant.id = {};
     return grant;
   }
+  TokenTexts<std::string> texts;
+  std::ranges::copy(found.texts, texts.begin());
   *memo = std::make_unique<TokenMemo>(
-      TokenMemo{rules, found.form, std::string(found.text), std::move(*result.token)});
+      TokenMemo{rules, found.is_triple, std::move(texts), std::move(*result.token)});
   grant.id = (*memo)->token.id;
   return grant;
 }

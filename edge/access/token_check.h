@@ -1,18 +1,24 @@
 // edge/access/token_check.h - finds a request's token and says whether it lets it in. Checked when
 // a request begins and never again: a response under way ends, however long it takes.
 #pragma once
+#include <array>
 #include <memory>
+#include <string>
 
 #include "edge/access/token.h"
 
 namespace segue::edge {
 
+/// A token, or of expires+signature the time, the signature and the key's id.
+template <class Text>
+using TokenTexts = std::array<Text, 3>;
+
 /// The last token of one connection that was right: players repeat one 8 to 30 times. Holds its
 /// text, so that nothing but the same bytes is taken for it. Loop-owned; part of a connection.
 struct TokenMemo {
   Ref<const TokenRules> rules;
-  TokenForm form = TokenForm::Segue;
-  std::string text;
+  bool is_triple = false;  // expires+signature
+  TokenTexts<std::string> texts;
   Token token;
 };
 
@@ -25,8 +31,8 @@ struct TokenGrant {
 
 /// Looks in the query, then in a field, then in a cookie, all of `rules.name` (and in the query for
 /// expires+signature); the first place that has one decides. `memo` may be empty and is renewed;
-/// null: nothing is remembered, and the id is empty. Cannot wait; allocates for a token that is not
-/// the connection's last one.
+/// null: nothing is remembered, and the id is empty. Cannot wait; does not allocate for the
+/// connection's last token with the last URI that it was asked with.
 [[nodiscard]] TokenGrant check_token(const Ref<const TokenRules>& rules, const TokenAsk& ask,
                                      std::unique_ptr<TokenMemo>* memo);
 

@@ -35,6 +35,7 @@ class DeliveryHitPathTest : public ServerTest {
     auto site = make_ref<Site>();
     site->name = "test";
     site->hosts = {"*"};
+    site->token_names = token_names({TokenForm::Segue, TokenForm::Expires}, "token");
     origin.add("/t", kTrackBytes);
     auto made = cache::Store::create({.ram_bytes = 16 * MiB, .hash_seed = 1, .huge_pages = false},
                                      codec, clock, {});
@@ -76,7 +77,7 @@ class DeliveryHitPathTest : public ServerTest {
   }
   /// Everything into RAM, pools and tables warm.
   void warm(const TestClient& client, const std::string& request, uint64_t bytes) {
-    client.send(get("/t", more));
+    client.send(get(target, more));
     for (size_t taken = 0, tries = 0; taken < kTrackBytes && tries < 10000; ++tries) {
       turns(4);
       taken += take_response(client);
@@ -91,8 +92,8 @@ class DeliveryHitPathTest : public ServerTest {
     TestClient client = connect_pair();
     setsockopt(client.fd(), SOL_SOCKET, SO_SNDBUFFORCE, &kSendBufferBytes, sizeof kSendBufferBytes);
     const std::string request =
-        get("/t", "Range: bytes=" + std::to_string(first) + "-" +
-                      std::to_string(first + bytes - 1) + "\r\nUser-Agent: player\r\n" + more);
+        get(target, "Range: bytes=" + std::to_string(first) + "-" +
+                        std::to_string(first + bytes - 1) + "\r\nUser-Agent: player\r\n" + more);
     warm(client, request, bytes);
     counts = {};
     constexpr int kRequests = 100;
@@ -115,6 +116,7 @@ class DeliveryHitPathTest : public ServerTest {
   }
 
   Ref<const Site> rules;
+  std::string target = "/t";
   std::string more;  // further field lines of each request
   StoredResponseCodec codec;
   testing::FakeOrigin origin;
@@ -135,24 +137,50 @@ TEST_F(DeliveryHitPathTest, AHitAcrossASliceBorderIsOneWritevAndNoAllocation) {
   expect_cost(kSliceBytes - 10'000, 64 * KiB, 1);
 }
 
-TEST_F(DeliveryHitPathTest, ATokenThatTheConnectionHasShownAndLimitsCostNoAllocation) {
+struct Shown {
+  const char* name;
+  TokenForm form;
+  bool in_query;
+  bool encoded;
+};
+class DeliveryHitPathTokenTest : public DeliveryHitPathTest,
+                                 public ::testing::WithParamInterface<Shown> {
+ protected:
+  /// "token=...", or "expires=...&signature=...".
+  std::string token_for_the_track(const TokenKey& key) const {
+    const bool whole = GetParam().form == TokenForm::Jwt;
+    const auto url = sign_url({.form = GetParam().form,
+                               .url = whole ? "http://a.example/t" : "/t",
+                               .name = "token",
+                               .pattern = {},
+                               .expires = 253'402'300'799,
+                               .not_before = {},
+                               .client = {},
+                               .preview = {},
+                               .id = {},
+                               .issuer = {},
+                               .audience = {}},
+                              key);
+    if (!url) return url.error();
+    std::string shown = url->substr(url->find('?') + 1);
+    if (GetParam().encoded) {
+      for (size_t at = 6; (at = shown.find('=', at)) != std::string::npos;)
+        shown.replace(at, 1, "%3D");
+    }
+    return shown;
+  }
+};
+
+TEST_P(DeliveryHitPathTokenTest, ATokenThatTheConnectionHasShownAndLimitsCostNoAllocation) {
   auto tokens = make_ref<TokenRules>();
-  tokens->forms = {TokenForm::Segue};
+  tokens->forms = {TokenForm::Segue, TokenForm::EdgeAuth, TokenForm::Expires, TokenForm::Jwt};
   tokens->keys.emplace_back("k1", TokenKey::Kind::Secret, std::string(32, 'k'));
-  const auto url = sign_url({.form = TokenForm::Segue,
-                             .url = "/t",
-                             .name = "token",
-                             .pattern = {},
-                             .expires = 253'402'300'799,
-                             .not_before = {},
-                             .client = {},
-                             .preview = {},
-                             .id = {},
-                             .issuer = {},
-                             .audience = {}},
-                            tokens->keys.front());
-  ASSERT_TRUE(url.has_value());
-  more = "token: " + url->substr(url->find("kid=")) + "\r\n";
+  const std::string shown = token_for_the_track(tokens->keys.front());
+  if (GetParam().in_query) {
+    target += "?" + shown;
+  } else {
+    more = "token: " + shown.substr(shown.find('=') + 1) + "\r\n";
+  }
   ClientLimits limits(1);
   limits.configure({.requests_per_second = 1'000'000, .miss_bytes_per_second = GiB});
   {
@@ -164,6 +192,17 @@ TEST_F(DeliveryHitPathTest, ATokenThatTheConnectionHasShownAndLimitsCostNoAlloca
   expect_cost(4096, 64 * KiB, 1);
   delivery->limit_by(nullptr);
 }
+
+INSTANTIATE_TEST_SUITE_P(
+    Tokens, DeliveryHitPathTokenTest,
+    ::testing::Values(Shown{"SegueInAField", TokenForm::Segue, false, false},
+                      Shown{"SegueInTheQueryEncoded", TokenForm::Segue, true, true},
+                      Shown{"EdgeAuthInAField", TokenForm::EdgeAuth, false, false},
+                      Shown{"EdgeAuthInTheQueryEncoded", TokenForm::EdgeAuth, true, true},
+                      Shown{"Expires", TokenForm::Expires, true, false},
+                      Shown{"JwtInAField", TokenForm::Jwt, false, false},
+                      Shown{"JwtInTheQuery", TokenForm::Jwt, true, false}),
+    [](const auto& each) { return each.param.name; });
 
 }  // namespace
 }  // namespace segue::edge
