@@ -110,6 +110,6 @@ Hmac sha256(std::string_view text) noexcept {
   return out;
 }
 
-void wipe(std::string& secret) noexcept { OPENSSL_cleanse(secret.data(), secret.size()); }
+void wipe(std::span<char> secret) noexcept { OPENSSL_cleanse(secret.data(), secret.size()); }
 
 }  // namespace segue::edge

@@ -28,6 +28,6 @@ using Hmac = std::array<uint8_t, kHmacBytes>;
 /// SHA-256 of `text` (RFC 6920 names of URIs).
 [[nodiscard]] Hmac sha256(std::string_view text) noexcept;
 /// Overwrites a secret before its memory goes back.
-void wipe(std::string& secret) noexcept;
+void wipe(std::span<char> secret) noexcept;
 
 }  // namespace segue::edge

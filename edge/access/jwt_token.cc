@@ -7,8 +7,8 @@
 #include <array>
 #include <cstdlib>
 #include <memory>
+#include <span>
 
-#include "edge/access/hmac.h"
 #include "edge/access/token.h"
 #include "edge/access/token_fields.h"
 #include "edge/access/uri_container.h"
@@ -29,18 +29,9 @@ TokenResult fail_token(TokenVerdict verdict) { return {verdict, std::nullopt}; }
 
 /// Parsed, and where `key` is there, verified by it.
 Jwt decode(const std::string& text, const TokenKey* key) {
+  const auto bytes = key == nullptr ? std::span<const uint8_t>() : key->bytes();
   jwt_t* jwt = nullptr;
-  const std::string material =
-      key == nullptr
-          ? std::string()
-          : std::string(reinterpret_cast<const char*>(key->bytes().data()), key->bytes().size());
-  const int error =
-      key == nullptr
-          ? jwt_decode(&jwt, text.c_str(), nullptr, 0)
-          : jwt_decode(&jwt, text.c_str(), reinterpret_cast<const unsigned char*>(material.data()),
-                       static_cast<int>(material.size()));
-  std::string gone = material;
-  wipe(gone);
+  const int error = jwt_decode(&jwt, text.c_str(), bytes.data(), static_cast<int>(bytes.size()));
   return Jwt(error == 0 ? jwt : nullptr);
 }
 

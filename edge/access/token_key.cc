@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -59,15 +59,12 @@ std::expected<TokenKey, std::string> read_token_key(const std::string& id,
     return TokenKey(id, TokenKey::Kind::PublicPem, std::string(text) + "\n");
   if ((facts.st_mode & S_IRWXO) != 0)
     return refuse("everybody may read this secret; allowed: owner and group (chmod o= FILE)");
-  std::array<uint8_t, kSecretBytesMax> secret;
-  const std::span<uint8_t> out = std::span(secret).first(std::min(text.size() / 2, secret.size()));
-  if (out.size() < kSecretBytesMin || !parse_hex(text, out))
+  SecretText secret;
+  secret.text.resize(std::min(text.size() / 2, kSecretBytesMax));
+  if (secret.text.size() < kSecretBytesMin ||
+      !parse_hex(text, {reinterpret_cast<uint8_t*>(secret.text.data()), secret.text.size()}))
     return refuse("is no key; allowed: 32 to 128 hexadecimal digits, or a PEM public key");
-  std::string material(reinterpret_cast<const char*>(out.data()), out.size());
-  TokenKey key(id, TokenKey::Kind::Secret, std::move(material));
-  std::string gone(reinterpret_cast<char*>(secret.data()), secret.size());
-  wipe(gone);
-  return key;
+  return TokenKey(id, TokenKey::Kind::Secret, std::move(secret.text));
 }
 
 }  // namespace segue::edge
