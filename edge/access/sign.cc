@@ -76,6 +76,15 @@ Text segue_token(const SignOrder& order, const SplitUrl& url, const TokenKey& ke
   return with_parameter(url, fmt::format("{}={}", order.name, in_query(token)));
 }
 
+/// Akamai's acl has no prefixes: of a folder all that is in it, of a path itself and what is below.
+Text acl_of(const SignOrder& order) {
+  if (order.scope == SignOrder::Scope::Glob) return order.pattern;
+  if (order.pattern.find_first_of("*?!") != std::string::npos)
+    return std::unexpected("an EdgeAuth prefix cannot have '*', '?' or '!'");
+  if (order.pattern.ends_with('/')) return order.pattern + "*";
+  return fmt::format("{0}!{0}/*", order.pattern);
+}
+
 Text edge_auth_token(const SignOrder& order, const SplitUrl& url, const TokenKey& key) {
   if (!order.preview.empty()) return std::unexpected("EdgeAuth tokens have no preview");
   std::string fields;
@@ -83,7 +92,11 @@ Text edge_auth_token(const SignOrder& order, const SplitUrl& url, const TokenKey
   if (order.not_before) fields += fmt::format("st={}~", *order.not_before);
   fields += fmt::format("exp={}", order.expires);
   const bool exact = order.scope == SignOrder::Scope::Exact;
-  if (!exact) fields += fmt::format("~acl={}", order.pattern);
+  if (!exact) {
+    const Text acl = acl_of(order);
+    if (!acl) return acl;
+    fields += fmt::format("~acl={}", *acl);
+  }
   if (!order.id.empty()) fields += fmt::format("~id={}", order.id);
   const std::string of = exact ? fmt::format("{}~url={}", fields, url.path) : fields;
   const std::string token = fmt::format("{}~hmac={}", fields, hex(hmac_sha256(key.bytes(), of)));
@@ -109,7 +122,7 @@ std::string container_of(const SignOrder& order, const SplitUrl& url) {
     if (std::string_view(".[]()*+?{}|^$\\").contains(c)) expression += '\\';
     expression += c;
   }
-  return expression + ".*";
+  return expression + (order.pattern.ends_with('/') ? ".*" : "([/?].*)?");
 }
 
 Text jwt_token(const SignOrder& order, const SplitUrl& url, const TokenKey& key) {

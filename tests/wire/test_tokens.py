@@ -538,6 +538,27 @@ def test_segue_sign_binds_prefix_glob_client_and_preview(signed):
     assert status(signed, sign("--from", "1h")) == 403
 
 
+@pytest.mark.parametrize("form", ["segue", "edgeauth", "jwt"])
+def test_segue_sign_binds_a_prefix_that_ends_at_the_end_of_a_segment(signed, shared_origin, form):
+    for path in ("/a", "/ab/t.ogg", "/a.ogg"):
+        shared_origin.add(path, TRACK)
+    base = f"{'https' if signed.is_tls else 'http'}://localhost" if form == "jwt" else ""
+
+    def query(prefix):
+        arguments = ["--config", str(signed.config_path), "--form", form, "--prefix", prefix]
+        made = run_segue("sign", f"{base}{PATH}", *arguments, check=True).stdout.strip()
+        return made[made.index("?") :]
+
+    folder, either = query("/a/"), query("/a")
+    assert status(signed, PATH + folder) == 206 and status(signed, PATH + either) == 206
+    assert status(signed, f"{PATH}{folder}&v=1&w=2") == 206
+    assert status(signed, "/a" + either) == 206
+    for path in ("/ab/t.ogg", "/a.ogg"):
+        assert refused(signed, path + folder) == (403, "token_path")
+        assert refused(signed, path + either) == (403, "token_path")
+    assert refused(signed, "/a" + folder) == (403, "token_path")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -551,6 +572,7 @@ def test_segue_sign_binds_prefix_glob_client_and_preview(signed):
         ["/t", "--key", "{key}", "--form", "jwt"],
         ["/t", "--key", "{key}", "--form", "expires", "--client", "127.0.0.1"],
         ["/t", "--key", "{key}", "--id", "a~b"],
+        ["/t", "--key", "{key}", "--form", "edgeauth", "--prefix", "/*/"],
     ],
 )
 def test_segue_sign_refuses_what_it_cannot_sign(tmp_path, arguments):
