@@ -97,6 +97,13 @@ inline constexpr uint32_t kDriveReadsBeforeWrites = 32;
 inline constexpr uint32_t kDriveWritesInFlightMax = 64;  // per drive, all loops
 inline constexpr uint32_t kRingEntries = 512;
 
+// --- the feed over NATS (per subject followed) ---
+inline constexpr uint32_t kNatsServersMax = 16;
+inline constexpr uint32_t kNatsMessagesInFlightMax = 64;  // fetched and not yet acknowledged
+// Fewer messages are fetched at once where the server lets each be so large that they would be
+// more.
+inline constexpr uint64_t kNatsBytesInFlightMax = 8 * MiB;
+
 // --- loops ---
 inline constexpr uint32_t kLoopsMax = 64;
 inline constexpr std::chrono::milliseconds kLoopTurnMax{1};

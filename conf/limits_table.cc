@@ -130,6 +130,16 @@ std::string cache_rows() {
   return section("the cache", rows);
 }
 
+std::string nats_rows() {
+  const Row rows[] = {
+      {"kNatsServersMax", count(kNatsServersMax), "of one cluster"},
+      {"kNatsMessagesInFlightMax", count(kNatsMessagesInFlightMax),
+       "of a subject, not acknowledged"},
+      {"kNatsBytesInFlightMax", size(kNatsBytesInFlightMax), "likewise; larger ones come singly"},
+  };
+  return section("the feed over NATS", rows);
+}
+
 std::string loop_rows() {
   const Row rows[] = {
       {"kLoopsMax", count(kLoopsMax), "threads"},
@@ -142,7 +152,7 @@ std::string loop_rows() {
 }  // namespace
 
 std::string print_limits() {
-  return connection_rows() + tls_rows() + fill_rows() + cache_rows() + loop_rows();
+  return connection_rows() + tls_rows() + fill_rows() + cache_rows() + nats_rows() + loop_rows();
 }
 
 }  // namespace segue::conf

@@ -419,6 +419,22 @@ void read_limits(Reader& reader, LimitSettings& limits) {
   reader.value("by", limits.by, kLimitBy);
 }
 
+void read_nats(Reader& reader, NatsSettings& nats) {
+  reader.values("servers", nats.servers, kNatsServer);
+  reader.value("subject", nats.subject, kNatsSubject);
+  reader.value("purge_subject", nats.purge_subject, kNatsSubject);
+  reader.value("stream", nats.stream, kNatsName);
+  reader.value("consumer", nats.consumer, kNatsName);
+  reader.value("user", nats.user, kText);
+  reader.value("password", nats.password, kPath);
+  reader.value("token", nats.token, kPath);
+  reader.value("credentials", nats.credentials, kPath);
+  reader.value("ca", nats.ca, kPath);
+  reader.value("certificate", nats.certificate, kPath);
+  reader.value("key", nats.key, kPath);
+  reader.value("server_name", nats.server_name, kHost);
+}
+
 void read_prefetch(Reader& reader, PrefetchSettings& prefetch) {
   reader.value("mode", prefetch.mode, kPrefetchMode);
   reader.values("follow", prefetch.follow, kPath);
@@ -435,6 +451,7 @@ void read_prefetch(Reader& reader, PrefetchSettings& prefetch) {
   reader.value("predictor", prefetch.predictor, kPrefetchMode);
   reader.value("predictor_memory", prefetch.predictor_memory, kSize);
   reader.value("predictor_file", prefetch.predictor_file, kPath);
+  reader.table("nats", [&](Reader& nats) { read_nats(nats, prefetch.nats); });
 }
 
 void read_all(Reader& reader, Mistakes& mistakes, Settings& settings) {

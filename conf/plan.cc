@@ -47,6 +47,12 @@ uint64_t learning_bytes(const PrefetchSettings& prefetch) {
   return learns ? 2 * prefetch.predictor_memory + kKnownNamesBytes : 0;
 }
 
+/// Of the subjects followed: messages in flight, and libnats's own buffers.
+uint64_t nats_bytes(const NatsSettings& nats) {
+  const uint64_t subjects = nats.servers.empty() ? 0 : nats.purge_subject.empty() ? 1 : 2;
+  return subjects * (kNatsBytesInFlightMax + 1 * MiB);
+}
+
 DrivePlan plan_drive(const DriveSettings& drive, uint64_t size_bytes) {
   DrivePlan plan{.path = drive.path, .size_bytes = size_bytes};
   const std::array<uint64_t, 3> shares{drive.shares.k64, drive.shares.k128, drive.shares.k256};
@@ -92,7 +98,8 @@ Plan make_plan(const Settings& settings, const Machine& machine) {
   plan.threads = settings.node.threads != 0 ? settings.node.threads : machine.cores;
   plan.threads = std::min(plan.threads, kLoopsMax);
   plan.ram_bytes = settings.node.ram_bytes;
-  plan.process_bytes = kProcessBytes + learning_bytes(settings.prefetch);
+  plan.process_bytes =
+      kProcessBytes + learning_bytes(settings.prefetch) + nats_bytes(settings.prefetch.nats);
   plan.loops_bytes = kLoopBytes * plan.threads;
   for (size_t i = 0; i < settings.cache.drives.size(); ++i) {
     const uint64_t bytes = i < machine.drive_bytes.size() ? machine.drive_bytes[i] : 0;

@@ -185,7 +185,29 @@ struct LimitSettings {
   LimitBy by = LimitBy::Client;
 };
 
+struct NatsServer {
+  std::string text;  // "nats://host:port" or "tls://host:port", always with a port
+  bool tls = false;
+};
+
 enum class PrefetchMode : uint8_t { Off, Observe, On };
+
+/// A subject of a NATS JetStream with the feed and purges; without servers there is none.
+struct NatsSettings {
+  std::vector<NatsServer> servers;  // of one cluster, tried in turn
+  std::string subject;
+  std::string purge_subject;  // empty: purges come on `subject` too
+  std::string stream;         // empty: whichever has the subject
+  std::string consumer;       // empty: made of the node's name
+  std::string user;
+  std::string password;     // a file that holds it; likewise the next two
+  std::string token;        // a file
+  std::string credentials;  // a file: JWT and seed, as `nsc` writes it
+  std::string ca;
+  std::string certificate;
+  std::string key;
+  std::string server_name;  // empty: the host's
+};
 
 struct PrefetchSettings {
   PrefetchMode mode = PrefetchMode::Off;
@@ -203,6 +225,7 @@ struct PrefetchSettings {
   PrefetchMode predictor = PrefetchMode::Observe;  // learned from the node's own traffic
   uint64_t predictor_memory = 16 * MiB;
   std::string predictor_file;  // kept there over restarts; empty: nowhere
+  NatsSettings nats;
 };
 
 struct LogSettings {

@@ -55,8 +55,16 @@ std::vector<std::string> origin_names(const Settings& settings) {
   return names;
 }
 
+/// A durable consumer per node: what one has acknowledged, the others still get.
+std::string consumer_of(std::string node_name) {
+  std::ranges::replace(node_name, '.', '_');
+  return node_name;
+}
+
 void complete(Settings& settings, const Machine& machine) {
   if (settings.node.name.empty()) settings.node.name = node_name_of(machine.host_name);
+  NatsSettings& nats = settings.prefetch.nats;
+  if (nats.consumer.empty()) nats.consumer = consumer_of(settings.node.name);
   if (settings.listen.empty()) {
     settings.listen.push_back({*parse_address(kDefaultListen), false, {}, {}});
     settings.listen_is_default = true;
@@ -250,6 +258,51 @@ void check_sites(const Settings& settings, Mistakes& mistakes) {
   }
 }
 
+void check_nats(const NatsSettings& nats, PrefetchMode mode, Mistakes& mistakes) {
+  const std::string key = "prefetch.nats";
+  if (!mistakes.was_written(key)) return;
+  if (mode == PrefetchMode::Off) {
+    mistakes.add(key,
+                 "a feed is read and prefetch is off; allowed with mode \"observe\" or \"on\"");
+  }
+  if (nats.servers.empty() && !mistakes.has_under(key + ".servers"))
+    mistakes.add(key, fmt::format("servers is missing; allowed: {}", kNatsServer.allowed));
+  if (nats.subject.empty() && !mistakes.has_under(key + ".subject"))
+    mistakes.add(key, fmt::format("subject is missing; allowed: {}", kNatsSubject.allowed));
+  if (nats.servers.size() > kNatsServersMax) {
+    mistakes.add(key + ".servers", fmt::format("{} servers; allowed: at most {}",
+                                               nats.servers.size(), kNatsServersMax));
+  }
+  Once servers(mistakes);
+  for (size_t i = 0; i < nats.servers.size(); ++i)
+    servers.see(nats.servers[i].text, fmt::format("{}.servers[{}]", key, i));
+  Once subjects(mistakes);
+  if (!nats.subject.empty()) subjects.see(nats.subject, key + ".subject");
+  if (!nats.purge_subject.empty()) subjects.see(nats.purge_subject, key + ".purge_subject");
+  const bool tls = std::ranges::any_of(nats.servers, &NatsServer::tls);
+  if (tls && !std::ranges::all_of(nats.servers, &NatsServer::tls))
+    mistakes.add(key + ".servers", "some tls:// and some nats://; allowed: all of one kind");
+  const std::pair<const char*, const std::string*> of_tls[] = {{"ca", &nats.ca},
+                                                               {"certificate", &nats.certificate},
+                                                               {"key", &nats.key},
+                                                               {"server_name", &nats.server_name}};
+  for (const auto& [name, value] : of_tls) {
+    if (!value->empty() && !tls && !nats.servers.empty())
+      mistakes.add(fmt::format("{}.{}", key, name), "of TLS; allowed with tls:// servers");
+  }
+  if (nats.certificate.empty() != nats.key.empty()) {
+    mistakes.add(key + (nats.key.empty() ? ".certificate" : ".key"),
+                 "certificate and key belong together: give both or neither");
+  }
+  if (nats.user.empty() != nats.password.empty()) {
+    mistakes.add(key + (nats.user.empty() ? ".password" : ".user"),
+                 "user and password belong together: give both or neither");
+  }
+  const int ways = static_cast<int>(!nats.user.empty()) + static_cast<int>(!nats.token.empty()) +
+                   static_cast<int>(!nats.credentials.empty());
+  if (ways > 1) mistakes.add(key, "give one of user with password, token, and credentials");
+}
+
 void check_prefetch(const Settings& settings, Mistakes& mistakes) {
   const PrefetchSettings& prefetch = settings.prefetch;
   constexpr uint64_t kBytesPerSecondMin = 64 * KiB;
@@ -280,6 +333,7 @@ void check_prefetch(const Settings& settings, Mistakes& mistakes) {
     paths.see(prefetch.predictor_file, "prefetch.predictor_file");
   for (size_t i = 0; i < prefetch.follow.size(); ++i)
     paths.see(prefetch.follow[i], fmt::format("prefetch.follow[{}]", i));
+  check_nats(prefetch.nats, prefetch.mode, mistakes);
 }
 
 }  // namespace

@@ -147,6 +147,47 @@ std::optional<Server> parse_server(std::string_view text) {
   return server;
 }
 
+std::optional<NatsServer> parse_nats_server(std::string_view text) {
+  NatsServer server;
+  server.tls = text.starts_with("tls://");
+  if (!server.tls && !text.starts_with("nats://")) return std::nullopt;
+  const std::string_view rest = text.substr(server.tls ? 6 : 7);
+  Server authority;
+  authority.port = 4222;
+  if (!split_authority(rest, authority)) return std::nullopt;
+  const bool ipv6 = authority.host.contains(':');
+  server.text = std::string(server.tls ? "tls://" : "nats://") + (ipv6 ? "[" : "") +
+                authority.host + (ipv6 ? "]" : "") + ":" + std::to_string(authority.port);
+  return server;
+}
+
+/// Tokens between dots; "*" stands for one of them, ">" as the last for all that follow.
+std::optional<std::string> parse_nats_subject(std::string_view text) {
+  if (text.empty() || text.size() > 255) return std::nullopt;
+  for (size_t at = 0; at <= text.size();) {
+    const size_t end = std::min(text.find('.', at), text.size());
+    const std::string_view token = text.substr(at, end - at);
+    const auto plain = [](char c) { return c > ' ' && c < 0x7F && c != '*' && c != '>'; };
+    const bool wild = token == "*" || (token == ">" && end == text.size());
+    if (token.empty() || (!wild && !std::ranges::all_of(token, plain))) return std::nullopt;
+    at = end + 1;
+  }
+  return text.starts_with('$') ? std::nullopt : std::optional(std::string(text));
+}
+
+std::optional<std::string> parse_nats_name(std::string_view text) {
+  const auto plain = [](char c) { return is_letter(c) || is_digit(c) || c == '-' || c == '_'; };
+  if (text.empty() || text.size() > 64 || !std::ranges::all_of(text, plain)) return std::nullopt;
+  return std::string(text);
+}
+
+std::optional<std::string> parse_text(std::string_view text) {
+  const auto printable = [](char c) { return c >= ' ' && c < 0x7F; };
+  if (text.empty() || text.size() > 128 || !std::ranges::all_of(text, printable))
+    return std::nullopt;
+  return std::string(text);
+}
+
 std::optional<uint32_t> parse_threads(std::string_view text) {
   uint32_t threads = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), threads);

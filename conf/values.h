@@ -19,6 +19,10 @@ struct Rule {
 
 [[nodiscard]] std::optional<Address> parse_address(std::string_view text);
 [[nodiscard]] std::optional<Server> parse_server(std::string_view text);
+[[nodiscard]] std::optional<NatsServer> parse_nats_server(std::string_view text);
+[[nodiscard]] std::optional<std::string> parse_nats_subject(std::string_view text);
+[[nodiscard]] std::optional<std::string> parse_nats_name(std::string_view text);
+[[nodiscard]] std::optional<std::string> parse_text(std::string_view text);
 [[nodiscard]] std::optional<uint32_t> parse_threads(std::string_view text);
 [[nodiscard]] std::optional<IoBackend> parse_io(std::string_view text);
 [[nodiscard]] std::optional<CachePolicy> parse_policy(std::string_view text);
@@ -48,6 +52,13 @@ inline constexpr Rule<Address> kAddress{
     parse_address, "\"127.0.0.1:8080\", \"[::1]:8080\" or \"unix:/path\" (addresses, not names)"};
 inline constexpr Rule<Server> kServer{
     parse_server, "\"http://host[:port][/path]\", \"https://host[:port][/path]\" or \"dir:PATH\""};
+inline constexpr Rule<NatsServer> kNatsServer{
+    parse_nats_server, "\"nats://host[:port]\" or \"tls://host[:port]\" (no user, no password)"};
+inline constexpr Rule<std::string> kNatsSubject{
+    parse_nats_subject, "a subject such as \"segue.feed\", at most 255 characters"};
+inline constexpr Rule<std::string> kNatsName{parse_nats_name,
+                                             "1 to 64 letters, digits, \"-\" and \"_\""};
+inline constexpr Rule<std::string> kText{parse_text, "1 to 128 printable characters"};
 inline constexpr Rule<uint32_t> kThreads{parse_threads, "a whole number, 0 for one per core"};
 inline constexpr Rule<IoBackend> kIo{parse_io, "\"auto\", \"uring\" or \"threads\""};
 inline constexpr Rule<CachePolicy> kPolicy{parse_policy, "\"lru\" or \"s3fifo\""};

@@ -194,6 +194,42 @@ edge::Prefetcher::Options prefetch_of(const conf::PrefetchSettings& settings,
   return options;
 }
 
+edge::NatsOptions nats_of(const conf::NatsSettings& settings, const std::string& node_name) {
+  edge::NatsOptions options;
+  for (const conf::NatsServer& server : settings.servers) options.servers.push_back(server.text);
+  options.subject = settings.subject;
+  options.stream = settings.stream;
+  options.consumer = settings.consumer;
+  options.client_name = "segue " + node_name;
+  options.user = settings.user;
+  options.password_file = settings.password;
+  options.token_file = settings.token;
+  options.credentials_file = settings.credentials;
+  options.ca_file = settings.ca;
+  options.certificate_file = settings.certificate;
+  options.key_file = settings.key;
+  options.server_name = settings.server_name;
+  return options;
+}
+
+/// A feed that is new to a node is of use from now on; of purges it must not miss one that is kept.
+std::vector<edge::NatsFeed::Options> nats_feeds_of(const conf::NatsSettings& settings,
+                                                   const std::string& node_name) {
+  std::vector<edge::NatsFeed::Options> feeds;
+  if (settings.servers.empty()) return feeds;
+  const bool apart = !settings.purge_subject.empty();
+  feeds.push_back({.nats = nats_of(settings, node_name), .feeds = true, .purges = !apart});
+  feeds.back().nats.from_start = !apart;
+  if (!apart) return feeds;
+  feeds.push_back({.nats = nats_of(settings, node_name), .feeds = false, .purges = true});
+  edge::NatsOptions& purges = feeds.back().nats;
+  purges.subject = settings.purge_subject;
+  purges.consumer += "-purge";
+  purges.stream.clear();  // the purges may be kept in another one
+  purges.from_start = true;
+  return feeds;
+}
+
 edge::NodeTlsOptions tls_of(const conf::Settings& settings) {
   edge::NodeTlsOptions options;
   for (const conf::CertificateSettings& each : settings.tls.certificates)
@@ -256,6 +292,7 @@ std::expected<edge::NodeOptions, std::string> node_options(const conf::Settings&
   if (settings.prefetch.mode != conf::PrefetchMode::Off) {
     options.prefetch = prefetch_of(settings.prefetch, plan.buffers_bytes);
     options.feeds = settings.prefetch.follow;
+    options.nats = nats_feeds_of(settings.prefetch.nats, options.name);
     if (settings.prefetch.predictor != conf::PrefetchMode::Off)
       options.predictor_file = settings.prefetch.predictor_file;
   }
@@ -376,6 +413,8 @@ conf::Outcome check_all(const conf::Flags& flags) {
   const conf::Settings settings = conf::load(flags).settings;
   std::vector<std::string> wrong = edge::check_tls(tls_of(settings), SystemClock());
   std::ranges::move(edge::check_token_keys(all_tokens_of(settings)), std::back_inserter(wrong));
+  std::ranges::move(edge::NatsLink::check(nats_of(settings.prefetch.nats, settings.node.name)),
+                    std::back_inserter(wrong));
   if (wrong.empty()) return outcome;
   outcome = {"", 1};
   for (const std::string& line : wrong) outcome.text += line + "\n";

@@ -78,22 +78,48 @@ class PurgeReader {
 
 }  // namespace
 
-std::expected<PurgeRequest, std::string> parse_purge_body(std::string_view json) {
+namespace {
+
+/// Members that make a purge of a message; the error, or whether `name` is one.
+std::expected<bool, std::string> take_envelope(std::string_view name,
+                                               const simdjson::dom::element& value,
+                                               bool& is_purge) {
+  std::string_view op;
+  int64_t version = 0;
+  if (name == "op") {
+    if (value.get(op) != simdjson::SUCCESS || op != "purge")
+      return std::unexpected("op is no purge");
+    is_purge = true;
+    return true;
+  }
+  if (name != "v") return false;
+  if (value.get(version) != simdjson::SUCCESS || version != 1)
+    return std::unexpected("v is not 1, the only version this node reads");
+  return true;
+}
+
+std::expected<PurgeRequest, std::string> parse_purge(std::string_view json, bool is_message) {
   simdjson::dom::parser parser;
   const simdjson::padded_string padded(json);
   simdjson::dom::element document;
   if (parser.parse(padded).get(document) != simdjson::SUCCESS) {
-    return std::unexpected("the body is no JSON");
+    return std::unexpected("it is no JSON");
   }
   simdjson::dom::object object;
   if (document.get(object) != simdjson::SUCCESS) {
-    return std::unexpected("the body is no JSON object");
+    return std::unexpected("it is no JSON object");
   }
   PurgeReader reader;
+  bool is_purge = !is_message;
   for (const auto& [name, value] : object) {
     std::optional<std::string> error;
     std::string_view text;
     bool flag = false;
+    if (is_message) {
+      const auto taken = take_envelope(name, value, is_purge);
+      if (!taken) return std::unexpected(taken.error());
+      if (*taken) continue;
+    }
     if (PurgeReader::is_text(name)) {
       error = value.get(text) == simdjson::SUCCESS ? reader.take_text(name, text)
                                                    : fmt::format("{} is no string", name);
@@ -106,7 +132,18 @@ std::expected<PurgeRequest, std::string> parse_purge_body(std::string_view json)
     }
     if (error) return std::unexpected(*std::move(error));
   }
+  if (!is_purge) return std::unexpected("op is missing; allowed: \"purge\"");
   return reader.finish();
+}
+
+}  // namespace
+
+std::expected<PurgeRequest, std::string> parse_purge_body(std::string_view json) {
+  return parse_purge(json, false);
+}
+
+std::expected<PurgeRequest, std::string> parse_purge_message(std::string_view json) {
+  return parse_purge(json, true);
 }
 
 std::expected<std::string, std::string> decode_query_value(std::string_view value) {

@@ -14,6 +14,9 @@ namespace segue::edge {
 /// error is a sentence for the operator.
 [[nodiscard]] std::expected<PurgeRequest, std::string> parse_purge_body(std::string_view json);
 
+/// The same from a message of a feed (conf/feed.md), with "op": "purge" and optional "v": 1.
+[[nodiscard]] std::expected<PurgeRequest, std::string> parse_purge_message(std::string_view json);
+
 /// The same from a query (`segue purge` sends it so): url=...&soft=1&cut=1, percent-encoded.
 [[nodiscard]] std::expected<PurgeRequest, std::string> parse_purge_query(std::string_view query);
 

@@ -264,6 +264,7 @@ FeedOutcome NodeActions::feed(std::string_view lines) {
           ++outcome.taken;
           break;
         case Prefetcher::Line::Malformed:
+        case Prefetcher::Line::Purge:  // never: purges have their own way in here
           ++outcome.malformed;
           break;
         case Prefetcher::Line::TooFast:

@@ -61,6 +61,7 @@ class AdminListener {
   [[nodiscard]] std::expected<void, std::string> listen(std::vector<int>& handed_over);
   /// Asked to retire: /ready says no, and the node ends once nobody is connected.
   [[nodiscard]] bool draining() const noexcept { return actions_.draining(); }
+  [[nodiscard]] AdminActions& actions() noexcept { return actions_; }
   void set_prefetcher(Prefetcher* prefetcher) noexcept { actions_.set_prefetcher(prefetcher); }
   /// /ready says no from here on; the listener goes on until drain(). On loop 0.
   void start_stopping() noexcept { actions_.stop(); }

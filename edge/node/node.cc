@@ -253,7 +253,7 @@ void Node::run() {
     const bool spawned = impl_->upkeep->try_spawn(impl_->keep_up());
     SEGUE_ASSERT(spawned);
   }
-  if (impl_->prefetch) impl_->prefetch->start();
+  if (impl_->prefetch) impl_->prefetch->start(impl_->admin->actions());
   impl_->workers.front()->loop().run();
 }
 

@@ -18,6 +18,7 @@
 #include "edge/access/token_rules.h"
 #include "edge/fill/site.h"
 #include "edge/node/node_tls.h"
+#include "edge/prefetch/feed_nats.h"
 #include "edge/prefetch/prefetcher.h"
 #include "edge/server/listen_address.h"
 #include "origin/options.h"
@@ -61,6 +62,7 @@ struct NodeOptions {
   std::optional<Prefetcher::Options> prefetch;  // none: off
   std::string predictor_file;                   // empty: what is learned is not kept
   std::vector<std::string> feeds;               // followed files and FIFOs
+  std::vector<NatsFeed::Options> nats;          // subjects with a feed, with purges, or with both
   uint32_t connections_per_loop_max = kConnectionsPerLoopMax;
   std::chrono::milliseconds drain_limit{5000};      // running bodies get this long at a stop
   std::chrono::milliseconds retire_limit{600'000};  // a drain ends after this even if players stay

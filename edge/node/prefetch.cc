@@ -1,5 +1,6 @@
 #include "edge/node/prefetch.h"
 
+#include "edge/node/nats_metrics.h"
 #include "edge/node/node.h"
 #include "edge/node/shared_parts.h"
 #include "edge/node/worker.h"
@@ -25,6 +26,8 @@ NodePrefetch::NodePrefetch(const NodeOptions& options, SharedParts& shared,
   prefetcher_->set_pressure(std::move(pressure));
   for (const std::string& path : options.feeds)
     followers_.push_back(std::make_unique<FeedFollower>(loop_, *prefetcher_, path));
+  for (const NatsFeed::Options& one : options.nats)
+    nats_.push_back(std::make_unique<NatsFeed>(loop_, *prefetcher_, one));
   if (prefetcher_->learns() && !options.predictor_file.empty())
     keeper_ = std::make_unique<PredictorKeeper>(loop_, *prefetcher_, options.predictor_file);
   register_metrics(shared.registry);
@@ -33,20 +36,25 @@ NodePrefetch::NodePrefetch(const NodeOptions& options, SharedParts& shared,
 NodePrefetch::~NodePrefetch() {
   const Loop::Turn turn(loop_);
   followers_.clear();
+  nats_.clear();
   keeper_.reset();
   prefetcher_.reset();
 }
 
-void NodePrefetch::start() {
+void NodePrefetch::start(AdminActions& actions) {
+  purges_ = std::make_unique<NodeFeedPurges>(actions);
   if (keeper_) keeper_->start();
   for (const auto& follower : followers_) follower->start();
+  for (const auto& nats : nats_) nats->start(*purges_);
 }
 
 void NodePrefetch::set_sites(const SiteTable& sites) { prefetcher_->set_sites(sites.sites()); }
 
 Task<void> NodePrefetch::drain() {
   for (const auto& follower : followers_) follower->stop();
+  for (const auto& nats : nats_) nats->stop();
   if (keeper_) keeper_->stop();
+  for (const auto& nats : nats_) co_await nats->drain();
   co_await prefetcher_->drain();
 }
 
@@ -243,6 +251,7 @@ void NodePrefetch::register_metrics(Registry& registry) const {
       &prefetcher);
   register_learning(registry);
   register_hints(registry);
+  for (const auto& nats : nats_) register_nats_metrics(registry, *nats);
   registry.add_found(&ask_models, &prefetcher);
 }
 

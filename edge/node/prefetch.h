@@ -1,10 +1,11 @@
 // edge/node/prefetch.h - prefetch of a running node: one planner on loop 0, told by the deliveries
-// of all loops, fed by followed files and the admin listener.
+// of all loops, fed by followed files, the admin listener and NATS.
 #pragma once
 #include <memory>
 #include <vector>
 
 #include "base/loop/task.h"
+#include "edge/node/feed_purges.h"
 #include "edge/prefetch/feed_follower.h"
 #include "edge/prefetch/predictor_keeper.h"
 #include "edge/prefetch/prefetcher.h"
@@ -27,7 +28,8 @@ class NodePrefetch {
   NodePrefetch& operator=(const NodePrefetch&) = delete;
 
   [[nodiscard]] Prefetcher& prefetcher() noexcept { return *prefetcher_; }
-  void start();
+  /// `actions` outlives it.
+  void start(AdminActions& actions);
   /// On loop 0: rules of a reload.
   void set_sites(const SiteTable& sites);
   /// On loop 0, before its worker is drained.
@@ -41,7 +43,9 @@ class NodePrefetch {
   Loop& loop_;
   std::unique_ptr<Prefetcher> prefetcher_;
   std::vector<std::unique_ptr<FeedFollower>> followers_;
-  std::unique_ptr<PredictorKeeper> keeper_;  // null: what is learned is not kept
+  std::vector<std::unique_ptr<NatsFeed>> nats_;  // by subject
+  std::unique_ptr<NodeFeedPurges> purges_;       // from start() on
+  std::unique_ptr<PredictorKeeper> keeper_;      // null: what is learned is not kept
 };
 
 }  // namespace segue::edge

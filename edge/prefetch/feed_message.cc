@@ -214,7 +214,11 @@ void read_message(Members& members, FeedMessage& message) {
     message.op = FeedOp::Track;
     return read_facts(members, message.facts.emplace());
   }
-  if (op != "set" && op != "cancel") return members.fail("op is none of set, cancel, track");
+  if (op == "purge") {
+    message.op = FeedOp::Purge;
+    return;
+  }
+  if (op != "set" && op != "cancel") return members.fail("op is none of set, cancel, track, purge");
   message.op = op == "set" ? FeedOp::Set : FeedOp::Cancel;
   members.text("session", message.session, kFeedNameBytesMax);
   if (members.right() && message.session.empty()) return members.fail("session is missing");

@@ -36,6 +36,7 @@ enum class FeedOp : uint8_t {
   Set,     // this session's plan, instead of the one before
   Cancel,  // this session has no plan any more
   Track,   // facts about a track
+  Purge,   // what is to be forgotten; whoever may purge reads the rest (edge/admin/purge_request.h)
 };
 
 /// A track as the feed names it. Not canonical yet: whoever plans makes its cache key.

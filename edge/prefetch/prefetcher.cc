@@ -1,6 +1,8 @@
 // Lines and notes in, plans out. What is fetched: prefetch_jobs.cc.
 #include "edge/prefetch/prefetcher.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 
@@ -66,13 +68,8 @@ uint64_t Prefetcher::session_of(std::string_view name) const {
 // --- lines ---
 
 void Prefetcher::refuse_line(PrefetchSource source, uint64_t number) {
-  FeedCounters& counters = feeds_[static_cast<uint8_t>(source)];
-  counters.lines.add();
-  counters.malformed.add();
-  if (loop_.now() - logged_at_ < kLogEvery) return;
-  logged_at_ = loop_.now();
-  log_warning("feed_line", "source={} line={} mistake=\"over {} bytes\"", name_of(source), number,
-              kFeedLineBytesMax);
+  feeds_[static_cast<uint8_t>(source)].lines.add();
+  note_malformed(source, number, fmt::format("over {} bytes", kFeedLineBytesMax));
 }
 
 bool Prefetcher::has_room() noexcept {
@@ -83,8 +80,16 @@ bool Prefetcher::has_room() noexcept {
   return lines_left_ >= 1;
 }
 
+/// One line a second is logged: a feed gone mad must not fill the log as well.
+void Prefetcher::note_malformed(PrefetchSource source, uint64_t number, std::string_view mistake) {
+  feeds_[static_cast<uint8_t>(source)].malformed.add();
+  if (loop_.now() - logged_at_ < kLogEvery) return;
+  logged_at_ = loop_.now();
+  log_warning("feed_line", "source={} line={} mistake=\"{}\"", name_of(source), number, mistake);
+}
+
 Prefetcher::Line Prefetcher::take_line(PrefetchSource source, std::string_view line,
-                                       uint64_t number) {
+                                       uint64_t number, LineFacts facts) {
   FeedCounters& counters = feeds_[static_cast<uint8_t>(source)];
   if (!has_room()) {
     counters.too_fast.add();
@@ -94,18 +99,16 @@ Prefetcher::Line Prefetcher::take_line(PrefetchSource source, std::string_view l
   counters.lines.add();
   const auto message = parser_.parse(line);
   if (!message) {
-    counters.malformed.add();
-    // One line a second: a feed gone mad must not fill the log as well.
-    if (loop_.now() - logged_at_ >= kLogEvery) {
-      logged_at_ = loop_.now();
-      log_warning("feed_line", "source={} line={} mistake=\"{}\"", name_of(source), number,
-                  message.error());
-    }
+    note_malformed(source, number, message.error());
     return Line::Malformed;
   }
   switch (message->op) {
+    case FeedOp::Purge:
+      if (facts.may_purge) return Line::Purge;
+      note_malformed(source, number, "purges do not come this way");
+      return Line::Malformed;
     case FeedOp::Set:
-      take_plan(*message, source);
+      take_plan(*message, facts.age);
       break;
     case FeedOp::Cancel:
       counters.cancels.add();
@@ -166,12 +169,17 @@ PlanEntry Prefetcher::entry_of(const FeedNext& next, MonoTime due,
   return entry;
 }
 
-void Prefetcher::take_plan(const FeedMessage& message, PrefetchSource /*source*/) {
+void Prefetcher::take_plan(const FeedMessage& message, milliseconds age) {
   const MonoTime now = loop_.now();
+  const MonoTime said = now - age;
+  if (age >= message.ttl) {  // its time was over before it came
+    scores_.at(scores_.find_or_add(message.model)).ignored.add();
+    return;
+  }
   PlanUpdate update{.session = session_of(message.session),
                     .model = scores_.find_or_add(message.model),
                     .revision = message.revision,
-                    .until = now + message.ttl};
+                    .until = said + message.ttl};
   if (learned_ && !message.context.id.empty()) {
     learned_->predictor.tell_context(update.session,
                                      local_.store().hash(message.context.id).low | 1, minute());
@@ -191,7 +199,7 @@ void Prefetcher::take_plan(const FeedMessage& message, PrefetchSource /*source*/
       scores_.at(update.model).failed.add();
       continue;
     }
-    entries.push_back(entry_of(next, now + next.eta.value_or(left), std::move(target)));
+    entries.push_back(entry_of(next, said + next.eta.value_or(left), std::move(target)));
   }
   update.next = entries;
   (void)planner_.set(update, now);  // what it ignores it counts

@@ -58,9 +58,18 @@ class Prefetcher {
   void set_pressure(Pressure pressure) { pressure_ = std::move(pressure); }
   void configure(const Options& options);
 
-  enum class Line : uint8_t { Taken, Malformed, TooFast };
-  /// One line of a feed. TooFast: not read at all; come again in a second.
-  Line take_line(PrefetchSource source, std::string_view line, uint64_t number);
+  enum class Line : uint8_t { Taken, Malformed, TooFast, Purge };
+  /// What the source knows of a line.
+  struct LineFacts {
+    milliseconds age{0};     // since it was said: its times count from then
+    bool may_purge = false;  // else a purge is malformed
+  };
+  /// One line of a feed. TooFast: not read at all; come again in a second. Purge: it is one, and
+  /// the caller's to make.
+  Line take_line(PrefetchSource source, std::string_view line, uint64_t number, LineFacts facts);
+  Line take_line(PrefetchSource source, std::string_view line, uint64_t number) {
+    return take_line(source, line, number, {});
+  }
   /// Whether a line would be taken now.
   [[nodiscard]] bool has_room() noexcept;
   /// A line that was too long to be read.
@@ -125,7 +134,8 @@ class Prefetcher {
   [[nodiscard]] Ref<const PrefetchTarget> target_of_key(std::string_view key_text);
   [[nodiscard]] bool is_here(const PrefetchTarget& target, ByteRange& range) const;
   void set_budgets();
-  void take_plan(const FeedMessage& message, PrefetchSource source);
+  void note_malformed(PrefetchSource source, uint64_t number, std::string_view mistake);
+  void take_plan(const FeedMessage& message, milliseconds age);
   void take_facts(const FeedTrackFacts& facts);
   [[nodiscard]] Facts& facts_for(TrackId track);
   [[nodiscard]] uint64_t kin_of(const FeedTrackFacts& facts) const;

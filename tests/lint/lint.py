@@ -47,7 +47,7 @@ EDGE_FLOORS = {
     "": {"metrics", "fill", "prefetch", "access", "delivery", "server", "admin", "node"},
 }
 # Headers of third parties stay behind ours: in headers only where the folder is their wrapper.
-WRAPPED = re.compile(r'#include\s*[<"](openssl/|event2/|liburing|curl/|ares|nghttp2/|toml\+\+/|CLI/)')
+WRAPPED = re.compile(r'#include\s*[<"](openssl/|event2/|liburing|curl/|ares|nghttp2/|nats|toml\+\+/|CLI/)')
 WRAPPERS = ("tls/", "base/loop/", "origin/", "edge/server/")
 
 # (what, pattern, why, where it holds, where it does not)

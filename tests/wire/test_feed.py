@@ -101,6 +101,12 @@ def test_wrong_lines_are_counted_and_change_nothing(feeding, origin):
     assert post(feeding, "{").status == 400
 
 
+def test_a_purge_does_not_come_as_a_line(feeding):
+    feeding.fetch("/other")
+    assert post(feeding, '{"op":"purge","everything":true}').status == 400
+    assert feeding.fetch("/other", Range="bytes=0-9").is_hit
+
+
 def test_a_feed_is_refused_where_prefetch_is_off(node):
     assert post(node, plan()).status == 409
 

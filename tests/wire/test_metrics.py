@@ -46,6 +46,7 @@ def busy_node(shared_origin, tmp_path_factory):
     shared_origin.add("/t/1", LENGTH)
     drive = f'[[cache.drive]]\npath = "{folder}"\nsize = "256MiB"\n[log]\naccess = "{folder}/access.ndjson"\n'
     drive += f'[prefetch]\nmode = "on"\nfollow = "{folder}/feed"\npredictor_file = "{folder}/learned"\n'
+    drive += '[prefetch.nats]\nservers = "nats://127.0.0.1:1"\nsubject = "feed"\npurge_subject = "purge"\n'
     drive += "[listens]\ncount = true\n"
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = "127.0.0.1:%d" % listener.getsockname()[1]

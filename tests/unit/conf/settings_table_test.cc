@@ -63,6 +63,7 @@ TEST(SettingsTable, HasEveryKeyThatTheParserTakesAndNoOther) {
       {"[[site]]\n[site.pace]", "site[].pace."},
       {"[limits]", "limits."},
       {"[prefetch]", "prefetch."},
+      {"[prefetch.nats]", "prefetch.nats."},
       {"[log]", "log."},
       {"[listens]", "listens."}};
   std::set<std::string> parsed;

@@ -2,6 +2,7 @@
 // filled in.
 #include "conf/validate.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "base/limits.h"
@@ -190,6 +191,41 @@ TEST(Validate, ThePredictorHasMemoryToLearnInAndAFileOfItsOwn) {
   const Loaded with = loaded(table("predictor_memory = '64MiB'\n"));
   const Loaded without = loaded(table("predictor = 'off'\n"));
   EXPECT_EQ(with.plan.process_bytes, without.plan.process_bytes + 140 * MiB);
+}
+
+TEST(Validate, NatsHasServersOfOneKindASubjectAndOneIdentity) {
+  const auto table = [](std::string_view rest, std::string_view mode = "on") {
+    return with_origin(fmt::format("[prefetch]\nmode = '{}'\n[prefetch.nats]\n{}", mode, rest));
+  };
+  const std::string good = "servers = 'tls://a.example'\nsubject = 'feed'\n";
+  EXPECT_TRUE(loaded(table(good)).is_right());
+  EXPECT_EQ(loaded(table(good)).settings.prefetch.nats.servers.front().text,
+            "tls://a.example:4222");
+  EXPECT_TRUE(only_mistake(table(good, "off")).contains("prefetch is off"));
+  EXPECT_TRUE(only_mistake(table("subject = 'feed'\n")).contains("servers is missing"));
+  EXPECT_TRUE(only_mistake(table("servers = 'nats://a'\n")).contains("subject is missing"));
+  EXPECT_TRUE(only_mistake(table("servers = ['nats://a', 'tls://b']\nsubject = 'feed'\n"))
+                  .contains("all of one kind"));
+  EXPECT_TRUE(only_mistake(table("servers = ['nats://a', 'nats://a:4222']\nsubject = 'feed'\n"))
+                  .contains("already given"));
+  EXPECT_TRUE(only_mistake(table(good + "purge_subject = 'feed'\n")).contains("already given"));
+  EXPECT_TRUE(only_mistake(table(good + "key = '/k'\n")).contains("belong together"));
+  EXPECT_TRUE(only_mistake(table(good + "user = 'u'\n")).contains("belong together"));
+  EXPECT_TRUE(
+      only_mistake(table(good + "token = '/t'\ncredentials = '/c'\n")).contains("give one of"));
+  EXPECT_TRUE(only_mistake(table("servers = 'nats://a'\nsubject = 'feed'\nca = '/c'\n"))
+                  .contains("allowed with tls:// servers"));
+}
+
+TEST(Validate, ADurableConsumerIsNamedAfterItsNode) {
+  const std::string nats =
+      "[prefetch]\nmode = 'on'\n[prefetch.nats]\nservers = 'nats://a'\nsubject = 'feed'\n";
+  const Loaded named = loaded(with_origin("[node]\nname = 'fra1.example'\n" + nats));
+  EXPECT_EQ(named.settings.prefetch.nats.consumer, "fra1_example");
+  // What is in flight is part of the memory plan, for each subject.
+  const Loaded apart =
+      loaded(with_origin("[node]\nname = 'a'\n" + nats + "purge_subject = 'purge'\n"));
+  EXPECT_EQ(apart.plan.process_bytes, named.plan.process_bytes + 9 * MiB);
 }
 
 TEST(Validate, AnOriginsNameIsAWord) {

@@ -120,5 +120,43 @@ TEST(ParsePath, RefusesNothingAndNul) {
   EXPECT_FALSE(parse_path(std::string_view("a\0b", 3)));
 }
 
+TEST(ParseNatsServer, HasAPortAndNoSecrets) {
+  const auto plain = parse_nats_server("nats://NATS-a.example");
+  ASSERT_TRUE(plain);
+  EXPECT_EQ(plain->text, "nats://nats-a.example:4222");
+  EXPECT_FALSE(plain->tls);
+  const auto tls = parse_nats_server("tls://[::1]:4443");
+  ASSERT_TRUE(tls);
+  EXPECT_EQ(tls->text, "tls://[::1]:4443");
+  EXPECT_TRUE(tls->tls);
+  for (const char* text : {"", "nats://", "nats.example", "http://a", "nats://u:p@a", "nats://a/b",
+                           "nats://a:0", "nats://a:65536", "nats://::1", "nats://a b"}) {
+    EXPECT_FALSE(parse_nats_server(text)) << text;
+  }
+}
+
+TEST(ParseNatsSubject, IsTokensBetweenDots) {
+  for (const std::string& text :
+       {std::string("feed"), std::string("segue.feed.eu-1"), std::string("segue.*.feed"),
+        std::string("segue.>"), std::string(255, 'a')}) {
+    EXPECT_TRUE(parse_nats_subject(text)) << text;
+  }
+  for (const std::string& text :
+       {std::string(), std::string("."), std::string("a."), std::string(".a"), std::string("a..b"),
+        std::string("a b"), std::string("a\tb"), std::string("a.>.b"), std::string("a*"),
+        std::string("$JS.API.>"), std::string("f\xC3\xA9"), std::string(256, 'a')}) {
+    EXPECT_FALSE(parse_nats_subject(text)) << text;
+  }
+}
+
+TEST(ParseNatsName, IsNoPath) {
+  EXPECT_TRUE(parse_nats_name("fra1-03_B"));
+  EXPECT_TRUE(parse_nats_name(std::string(64, 'a')));
+  for (const std::string& text : {std::string(), std::string("a.b"), std::string("*"),
+                                  std::string("a b"), std::string(65, 'a')}) {
+    EXPECT_FALSE(parse_nats_name(text)) << text;
+  }
+}
+
 }  // namespace
 }  // namespace segue::conf

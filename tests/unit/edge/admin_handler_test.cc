@@ -243,5 +243,36 @@ TEST_F(AdminHandlerTest, WhileAllItMayAnswerAtOnceIsUnderWayTheNextIsTold503) {
   server.reset();
 }
 
+TEST(PurgeMessage, IsAPurgeWithAnEnvelope) {
+  const auto tag = parse_purge_message(R"({"v":1,"op":"purge","tag":"album-9","soft":true})");
+  ASSERT_TRUE(tag.has_value()) << tag.error();
+  EXPECT_EQ(tag->target, PurgeTarget::Tag);
+  EXPECT_EQ(tag->text, "album-9");
+  EXPECT_TRUE(tag->soft);
+  EXPECT_FALSE(tag->cut);
+  const auto all = parse_purge_message(R"({"everything":true,"op":"purge"})");
+  ASSERT_TRUE(all.has_value()) << all.error();
+  EXPECT_EQ(all->target, PurgeTarget::Everything);
+}
+
+TEST(PurgeMessage, WhatIsNotMeantAsOnePurgesNothing) {
+  const auto mistake = [](std::string_view json) {
+    const auto read = parse_purge_message(json);
+    return read ? std::string() : read.error();
+  };
+  EXPECT_EQ(mistake(R"({"everything":true})"), "op is missing; allowed: \"purge\"");
+  EXPECT_EQ(mistake(R"({"op":"set","everything":true})"), "op is no purge");
+  EXPECT_EQ(mistake(R"({"op":1,"everything":true})"), "op is no purge");
+  EXPECT_TRUE(mistake(R"({"v":2,"op":"purge","everything":true})").contains("v is not 1"));
+  EXPECT_TRUE(mistake(R"({"v":"1","op":"purge","everything":true})").contains("v is not 1"));
+  EXPECT_TRUE(mistake(R"({"op":"purge"})").contains("give one of"));
+  EXPECT_TRUE(mistake(R"({"op":"purge","url":"/a","tag":"b"})").contains("give one of"));
+  EXPECT_TRUE(mistake(R"({"op":"purge","url":"/a","session":"s"})").contains("unknown member"));
+  EXPECT_TRUE(mistake("[]").contains("no JSON object"));
+  EXPECT_TRUE(mistake("").contains("no JSON"));
+  // A body of POST /purge has no envelope.
+  EXPECT_FALSE(parse_purge_body(R"({"op":"purge","url":"/a"})").has_value());
+}
+
 }  // namespace
 }  // namespace segue::edge

@@ -119,7 +119,7 @@ TEST(FeedMessage, WrongTypesAndValuesRefuseTheWholeMessage) {
                            R"({"session":"s","context":{"type":"dream"}})",
                            R"({"session":"s","now":{"position_ms":3}})",
                            R"({"v":2,"session":"s"})",
-                           R"({"op":"purge","session":"s"})",
+                           R"({"op":"forget","session":"s"})",
                            "{\"session\":\"a\\u0001b\"}",
                            R"({"op":"track","track":"/a","key":24})",
                            R"({"op":"track","track":"/a","mood":[1]})",
@@ -232,6 +232,14 @@ TEST(FeedLines, ALineTooLongIsSkippedAndTheNextIsRead) {
     EXPECT_EQ(collected.lines[1], std::pair(uint64_t{3}, std::string("after")));
     EXPECT_EQ(collected.too_long, std::vector<uint64_t>{2});
   }
+}
+
+TEST(FeedMessage, APurgeIsKnownAsOneAndReadElsewhere) {
+  EXPECT_EQ(read(R"({"op":"purge","url":"/a"})").op, FeedOp::Purge);
+  EXPECT_EQ(read(R"({"v":1,"op":"purge"})").op, FeedOp::Purge);
+  EXPECT_NE(mistake(R"({"op":"purge","op":"purge","everything":true})"), "");
+  EXPECT_NE(mistake(R"({"v":2,"op":"purge","everything":true})"), "");
+  EXPECT_NE(mistake(R"({"op":"purges","everything":true})"), "");
 }
 
 }  // namespace
