@@ -18,6 +18,8 @@ def pytest_configure(config):
 
 # HTTP/1.1's own words and framing; what HTTP/2 has instead is in tests/wire/h2.
 collect_ignore = ["test_rfc9112_messages.py"] if transport.WIRE == "h2" else []
+# What comes over NATS is the same whatever clients speak.
+collect_ignore += ["test_feed_nats.py"] if transport.WIRE != "h1" else []
 
 
 @pytest.fixture

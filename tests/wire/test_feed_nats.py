@@ -226,6 +226,7 @@ def test_a_server_that_is_killed_and_comes_back_loses_nothing(origin, server):
         assert "nats_lost " in node.log
 
 
+@pytest.mark.slow
 def test_a_cluster_of_three_loses_nothing_with_the_one_that_a_node_reads(origin):
     names = [f"/{i}" for i in range(12)]
     for name in names:
