@@ -69,7 +69,7 @@ def publisher(server):
 @contextlib.contextmanager
 def reading(origin, servers, **options):
     with Node(settings_of(origin.url, servers, **options)) as node:
-        wait_for(lambda: is_connected(node), "connection")
+        wait_for(lambda: is_connected(node) and "nats_connected " in node.log, "connection")
         yield node
 
 
@@ -133,7 +133,7 @@ def test_one_message_purges_every_node(origin, server, publisher):
             wait_for(lambda: publisher.is_settled("SEGUE", consumer))
             assert not node.fetch("/a", Range="bytes=0-9").is_hit
             assert node.fetch("/b", Range="bytes=0-9").is_hit
-            assert "purged sequence=" in node.log
+            wait_for(lambda: "purged sequence=" in node.log)
 
 
 def test_a_node_that_was_away_makes_the_purges_it_missed(origin, server, publisher, tmp_path):
@@ -223,7 +223,7 @@ def test_a_server_that_is_killed_and_comes_back_loses_nothing(origin, server):
             wait_for(lambda: fetched(node) == 3)
             wait_for(lambda: publisher.is_settled("SEGUE", "n1"))
         assert all(node.fetch(f"/{i}", Range="bytes=0-9").is_hit for i in range(3))
-        assert "nats_lost " in node.log
+        wait_for(lambda: "nats_lost " in node.log)
 
 
 @pytest.mark.slow
@@ -263,6 +263,7 @@ def test_who_we_are_is_read_anew_at_each_try(origin, tmp_path):
         more = f'user = "segue"\npassword = "{password}"'
         with Node(settings_of(origin.url, [server.url], more=more)) as node:
             wait_for(lambda: node.metric("segue_nats_connect_failures_total") >= 2)
+            wait_for(lambda: "nats_unusable " in node.log)
             assert node.log.count("nats_unusable ") == 1  # the same trouble is said once
             assert "right" not in node.log and "wrong" not in node.log
             assert node.fetch("/next", Range="bytes=0-9").status == 206
@@ -319,7 +320,7 @@ def test_tls_that_is_not_right_is_no_connection(origin, tls_server, wrong):
     with Node(settings_of(origin.url, [url], more=tls_lines(tls_server, **wrong))) as node:
         wait_for(lambda: node.metric("segue_nats_connect_failures_total") >= 1)
         assert not is_connected(node)
-        assert "nats_unusable " in node.log
+        wait_for(lambda: "nats_unusable " in node.log)
 
 
 def test_a_server_that_speaks_plainly_is_not_read_over_tls(origin, server):
