@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/limits.h"
+#include "base/listen_limits.h"
 #include "conf/parse_units.h"
 
 namespace segue::conf {
@@ -140,6 +141,18 @@ std::string nats_rows() {
   return section("the feed over NATS", rows);
 }
 
+std::string listen_rows() {
+  const Row rows[] = {
+      {"kListenSessionsMax", count(kListenSessionsMax), "players of a track with their coverage"},
+      {"kListenRecentMax", count(kListenRecentMax), "plays and downloads beyond those"},
+      {"kListenersRecentMax", count(kListenersRecentMax), "listeners of a track and hour"},
+      {"kListenRowsMax", count(kListenRowsMax), "tracks by hour; more: the oldest hour goes"},
+      {"kListenRowsShownMax", count(kListenRowsShownMax), "in one answer"},
+      {"kListenBytesMax", size(kListenBytesMax), "all of it, where listens.count is on"},
+  };
+  return section("listening", rows);
+}
+
 std::string loop_rows() {
   const Row rows[] = {
       {"kLoopsMax", count(kLoopsMax), "threads"},
@@ -152,7 +165,8 @@ std::string loop_rows() {
 }  // namespace
 
 std::string print_limits() {
-  return connection_rows() + tls_rows() + fill_rows() + cache_rows() + nats_rows() + loop_rows();
+  return connection_rows() + tls_rows() + fill_rows() + cache_rows() + nats_rows() + listen_rows() +
+         loop_rows();
 }
 
 }  // namespace segue::conf

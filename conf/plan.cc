@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "base/limits.h"
+#include "base/listen_limits.h"
 #include "conf/parse_units.h"
 
 namespace segue::conf {
@@ -98,8 +99,9 @@ Plan make_plan(const Settings& settings, const Machine& machine) {
   plan.threads = settings.node.threads != 0 ? settings.node.threads : machine.cores;
   plan.threads = std::min(plan.threads, kLoopsMax);
   plan.ram_bytes = settings.node.ram_bytes;
-  plan.process_bytes =
-      kProcessBytes + learning_bytes(settings.prefetch) + nats_bytes(settings.prefetch.nats);
+  plan.process_bytes = kProcessBytes + learning_bytes(settings.prefetch) +
+                       nats_bytes(settings.prefetch.nats) +
+                       (settings.listens.count ? kListenBytesMax : 0);
   plan.loops_bytes = kLoopBytes * plan.threads;
   for (size_t i = 0; i < settings.cache.drives.size(); ++i) {
     const uint64_t bytes = i < machine.drive_bytes.size() ? machine.drive_bytes[i] : 0;
@@ -139,7 +141,7 @@ std::string print_plan(const Plan& plan) {
   row("header fields", plan.representations_bytes, "of representations in use");
   row("drive index", plan.index_bytes, "slots, ghosts, known representations");
   row("loops", plan.loops_bytes, "stacks, rings, origin connections");
-  row("process", plan.process_bytes, "program, libraries, what the predictor learns");
+  row("process", plan.process_bytes, "program, libraries, what the predictor learns, listening");
   if (plan.drives.empty()) return text + "drives: none, the RAM tier alone\n";
   text += "drives:\n";
   for (const DrivePlan& drive : plan.drives) {

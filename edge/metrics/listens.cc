@@ -1,9 +1,12 @@
 #include "edge/metrics/listens.h"
 
+#include <arpa/inet.h>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <span>
 #include <utility>
 
 #include "base/hash.h"
@@ -19,22 +22,50 @@ using std::chrono::minutes;
 constexpr minutes kPlayGap{30};            // silence after which the next request is another play
 constexpr hours kDownloadWindow{24};       // IAB: one download per listener and episode
 constexpr uint32_t kDownloadSeconds = 60;  // IAB: at least one minute of audio
-constexpr minutes kSweepEvery{1};
 // Players read the end of a file to learn its length (Ogg, MP4); and a seek lands on a packet near
 // where it was aimed. Neither is a listener who skips.
 constexpr uint64_t kTailBytes = 256 * 1024;
 constexpr uint64_t kSkipBytesMin = 256 * 1024;
 
-std::string_view cut_address(std::string_view address) noexcept {
-  if (address.contains(':')) {
-    // /48: the first three groups, as inet_ntop writes them; "::1" is its own network.
-    size_t at = 0;
-    for (int group = 0; group < 3 && at != std::string_view::npos; ++group)
-      at = address.find(':', at + (group > 0 ? 1 : 0));
-    return at == std::string_view::npos ? address : address.substr(0, at);
+// What counts as playing; the predictor of the next track has the same bound.
+constexpr uint64_t kPlayBytesMin = 1024;
+
+/// The network of an address in bytes: /24 of IPv4 (also where it is mapped into IPv6), /48 of
+/// IPv6; any other text is itself. Valid as long as `room` and `address`.
+std::string_view network_of(std::string_view address, std::span<char, 17> room) noexcept {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  if (address.size() >= text.size()) return address;
+  address.copy(text.data(), address.size());
+  constexpr std::string_view kMapped("\0\0\0\0\0\0\0\0\0\0\xff\xff", 12);
+  char* const bytes = room.data() + 1;
+  if (inet_pton(AF_INET, text.data(), bytes) == 1) {
+    room[0] = 4;
+    return {room.data(), 1 + 3};
   }
-  const size_t last = address.rfind('.');
-  return last == std::string_view::npos ? address : address.substr(0, last);
+  if (inet_pton(AF_INET6, text.data(), bytes) != 1) return address;
+  if (std::string_view(bytes, 16).starts_with(kMapped)) {
+    std::copy_n(bytes + 12, 3, bytes);
+    room[0] = 4;
+    return {room.data(), 1 + 3};
+  }
+  room[0] = 6;
+  return {room.data(), 1 + 6};
+}
+
+uint32_t seconds_since_1970(WallTime time) noexcept {
+  const auto seconds = std::chrono::ceil<std::chrono::seconds>(time.time_since_epoch()).count();
+  return static_cast<uint32_t>(std::clamp<int64_t>(seconds, 1, UINT32_MAX));
+}
+WallTime time_of(uint32_t seconds) noexcept { return WallTime(std::chrono::seconds{seconds}); }
+
+char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
+
+/// Whether what was delivered of a play can have been listened to.
+bool is_heard(const ByteCoverage& play, uint64_t length) noexcept {
+  if (length == 0) return play.total() >= kPlayBytesMin;  // not known: it came from its beginning
+  const uint64_t before_tail = length > kTailBytes ? length - kTailBytes : 0;
+  const uint64_t needed = std::min(length, kPlayBytesMin);
+  return play.within(0, std::max(before_tail, needed)) >= needed;
 }
 
 void append_csv(std::string_view text, std::string& out) {
@@ -58,7 +89,8 @@ uint64_t player_of(std::string_view address, std::string_view user_agent, uint64
 
 uint64_t listener_of(std::string_view address, std::string_view user_agent,
                      uint64_t salt) noexcept {
-  return hash_key(cut_address(address), salt).low ^ hash_key(user_agent, ~salt).high;
+  std::array<char, 17> room{};
+  return hash_key(network_of(address, room), salt).low ^ hash_key(user_agent, ~salt).high;
 }
 
 bool is_robot(std::string_view user_agent) noexcept {
@@ -67,23 +99,32 @@ bool is_robot(std::string_view user_agent) noexcept {
                                          "headless", "libwww", "scrapy", "externalhit",
                                          // IAB 2.1: a watch fetches again what its phone has.
                                          "watchos"};
-  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
   return user_agent.empty() || std::ranges::any_of(kWords, [&](std::string_view word) {
            return !std::ranges::search(user_agent, word, {}, lower).empty();
          });
 }
 
+bool is_no_track(std::string_view path) noexcept {
+  constexpr std::string_view kEndings[] = {
+      ".m3u8", ".m3u", ".mpd", ".pls",  ".xspf", ".cue", ".jpg", ".jpeg", ".png",
+      ".webp", ".gif", ".svg", ".avif", ".ico",  ".txt", ".lrc", ".vtt",  ".srt",
+      ".json", ".xml", ".rss", ".html", ".htm",  ".css", ".js",  ".pdf",  ".key"};
+  const size_t dot = path.rfind('.');
+  if (dot == std::string_view::npos) return false;
+  const std::string_view ending = path.substr(dot);
+  return std::ranges::any_of(
+      kEndings, [&](std::string_view one) { return std::ranges::equal(ending, one, {}, lower); });
+}
+
+Listens::Listens(Options options)
+    : options_(options), recent_(options.recent_max), listeners_(options.listeners_max) {}
+
 void Listens::take(const AccessRecord& record) {
   const bool delivered = (record.status == 200 || record.status == 206) && record.bytes_sent > 0;
   if (!delivered || record.site.empty()) return;
-  if (is_robot(record.user_agent.view())) {
-    robots_.add();
-    return;
-  }
-  if (record.is_preload) {
-    preloads_.add();
-    return;
-  }
+  if (is_robot(record.user_agent.view())) return robots_.add();
+  if (record.is_preload) return preloads_.add();
+  if (is_no_track(record.path.view())) return others_.add();
   const int64_t hour = std::chrono::floor<hours>(record.time).time_since_epoch().count();
   const uint64_t track =
       hash_key(record.path.view(), hash_key(record.site.view(), options_.salt).low).low;
@@ -91,42 +132,89 @@ void Listens::take(const AccessRecord& record) {
   const uint64_t player = player_of(address, agent, options_.salt);
   const uint64_t listener = listener_of(address, agent, options_.salt);
   const std::scoped_lock lock(mutex_);
-  Session* session = session_of({player, track}, record.time);
-  Row* row = session == nullptr ? nullptr : row_of({hour, track}, record);
-  if (row == nullptr) {
-    dropped_.add();
-    return;
-  }
-  if (is_new_listener({listener, track}, hour)) ++row->listeners;
-  count(record, *session, *row);
   taken_.add();
+  Session& session = session_of({player, track}, record.time);
+  const uint64_t first = record.first_position;
+  const uint64_t end = first + record.bytes_sent;
+  const uint64_t fresh = session.play.add(first, end);
+  session.day.add(first, end);
+  const auto took = std::chrono::ceil<WallTime::duration>(record.duration);
+  session.last = std::max(session.last, record.time + took);
+  const bool play_begins = !session.played && is_heard(session.play, record.complete_length);
+  if (!session.played && !play_begins) return;
+  Row* row = row_of({hour, track}, record);
+  if (row == nullptr) return dropped_.add();
+  row->plays += play_begins ? 1 : 0;
+  row->bytes += play_begins ? session.play.total() : fresh;
+  if (is_new_listener({listener, track}, hour)) ++row->listeners;
+  if (session.played) count_skip(record, session, *row);
+  session.played = true;
+  count_coverage(record.complete_length, session, *row);
+  if (record.time < session.begun) return;
+  session.begun = record.time;
+  if (first + kTailBytes < record.complete_length) session.position = end;
 }
 
-Listens::Session* Listens::session_of(SessionKey key, WallTime now) {
-  if (const auto found = sessions_.find(key); found != sessions_.end()) return &found->second;
-  if (sessions_.size() >= options_.sessions_max) {
-    // At most once a minute: a flood of new listeners must not make each of them a sweep.
-    if (now - swept_ < kSweepEvery) return nullptr;
-    swept_ = now;
-    std::erase_if(sessions_, [now](const auto& each) {
-      return now - each.second.last >
-             (each.second.downloaded ? minutes(kDownloadWindow) : kPlayGap);
-    });
-    const int64_t hour = std::chrono::floor<hours>(now).time_since_epoch().count();
-    std::erase_if(last_hours_, [hour](const auto& each) { return each.second < hour; });
-    if (sessions_.size() >= options_.sessions_max) return nullptr;
+/// The session, silent or not: after kPlayGap another play begins, after kDownloadWindow another
+/// day.
+Listens::Session& Listens::session_of(SessionKey key, WallTime now) {
+  const auto found = by_key_.find(key);
+  if (found == by_key_.end()) {
+    if (sessions_.size() >= options_.sessions_max) forget_oldest(now);
+    Session& made = sessions_.emplace_back();
+    made.key = key;
+    made.last = made.day_begun = now;
+    recall(made, now);
+    by_key_.emplace(key, std::prev(sessions_.end()));
+    sessions_count_.set(sessions_.size());
+  } else {
+    sessions_.splice(sessions_.end(), sessions_, found->second);
   }
-  Session& made = sessions_[key];
-  made.last = WallTime::min();
-  made.day_begun = now;
-  sessions_count_.set(sessions_.size());
-  return &made;
+  Session& session = sessions_.back();
+  if (now - session.last > kPlayGap) {
+    session.play.clear();
+    session.tenths = 0;
+    session.played = false;
+  }
+  if (now - session.day_begun > kDownloadWindow) {
+    session.day.clear();
+    session.day_begun = now;
+    session.downloaded = false;
+  }
+  return session;
 }
 
-/// Full, it counts no further listeners: there are about as many of them as of players.
+/// What remained of a player that made room for others: its completion begins anew, but it is no
+/// new play and no second download.
+void Listens::recall(Session& session, WallTime now) const {
+  const RecentTable::Entry* known = recent_.find(session.key.hash());
+  if (known == nullptr) return;
+  session.played = true;
+  session.last = time_of(known->seen);
+  if (known->mark == 0 || now - time_of(known->mark) > kDownloadWindow) return;
+  session.downloaded = true;
+  session.day_begun = time_of(known->mark);
+}
+
+void Listens::forget_oldest(WallTime now) {
+  const Session& oldest = sessions_.front();
+  if (oldest.played) {
+    recent_.put({.key = oldest.key.hash(),
+                 .seen = seconds_since_1970(oldest.last),
+                 .mark = oldest.downloaded ? seconds_since_1970(oldest.day_begun) : 0});
+    if (now - oldest.last <= kPlayGap) cut_short_.add();
+  }
+  by_key_.erase(oldest.key);
+  sessions_.pop_front();
+}
+
+/// A response of the hour before may come after the first of this one.
 bool Listens::is_new_listener(SessionKey key, int64_t hour) {
-  if (last_hours_.size() >= options_.sessions_max && !last_hours_.contains(key)) return false;
-  return std::exchange(last_hours_[key], hour) != hour;
+  const auto counted = static_cast<uint32_t>(std::clamp<int64_t>(hour, 1, UINT32_MAX));
+  const RecentTable::Entry* known = listeners_.find(key.hash());
+  if (known != nullptr && known->seen >= counted) return false;
+  listeners_.put({.key = key.hash(), .seen = counted});
+  return true;
 }
 
 Listens::Row* Listens::row_of(RowKey key, const AccessRecord& record) {
@@ -144,41 +232,21 @@ Listens::Row* Listens::row_of(RowKey key, const AccessRecord& record) {
   return &made;
 }
 
-void Listens::count(const AccessRecord& record, Session& session, Row& row) {
-  const bool new_play = session.last == WallTime::min() || record.time - session.last > kPlayGap;
-  if (new_play) {
-    ++row.plays;
-    session.play.clear();
-    session.tenths = 0;
-  } else {
-    const bool tail = record.first_position + kTailBytes >= record.complete_length;
-    const bool forward = record.first_position > session.position + kSkipBytesMin;
-    if (forward && !tail && record.complete_length > 0)
-      ++row.skips[std::min<uint64_t>(session.position * kTenths / record.complete_length,
-                                     kTenths - 1)];
-  }
-  if (record.time - session.day_begun > kDownloadWindow) {
-    session.day_begun = record.time;
-    session.day.clear();
-    session.downloaded = false;
-  }
-  count_coverage(record, session, row);
-  session.last = record.time;
-  if (record.first_position + kTailBytes < record.complete_length)
-    session.position = record.first_position + record.bytes_sent;
+void Listens::count_skip(const AccessRecord& record, const Session& session, Row& row) const {
+  const uint64_t length = record.complete_length;
+  const bool newest = record.time >= session.begun;
+  const bool tail = record.first_position + kTailBytes >= length;
+  const bool forward = record.first_position > session.position + kSkipBytesMin;
+  if (length == 0 || !newest || tail || !forward) return;
+  ++row.skips[std::min<uint64_t>(session.position * kTenths / length, kTenths - 1)];
 }
 
-void Listens::count_coverage(const AccessRecord& record, Session& session, Row& row) {
-  const uint64_t first = record.first_position;
-  const uint64_t end = first + record.bytes_sent;
-  row.bytes += session.play.add(first, end);
-  session.day.add(first, end);
+void Listens::count_coverage(uint64_t length, Session& session, Row& row) const {
   const uint64_t minute = uint64_t{options_.bytes_per_second} * kDownloadSeconds;
   if (!session.downloaded && session.day.total() >= minute) {
     session.downloaded = true;
     ++row.downloads;
   }
-  const uint64_t length = record.complete_length;
   if (length < kTenths) return;
   for (uint32_t i = 0; i < kTenths; ++i) {
     const uint64_t from = length * i / kTenths;
@@ -247,18 +315,24 @@ std::string Listens::csv() const {
 }
 
 void Listens::register_metrics(Registry& registry) const {
-  registry.add_counter("segue_listens_responses_total", "Responses counted as listening.", {},
-                       taken_);
+  registry.add_counter("segue_listens_responses_total",
+                       "Responses to players with bytes of a track.", {}, taken_);
   registry.add_counter("segue_listens_robots_total",
                        "Responses left out because their user agent is a robot or none.", {},
                        robots_);
   registry.add_counter("segue_listens_preloads_total",
                        "Responses left out because the client loaded ahead for nobody yet.", {},
                        preloads_);
+  registry.add_counter("segue_listens_others_total",
+                       "Responses left out because they are playlists, pictures or texts.", {},
+                       others_);
   registry.add_counter("segue_listens_dropped_total",
-                       "Responses not counted because the tables of listening were full.", {},
-                       dropped_);
-  registry.add_gauge("segue_listens_sessions", "Listeners of a track that are remembered.", {},
+                       "Responses not counted because one hour had too many tracks.", {}, dropped_);
+  registry.add_counter("segue_listens_cut_short_total",
+                       "Players that made room for others within half an hour of their play: its "
+                       "completion is cut short.",
+                       {}, cut_short_);
+  registry.add_gauge("segue_listens_sessions", "Players of a track whose coverage is kept.", {},
                      sessions_count_);
   registry.add_gauge("segue_listens_rows", "Tracks by hour that are remembered.", {}, rows_count_);
 }

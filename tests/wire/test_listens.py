@@ -58,6 +58,18 @@ def test_many_ranges_of_two_players_are_two_plays(node):
     wait_until(lambda: node.metric("segue_listens_preloads_total") == 1, what="the one loaded ahead")
 
 
+def test_looks_at_the_ends_of_a_track_and_playlists_are_no_plays(node, origin):
+    origin.add("/list.m3u8", 5000)
+    listen(node, "Player/1", [(0, 1), (LENGTH - 65_536, LENGTH - 1)])
+    counted(node, 2)
+    node.fetch("/list.m3u8", User_Agent="Player/1")
+    wait_until(lambda: node.metric("segue_listens_others_total") == 1, what="the playlist")
+    assert rows_of(node) == []
+    listen(node, "Player/1", [(0, 99_999)])
+    counted(node, 3)
+    assert [row["plays"] for row in rows_of(node)] == [1]
+
+
 def test_the_command_prints_lines_of_json_and_csv(node):
     listen(node, "Player/1", [(0, 99_999)])
     counted(node, 1)

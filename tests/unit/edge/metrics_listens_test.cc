@@ -5,29 +5,32 @@
 
 #include "edge/metrics/byte_coverage.h"
 #include "edge/metrics/listens.h"
+#include "edge/metrics/recent_table.h"
 
 namespace segue::edge {
 namespace {
 
 using std::chrono::hours;
 using std::chrono::minutes;
+using std::chrono::seconds;
 
 constexpr uint64_t kLength = 10'000'000;
 constexpr uint64_t kMinute = 60 * 16'000;
 
 class ListensTest : public testing::Test {
  protected:
-  /// One delivered range.
+  /// One delivered range; its request came at `now` and took `duration`.
   void play(uint64_t first, uint64_t bytes, std::string_view client = "192.0.2.1",
             std::string_view agent = "Player/1", std::string_view path = "/t/1",
             bool is_preload = false) {
     AccessRecord record;
     record.is_preload = is_preload;
     record.time = now;
+    record.duration = duration;
     record.status = 206;
     record.first_position = first;
     record.bytes_sent = bytes;
-    record.complete_length = kLength;
+    record.complete_length = length;
     record.site.assign("music");
     record.client.assign(client);
     record.user_agent.assign(agent);
@@ -35,9 +38,22 @@ class ListensTest : public testing::Test {
     listens.take(record);
   }
   bool says(std::string_view words) const { return listens.json_lines().contains(words); }
+  size_t count_of(std::string_view words) const {
+    const std::string text = listens.json_lines();
+    size_t count = 0;
+    for (size_t at = 0; (at = text.find(words, at)) != std::string::npos; ++at) ++count;
+    return count;
+  }
 
   WallTime now{std::chrono::sys_days{std::chrono::year{2026} / 3 / 1} + hours{12}};
-  Listens listens{{.salt = 7, .bytes_per_second = 16'000, .sessions_max = 4, .rows_max = 4}};
+  std::chrono::nanoseconds duration{0};
+  uint64_t length = kLength;
+  Listens listens{{.salt = 7,
+                   .bytes_per_second = 16'000,
+                   .sessions_max = 4,
+                   .recent_max = 64,
+                   .listeners_max = 64,
+                   .rows_max = 4}};
 };
 
 TEST_F(ListensTest, ManyRangesOfOnePlayerAreOnePlayAndBytesCountOnce) {
@@ -49,21 +65,86 @@ TEST_F(ListensTest, ManyRangesOfOnePlayerAreOnePlayAndBytesCountOnce) {
 }
 
 TEST_F(ListensTest, HalfAnHourOfSilenceIsAnotherPlayOfTheSameListener) {
-  play(0, 1000);
+  play(0, 2000);
   now += minutes{31};
-  play(0, 1000);
+  play(0, 2000);
   EXPECT_TRUE(says("\"plays\":2,\"listeners\":1,\"downloads\":0"));
 }
 
+TEST_F(ListensTest, AResponseThatTakesAnHourIsNoSilence) {
+  duration = hours{1};
+  play(0, 5'000'000);
+  now += hours{1} + seconds{5};
+  duration = {};
+  play(8'000'000, 1'000'000);
+  EXPECT_TRUE(says("\"plays\":0")) << "in the second hour: " << listens.json_lines();
+  EXPECT_FALSE(says("\"plays\":2"));
+  EXPECT_EQ(count_of("\"plays\":1,"), 1U);
+}
+
+TEST_F(ListensTest, AResponseThatEndsAfterAShorterOneThatBeganLaterChangesNothing) {
+  const WallTime began = now;
+  now = began + minutes{29};
+  play(1'000'000, 100'000);
+  now = began;
+  duration = minutes{30};
+  play(0, 1'000'000);  // its line comes second
+  now = began + minutes{58};
+  duration = {};
+  play(1'100'000, 100'000);
+  EXPECT_EQ(count_of("\"plays\":1,"), 1U) << listens.json_lines();
+  EXPECT_TRUE(says("\"skips\":[0,0,0,0,0,0,0,0,0,0]"));
+}
+
+TEST_F(ListensTest, ALookAtTheFirstBytesOrTheEndIsNoPlay) {
+  play(0, 2);
+  play(kLength - 65'536, 65'536);
+  EXPECT_EQ(listens.json_lines(), "");
+  now += minutes{31};
+  play(0, 2000);  // the play itself: one, not two
+  EXPECT_TRUE(says("\"plays\":1,\"listeners\":1,")) << listens.json_lines();
+  play(0, 1023, "192.0.2.7");
+  EXPECT_TRUE(says("\"plays\":1,\"listeners\":1,"));
+  play(1023, 1, "192.0.2.7");
+  EXPECT_TRUE(says("\"plays\":2,\"listeners\":1,"));
+}
+
+TEST_F(ListensTest, WhatWasDeliveredBeforeAPlayBeginsIsPartOfItsSeconds) {
+  play(0, 2);
+  play(kLength - 160'000, 160'000);
+  play(2, 159'998);
+  EXPECT_TRUE(says("\"plays\":1,\"listeners\":1,\"downloads\":0,\"seconds\":20.0"));
+}
+
+TEST_F(ListensTest, AShortTrackIsPlayedFromItsBeginning) {
+  length = 100'000;  // all of it is "the end"
+  play(50'000, 50'000);
+  EXPECT_EQ(listens.json_lines(), "");
+  play(0, 50'000);
+  EXPECT_TRUE(says("\"plays\":1,"));
+  length = 500;  // less than what a play needs of a long one
+  play(0, 499, "192.0.2.1", "Player/1", "/short");
+  EXPECT_FALSE(says("/short"));
+  play(0, 500, "192.0.2.1", "Player/1", "/short");
+  EXPECT_TRUE(says("/short"));
+}
+
+TEST_F(ListensTest, PlaylistsAndPicturesAreNoTracks) {
+  for (const char* path : {"/a.m3u8", "/cover.JPG", "/text.vtt"})
+    play(0, 5'000'000, "192.0.2.1", "Player/1", path);
+  EXPECT_EQ(listens.json_lines(), "");
+  for (const char* path : {"/a.mp3", "/v1.2/track", "/a"}) EXPECT_FALSE(is_no_track(path)) << path;
+}
+
 TEST_F(ListensTest, ListenersAreAddressesCutToTheirNetworkWithTheirUserAgent) {
-  play(0, 1000, "192.0.2.1");
-  play(0, 1000, "192.0.2.200");
+  play(0, 2000, "192.0.2.1");
+  play(0, 2000, "192.0.2.200");
   EXPECT_TRUE(says("\"plays\":2,\"listeners\":1"));  // two players, of one listener for all we say
-  play(0, 1000, "192.0.3.1");
-  play(0, 1000, "192.0.2.1", "Player/2");
+  play(0, 2000, "192.0.3.1");
+  play(0, 2000, "192.0.2.1", "Player/2");
   EXPECT_TRUE(says("\"plays\":4,\"listeners\":3"));
   now += hours{1};
-  play(0, 1000, "192.0.2.200");
+  play(0, 2000, "192.0.2.200");
   EXPECT_TRUE(
       says("\"hour\":\"2026-03-01T13:00Z\",\"site\":\"music\",\"track\":\"/t/1\","
            "\"plays\":1,\"listeners\":1"));
@@ -71,6 +152,11 @@ TEST_F(ListensTest, ListenersAreAddressesCutToTheirNetworkWithTheirUserAgent) {
   EXPECT_EQ(listener_of("2001:db8:1:2::3", "a", 1), listener_of("2001:db8:1:9::4", "a", 1));
   EXPECT_NE(listener_of("2001:db8:1:2::3", "a", 1), listener_of("2001:db8:2:2::3", "a", 1));
   EXPECT_NE(listener_of("192.0.2.1", "a", 1), listener_of("192.0.2.1", "a", 2));
+  // However many zeros its text leaves out.
+  EXPECT_EQ(listener_of("2001:db8::5", "a", 1), listener_of("2001:db8:0:1::5", "a", 1));
+  EXPECT_NE(listener_of("2001:db8::5", "a", 1), listener_of("2001:db9::5", "a", 1));
+  EXPECT_EQ(listener_of("::ffff:192.0.2.1", "a", 1), listener_of("192.0.2.9", "a", 1));
+  EXPECT_NE(listener_of("unix", "a", 1), listener_of("", "a", 1));
 }
 
 TEST_F(ListensTest, ADownloadNeedsAMinuteOfAudioAndCountsOnceInADay) {
@@ -128,25 +214,53 @@ TEST_F(ListensTest, AJumpForwardIsASkipButTheLookAtTheEndIsNone) {
   EXPECT_TRUE(says("\"skips\":[0,1,0,0,0,0,0,0,0,0]"));
 }
 
-TEST_F(ListensTest, FullTablesCountNoMoreButKeepWhatTheyHave) {
-  for (int i = 0; i < 10; ++i) play(0, 1000, fmt::format("192.0.{}.1", i));
-  EXPECT_TRUE(says("\"plays\":4,\"listeners\":4"));
-  now += hours{1};  // those are silent now: their places are free
-  for (int i = 20; i < 23; ++i) play(0, 1000, fmt::format("192.0.{}.1", i));
-  EXPECT_TRUE(says("\"plays\":3,\"listeners\":3"));
+TEST_F(ListensTest, ACrowdThatFillsTheTablesShutsNobodyOut) {
+  for (int i = 0; i < 40; ++i) play(0, kMinute, fmt::format("192.0.{}.1", i));
+  EXPECT_TRUE(says("\"plays\":40,\"listeners\":40,\"downloads\":40")) << listens.json_lines();
+}
+
+TEST_F(ListensTest, WhoMadeRoomForOthersIsNoNewPlayAndNoSecondDownload) {
+  play(0, kMinute);
+  for (int i = 0; i < 4; ++i) play(0, 2000, fmt::format("192.0.{}.1", i + 10));
+  now += minutes{5};
+  play(kMinute, kMinute);
+  EXPECT_TRUE(says("\"plays\":5,\"listeners\":5,\"downloads\":1")) << listens.json_lines();
+  for (int i = 0; i < 4; ++i) play(0, 2000, fmt::format("192.0.{}.1", i + 20));
+  now += minutes{31};  // silent for long enough: a play, in the same day
+  play(0, kMinute);
+  EXPECT_TRUE(says("\"plays\":10,\"listeners\":9,\"downloads\":1")) << listens.json_lines();
+  for (int i = 0; i < 4; ++i) play(0, 2000, fmt::format("192.0.{}.1", i + 20));
+  now += hours{24};
+  play(0, kMinute);
+  EXPECT_TRUE(says("\"plays\":1,\"listeners\":1,\"downloads\":1")) << listens.json_lines();
 }
 
 TEST_F(ListensTest, TheOldestHourGoesWhenTheRowsAreFull) {
-  for (int hour = 0; hour < 6; ++hour, now += hours{1}) play(0, 1000, "192.0.2.1", "Player/1");
+  for (int hour = 0; hour < 6; ++hour, now += hours{1}) play(0, 2000, "192.0.2.1", "Player/1");
   EXPECT_FALSE(says("T12:00Z"));
   EXPECT_TRUE(says("T14:00Z"));
   EXPECT_TRUE(says("T17:00Z"));
 }
 
 TEST_F(ListensTest, HostilePathsStayWithinTheirCellAndLine) {
-  play(0, 1000, "192.0.2.1", "Player/1", "/a\",\"x\r\n");
+  play(0, 2000, "192.0.2.1", "Player/1", "/a\",\"x\r\n");
   EXPECT_TRUE(says("\"track\":\"/a\\\",\\\"x\\u000d\\u000a\"")) << listens.json_lines();
   EXPECT_TRUE(listens.csv().contains("\"/a\"\",\"\"x\r\n\",1,1,0,"));
+}
+
+TEST(RecentTable, AFullRowForgetsWhatWasSeenLongestAgo) {
+  RecentTable table(RecentTable::kWays);  // one row
+  for (uint32_t i = 1; i <= RecentTable::kWays; ++i)
+    EXPECT_EQ(table.put({.key = i, .seen = 100 - i, .mark = i}).key, 0U);
+  for (uint32_t i = 1; i <= RecentTable::kWays; ++i) {
+    ASSERT_NE(table.find(i), nullptr);
+    EXPECT_EQ(table.find(i)->mark, i);
+  }
+  EXPECT_EQ(table.put({.key = 2, .seen = 200, .mark = 22}).key, 0U);  // known: in its place
+  EXPECT_EQ(table.find(2)->mark, 22U);
+  EXPECT_EQ(table.put({.key = 99, .seen = 150}).key, RecentTable::kWays);
+  EXPECT_EQ(table.find(RecentTable::kWays), nullptr);
+  EXPECT_NE(table.find(99), nullptr);
 }
 
 TEST(ByteCoverage, CountsEachByteOnceAndNeverLessThanItWasGiven) {
