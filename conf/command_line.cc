@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 
+#include "base/version.h"
 #include "conf/mistake.h"
 #include "conf/values.h"
 
@@ -378,7 +379,7 @@ std::expected<Command, Outcome> parse_command_line(int argc, const char* const* 
   Words words;
   app.footer(kFooter);
   app.require_subcommand(1);
-  app.set_version_flag("--version", "segue " SEGUE_VERSION);
+  app.set_version_flag("--version", fmt::format("segue {}", version()));
   add_serve(app, words);
   add_node_verbs(app, words);
   add_cache(app, words);
@@ -395,7 +396,7 @@ std::expected<Command, Outcome> parse_command_line(int argc, const char* const* 
     while (!asked->get_subcommands().empty()) asked = asked->get_subcommands().front();
     return std::unexpected(Outcome{asked->help(), 0});
   } catch (const CLI::CallForVersion&) {
-    return std::unexpected(Outcome{"segue " SEGUE_VERSION "\n", 0});
+    return std::unexpected(Outcome{fmt::format("segue {}\n", version()), 0});
   } catch (const CLI::ParseError& error) {
     return wrong(fmt::format("{} (segue --help explains)", error.what()));
   }

@@ -29,6 +29,7 @@ struct TomlGaveUp {};
 #include <sstream>
 
 #include "base/limits.h"
+#include "conf/settings_table.h"
 #include "conf/values.h"
 
 namespace segue::conf {
@@ -62,6 +63,25 @@ std::string shown(const toml::node& node) {
   }
   if (const auto* number = node.as_integer()) return fmt::format("{}", number->get());
   return std::string(name_of(node.type()));
+}
+
+template <class T>
+struct Range {
+  T least, most;
+  std::string_view text;  // "64MiB to 1TiB"
+};
+
+/// What the table of settings says of a size or a duration; none for a key that is not in it.
+template <class T>
+std::optional<Range<T>> range_of(std::string_view path, const Rule<T>& rule) {
+  constexpr std::string_view kTo = " to ";
+  const SettingRow* row = find_setting(path);
+  const size_t at = row == nullptr ? std::string_view::npos : row->range.find(kTo);
+  if (at == std::string_view::npos) return std::nullopt;
+  const auto least = rule.parse(row->range.substr(0, at));
+  const auto most = rule.parse(row->range.substr(at + kTo.size()));
+  if (!least || !most) return std::nullopt;
+  return Range<T>{*least, *most, row->range};
 }
 
 /// One table of the file: hands out its keys by name and kind, and at the end reports the keys that
@@ -166,6 +186,13 @@ class Reader {
     if (!value) {
       complain(path, node, rule.allowed);
       return false;
+    }
+    if constexpr (std::is_same_v<T, uint64_t> || std::is_same_v<T, std::chrono::milliseconds>) {
+      if (const auto range = range_of<T>(path, rule);
+          range && (*value < range->least || *value > range->most)) {
+        complain(path, node, range->text);
+        return false;
+      }
     }
     out = std::move(*value);
     return true;

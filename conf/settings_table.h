@@ -16,11 +16,14 @@ enum class Takes : uint8_t {
 
 struct SettingRow {
   std::string_view key;     // "origin.NAME.retries", "site[].ttl.default"
-  std::string_view values;  // unit and range, for people
+  std::string_view values;  // its kind: unit, or the words it takes
   std::string_view
       fallback;  // the default as it would be written; empty: none, or it must be given
   Takes takes;
   std::string_view meaning;
+  /// "LEAST to MOST" as they would be written, of a number, size or duration: the parser refuses
+  /// what lies outside. Empty for any other kind.
+  std::string_view range = {};
 };
 
 [[nodiscard]] std::span<const SettingRow> settings_table() noexcept;

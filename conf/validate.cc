@@ -157,9 +157,7 @@ void check_timeouts(const OriginSettings& origin, const std::string& key, Mistak
                                                         {"total", timeout.total}};
   for (const auto& [name, value] : parts) {
     const std::string part = fmt::format("{}.timeout.{}", key, name);
-    if (value <= milliseconds{0}) {
-      mistakes.add(part, "0 would end every fetch at once; allowed: from 1ms");
-    } else if (std::string_view(name) != "idle" && value > timeout.total) {
+    if (std::string_view(name) != "idle" && value > timeout.total) {
       mistakes.add(part, fmt::format("{} ms is more than total, {} ms; allowed: at most total",
                                      value.count(), timeout.total.count()));
     }
@@ -305,28 +303,9 @@ void check_nats(const NatsSettings& nats, PrefetchMode mode, Mistakes& mistakes)
 
 void check_prefetch(const Settings& settings, Mistakes& mistakes) {
   const PrefetchSettings& prefetch = settings.prefetch;
-  constexpr uint64_t kBytesPerSecondMin = 64 * KiB;
-  constexpr milliseconds kHeadMax{600'000};
-  constexpr milliseconds kLeadMax{std::chrono::hours{24}};
   if (prefetch.mode == PrefetchMode::Off && !prefetch.follow.empty()) {
     mistakes.add("prefetch.follow",
                  "a feed is followed and prefetch is off; allowed with mode \"observe\" or \"on\"");
-  }
-  if (prefetch.bytes_per_second < kBytesPerSecondMin) {
-    mistakes.add(
-        "prefetch.bytes_per_second",
-        fmt::format("{} is less than one head in four seconds; allowed: from {}",
-                    format_size(prefetch.bytes_per_second), format_size(kBytesPerSecondMin)));
-  }
-  if (prefetch.head < milliseconds{100} || prefetch.head > kHeadMax)
-    mistakes.add("prefetch.head", "not a part of a track; allowed: 100ms to 10m");
-  if (prefetch.lead < milliseconds{1000} || prefetch.lead > kLeadMax)
-    mistakes.add("prefetch.lead", "too soon or too late to help; allowed: 1s to 24h");
-  if (prefetch.predictor_memory < 1 * MiB || prefetch.predictor_memory > 1 * GiB) {
-    mistakes.add("prefetch.predictor_memory",
-                 fmt::format("{} is too little to learn in or too much to keep; allowed: 1MiB to "
-                             "1GiB",
-                             format_size(prefetch.predictor_memory)));
   }
   Once paths(mistakes);
   if (!prefetch.predictor_file.empty())

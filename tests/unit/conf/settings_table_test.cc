@@ -2,6 +2,7 @@
 // reload tells apart what it changes and what needs a restart.
 #include "conf/settings_table.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include <sstream>
 
 #include "conf/changes.h"
+#include "conf/parse_units.h"
 
 namespace segue::conf {
 namespace {
@@ -76,6 +78,67 @@ TEST(SettingsTable, HasEveryKeyThatTheParserTakesAndNoOther) {
   std::set<std::string> in_table;
   for (const SettingRow& row : settings_table()) in_table.insert(std::string(row.key));
   EXPECT_EQ(in_table, parsed);
+}
+
+/// A file with `key` of the table set to `value`; what is not set is needed or a default.
+std::string file_with(std::string key, const std::string& value) {
+  const auto put = [&key](std::string_view from, std::string_view to) {
+    if (const size_t at = key.find(from); at != std::string::npos) key.replace(at, from.size(), to);
+  };
+  put("origin.NAME", "origin.a");
+  const size_t brackets = key.find("[]");
+  const size_t dot = brackets == std::string::npos ? key.rfind('.') : key.find('.', brackets);
+  const std::string table = key.substr(0, dot), line = key.substr(dot + 1) + " = " + value + "\n";
+  if (brackets == std::string::npos) {
+    if (table == "origin.a") return "[origin.a]\nservers='http://a.example'\n" + line;
+    return "[origin.a]\nservers='http://a.example'\n[" + table + "]\n" + line;
+  }
+  std::string text =
+      "[origin.a]\nservers='http://a.example'\n[[" + table.substr(0, brackets) + "]]\n";
+  text += table.starts_with("site") ? "name='m'\nhosts='a.example'\n" : "path='/c'\n";
+  return text + line;
+}
+
+/// Whether the parser says of the key's own value that it is not allowed; what other settings have
+/// to say of it (the least node.ram, for one) does not count.
+bool is_refused(std::string_view key, const std::string& value) {
+  const Loaded read = loaded(file_with(std::string(key), value));
+  for (const Mistake& mistake : read.mistakes) {
+    EXPECT_EQ(mistake.text.find("unknown key"), std::string::npos) << key << ": " << mistake.line();
+    if (mistake.text.contains("is not allowed here")) return true;
+  }
+  return false;
+}
+
+TEST(SettingsTable, EveryNumberSizeAndDurationHasARangeAndTheParserKeepsIt) {
+  constexpr std::string_view kTo = " to ";
+  int ranges = 0;
+  for (const SettingRow& row : settings_table()) {
+    const bool counted =
+        row.values == "size" || row.values == "duration" || row.values == "whole number";
+    EXPECT_EQ(counted, !row.range.empty()) << row.key;
+    if (!counted || row.range.empty()) continue;
+    ++ranges;
+    const size_t at = row.range.find(kTo);
+    ASSERT_NE(at, std::string::npos) << row.key;
+    const std::string least(row.range.substr(0, at)), most(row.range.substr(at + kTo.size()));
+    std::string below, above;
+    if (row.values == "duration") {
+      below = fmt::format("'{}ms'", parse_duration(least).value().count() - 1);
+      above = fmt::format("'{}ms'", parse_duration(most).value().count() + 1);
+    } else {
+      below = fmt::format("{}", static_cast<int64_t>(parse_size(least).value()) - 1);
+      above = fmt::format("{}", parse_size(most).value() + 1);
+    }
+    const auto quoted = [&](const std::string& value) {
+      return row.values == "whole number" ? value : "'" + value + "'";
+    };
+    EXPECT_TRUE(is_refused(row.key, below)) << row.key << " = " << below;
+    EXPECT_TRUE(is_refused(row.key, above)) << row.key << " = " << above;
+    EXPECT_FALSE(is_refused(row.key, quoted(least))) << row.key << " = " << least;
+    EXPECT_FALSE(is_refused(row.key, quoted(most))) << row.key << " = " << most;
+  }
+  EXPECT_GT(ranges, 30);
 }
 
 TEST(SettingsTable, ThePageInTheTreeIsTheTable) {
