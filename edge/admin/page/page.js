@@ -68,7 +68,7 @@ function fill(table, rows) {
   const body = $(table).tBodies[0];
   body.replaceChildren(...rows.map((cells) => {
     const row = document.createElement('tr');
-    for (const cell of cells) row.insertCell().textContent = cell;  // never as HTML: paths come from clients
+    for (const cell of cells) row.insertCell().append(cell);  // text or a node, never HTML: paths come from clients
     return row;
   }));
 }
@@ -235,6 +235,27 @@ audio.addEventListener('seeking', () => {
 
 // --- listeners, if they are counted ---
 
+/** Ten bars: the share of the plays that were delivered each tenth of the track. */
+function curve(row) {
+  const shares = row.tenths.map((count) => Math.min(100, Math.round(100 * count / Math.max(row.plays, 1))));
+  const bars = document.createElement('span');
+  bars.className = 'curve';
+  bars.setAttribute('role', 'img');
+  bars.setAttribute('aria-label', shares.map((share) => share + ' %').join(', '));
+  bars.title = bars.getAttribute('aria-label');
+  bars.append(...shares.map((share) => {
+    const bar = document.createElement('i');
+    bar.style.height = share + '%';
+    return bar;
+  }));
+  return bars;
+}
+
+function skipsOf(row) {
+  const all = row.skips.reduce((a, b) => a + b, 0), most = row.skips.indexOf(Math.max(...row.skips));
+  return all ? `${all}, most at ${10 * most}–${10 * most + 10} %` : '–';
+}
+
 async function showListens() {
   const answer = await fetch('listens').catch(() => null);
   if (answer?.ok) {
@@ -242,7 +263,8 @@ async function showListens() {
     const hour = rows.map((row) => row.hour).sort().at(-1);
     const top = rows.filter((row) => row.hour === hour).sort((a, b) => b.plays - a.plays).slice(0, 10);
     $('listens-box').hidden = false;
-    fill('listens', top.map((row) => [row.track, row.plays, row.listeners, (row.seconds / 60).toFixed(1)]));
+    fill('listens', top.map((row) => [row.track, row.plays, row.listeners, row.downloads, (row.seconds / 60).toFixed(1),
+      curve(row), skipsOf(row)]));
   }
   setTimeout(showListens, 10 * EVERY_MS);
 }

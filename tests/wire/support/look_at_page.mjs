@@ -52,6 +52,10 @@ found.origins = await page.locator('#origins tbody tr').count();
 found.drives = await page.locator('#drives tbody').textContent();
 await until(() => document.querySelectorAll('#listens tbody tr').length >= 1);
 found.listens = await page.$$eval('#listens tbody tr', (rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent)));
+found.curves = await page.$$eval('#listens .curve', (all) => all.map((one) => one.getAttribute('aria-label')));
+found.bars = await page.$$eval('#listens tbody tr:first-child .curve i', (all) => all.map((one) => one.getBoundingClientRect().height));
+await until(() => [...document.querySelectorAll('#prefetch tbody tr')].some((row) => row.cells[0].textContent === 'm' && row.cells[1].textContent !== '0.0 %'));
+found.prefetch = await page.$$eval('#prefetch tbody tr', (rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent)));
 await page.screenshot({path: shots + '/page-light.png', fullPage: true});
 
 await page.emulateMedia({colorScheme: 'dark'});
