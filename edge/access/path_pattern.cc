@@ -3,6 +3,10 @@
 namespace segue::edge {
 namespace {
 
+// Two kinds of stars in one pattern may take the square of the path's length. A path of this many
+// steps is refused: real ones take hundreds, and a loop does not spend milliseconds on one.
+constexpr size_t kStepsMax = 64 * 1024;
+
 /// Where to go on when the text behind a star did not match: the star takes one character more.
 struct Star {
   size_t pattern = std::string_view::npos;  // behind the star; npos: none yet
@@ -16,7 +20,8 @@ bool matches_wildcards(std::string_view pattern, std::string_view text, bool cro
   Star across;
   size_t p = 0;
   size_t t = 0;
-  while (t < text.size() || p < pattern.size()) {
+  for (size_t steps = 0; t < text.size() || p < pattern.size(); ++steps) {
+    if (steps == kStepsMax) return false;
     if (p < pattern.size() && pattern[p] == '*') {
       const bool twice = p + 1 < pattern.size() && pattern[p + 1] == '*';
       p += twice ? 2 : 1;

@@ -1,5 +1,5 @@
 // edge/access/path_pattern.h - what a token allows, compared with the canonical path of a request
-// (http/target.h). Pure; bounded by the lengths of both; no allocation but for the text kept.
+// (http/target.h). Pure; bounded steps; no allocation but for the text kept.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -58,6 +58,13 @@ TEST(PathPatternTest, ManyStarsEndSoon) {
   EXPECT_FALSE(allows(Kind::Glob, pattern + "b", "/" + std::string(2000, 'a')));
 }
 
+TEST(PathPatternTest, WhatTakesTooManyStepsDoesNotMatch) {
+  // Each x may be where '**' ends, and for each the star behind it goes through the whole segment.
+  const auto deep = [](size_t x) { return "/" + std::string(x, 'x') + "/xy"; };
+  EXPECT_TRUE(allows(Kind::Glob, "/**x*y", deep(100)));
+  EXPECT_FALSE(allows(Kind::Glob, "/**x*y", deep(2000)));
+}
+
 TEST(AddressRangeTest, ContainsItsAddressesInEverySpelling) {
   EXPECT_TRUE(AddressRange::parse("203.0.113.7")->contains("203.0.113.7"));
   EXPECT_TRUE(AddressRange::parse("203.0.113.0/24")->contains("203.0.113.255"));
