@@ -258,10 +258,12 @@ void write_options_head(Exchange& exchange, const SiteFields& site) noexcept {
   head.site_fields = site.fields.view();
   add_cors(exchange, site);
   const http::FieldsView request = exchange.request.fields;
-  const bool speaks =
-      !site.hidden.empty() && exchange.asked.site != nullptr && !exchange.asked.site->cors.empty();
-  if (speaks && request.contains("Origin") && request.contains("Access-Control-Request-Method")) {
-    head.add("Access-Control-Allow-Methods", site.allow);
+  const Site& rules = *exchange.asked.site;
+  const auto method = request.find_only("Access-Control-Request-Method");
+  if (!rules.cors.empty() && request.contains("Origin") && method) {
+    // Of "*" no list can be made; the one that is asked for is allowed or not.
+    const bool relayed = http::is_token(*method) && rules.relays(*method);
+    head.add("Access-Control-Allow-Methods", relayed ? *method : std::string_view(site.allow));
     head.add("Access-Control-Allow-Headers", site.cors_request_fields);
     head.add("Access-Control-Max-Age", "86400");
   } else {

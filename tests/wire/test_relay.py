@@ -135,3 +135,18 @@ def test_variants_of_one_key_are_bounded(origin):
                 assert node.fetch("/t", X_Device=device).body == b"ok"
         assert [node.fetch("/t", X_Device=device).is_hit for device in range(20)] == [True] * 8 + [False] * 12
         assert node.metric("segue_variants_refused_total") == 3 * 12
+
+
+@pytest.mark.parametrize("listed,asked,said", [("*", "PUT", "PUT"), ("PUT", "PUT", "PUT"), ("*", "GET", "GET")])
+def test_a_preflight_allows_what_is_relayed(origin, listed, asked, said):
+    with Node(config_for(origin.url, site=f'methods = ["{listed}"]')) as node:
+        response = node.fetch("/t", method="OPTIONS", Origin="https://a.example", Access_Control_Request_Method=asked)
+        assert said in response["Access-Control-Allow-Methods"].split(", ")
+
+
+def test_a_preflight_allows_no_text_that_is_no_method(origin):
+    with Node(config_for(origin.url, site='methods = ["*"]')) as node:
+        response = node.fetch(
+            "/t", method="OPTIONS", Origin="https://a.example", Access_Control_Request_Method="PUT, x y"
+        )
+        assert "x y" not in response["Access-Control-Allow-Methods"]
