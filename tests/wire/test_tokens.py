@@ -304,11 +304,13 @@ def test_the_token_is_in_no_key_no_origin_request_and_no_log(signed, shared_orig
 
 
 def test_a_token_of_four_kib_is_read_and_the_rest_of_the_target_is_the_key(signed, shared_origin):
-    fields = f"kid=k1~exp={LATER}~id="
-    short = exact(PATH, more="~id=")
-    token = exact(PATH, more="~id=" + "x" * (4096 - len(short)))
-    assert len(token) == 4096 and fields
-    assert status(signed, f"{PATH}?token={token}") == 206
+    path = "/a/long.ogg"
+    shared_origin.add(f"{path}?v=1&w=2", TRACK)
+    token = exact(path, more="~id=" + "x" * (4096 - len(exact(path, more="~id="))))
+    assert len(token) == 4096
+    assert status(signed, f"{path}?v=1&token={token}&w=2") == 206
+    assert [seen.target for seen in shared_origin.requests if path in seen.target] == [f"{path}?v=1&w=2"]
+    assert refused(signed, f"{path}?token={token}x") == (403, "token_too_long")
 
 
 def test_a_preflight_needs_no_token_and_allows_its_field(signed):
