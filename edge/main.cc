@@ -412,6 +412,11 @@ conf::Outcome check_all(const conf::Flags& flags) {
   if (outcome.exit_code != 0) return outcome;
   const conf::Settings settings = conf::load(flags).settings;
   std::vector<std::string> wrong = edge::check_tls(tls_of(settings), SystemClock());
+  std::vector<origin::OriginOptions> origins;
+  for (const conf::OriginSettings& origin : settings.origins)
+    origins.push_back(origin_of(origin, settings.node.name));
+  std::ranges::move(edge::lines_of(edge::check_origin_tls(origins, SystemClock())),
+                    std::back_inserter(wrong));
   std::ranges::move(edge::check_token_keys(all_tokens_of(settings)), std::back_inserter(wrong));
   std::ranges::move(edge::NatsLink::check(nats_of(settings.prefetch.nats, settings.node.name)),
                     std::back_inserter(wrong));

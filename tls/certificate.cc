@@ -108,8 +108,9 @@ std::vector<std::string> names_of(X509* leaf) {
 
 class Loader {
  public:
-  Loader(const CertificateFiles& files, WallTime now, std::vector<Finding>& findings)
-      : files_(files), now_(now), findings_(findings) {}
+  Loader(const CertificateFiles& files, WallTime now, bool for_hosts,
+         std::vector<Finding>& findings)
+      : files_(files), now_(now), for_hosts_(for_hosts), findings_(findings) {}
 
   std::optional<LoadedCertificate> load() {
     LoadedCertificate loaded;
@@ -124,6 +125,17 @@ class Loader {
     check_times(loaded);
     if (!files_.ocsp.empty()) load_ocsp(loaded);
     return loaded;
+  }
+
+  /// PEM certificates of CAs, as many as there may be.
+  void check_cas(const std::string& path) {
+    if (access(path.c_str(), R_OK) != 0)
+      return unusable(path, "cannot be read: " + std::generic_category().message(errno));
+    const std::unique_ptr<X509_STORE, decltype(&X509_STORE_free)> store(X509_STORE_new(),
+                                                                        &X509_STORE_free);
+    if (X509_STORE_load_file(store.get(), path.c_str()) != 1)
+      unusable(path, "has no CA certificates in PEM: " + openssl_reason());
+    (void)openssl_reason();
   }
 
  private:
@@ -151,7 +163,7 @@ class Loader {
     if (!at_end)
       return unusable(files_.chain, "is damaged behind its first certificate: " + reason), false;
     loaded.facts.names = names_of(loaded.leaf.get());
-    if (loaded.facts.names.empty()) {
+    if (for_hosts_ && loaded.facts.names.empty()) {
       return unusable(files_.chain, "covers no host: it has no subjectAltName"), false;
     }
     return true;
@@ -173,6 +185,7 @@ class Loader {
   }
 
   bool check_kind(LoadedCertificate& loaded) {
+    if (!for_hosts_) return true;
     switch (EVP_PKEY_get_base_id(loaded.key.get())) {
       case EVP_PKEY_EC:
         loaded.facts.ecdsa = true;
@@ -232,6 +245,7 @@ class Loader {
 
   const CertificateFiles& files_;
   const WallTime now_;
+  const bool for_hosts_;
   std::vector<Finding>& findings_;
 };
 
@@ -247,7 +261,17 @@ std::string openssl_reason() {
 std::optional<LoadedCertificate> load_certificate(const CertificateFiles& files, WallTime now,
                                                   std::vector<Finding>& findings) {
   ERR_clear_error();
-  return Loader(files, now, findings).load();
+  return Loader(files, now, true, findings).load();
+}
+
+std::vector<Finding> check_client_files(const ClientFiles& files, WallTime now) {
+  ERR_clear_error();
+  std::vector<Finding> findings;
+  const CertificateFiles own{.chain = files.certificate, .key = files.key, .ocsp = {}};
+  Loader loader(own, now, false, findings);
+  if (!files.certificate.empty()) (void)loader.load();
+  if (!files.ca.empty()) loader.check_cas(files.ca);
+  return findings;
 }
 
 std::optional<CertificateFacts> check_certificate(const CertificateFiles& files, WallTime now,

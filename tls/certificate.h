@@ -34,6 +34,16 @@ struct CertificateFacts {
   bool ecdsa = false;  // else RSA
 };
 
+/// What we show to servers, and by whom we know them; empty: nothing of the kind.
+struct ClientFiles {
+  std::string certificate;  // PEM; with `key`, or neither
+  std::string key;
+  std::string ca;
+};
+
+/// What is wrong with them. A name in the certificate is not needed.
+[[nodiscard]] std::vector<Finding> check_client_files(const ClientFiles& files, WallTime now);
+
 /// Reads and checks one certificate at `now`; every finding is added to `findings`. Nothing is
 /// returned if it is unusable.
 [[nodiscard]] std::optional<CertificateFacts> check_certificate(const CertificateFiles& files,

@@ -134,6 +134,10 @@ std::expected<void, std::string> Node::Impl::build_shared(
   shared.sites = make_ref<SiteTable>(options.sites, std::move(*tokens));
   for (const origin::OriginOptions& origin_options : options.origins)
     shared.health.push_back(origin::make_health(origin_options));
+  const std::vector<tls::Finding> origin_files = check_origin_tls(options.origins, shared.clock);
+  for (const std::string& line : lines_of(origin_files)) log_warning("certificate", "{}", line);
+  if (std::ranges::any_of(origin_files, &tls::Finding::unusable))
+    return std::unexpected("a file of an origin cannot be used (segue check)");
   auto tls = NodeTls::create(options.tls, shared.clock);
   if (!tls) return std::unexpected(tls.error());
   shared.tls = std::move(*tls);

@@ -14,7 +14,15 @@ std::string line_of(const tls::Finding& finding) {
   return fmt::format("{}: {}", finding.file, finding.what);
 }
 
-/// Each once: the same files are read for every client_ca.
+double seconds_until_end(const void* holder) {
+  const auto context = static_cast<const tls::ContextHolder*>(holder)->get();
+  return static_cast<double>(
+      std::chrono::floor<std::chrono::seconds>(context->not_after()).time_since_epoch().count());
+}
+
+}  // namespace
+
+// Each once: the same files are read for every client_ca.
 std::vector<std::string> lines_of(const std::vector<tls::Finding>& findings) {
   std::vector<std::string> lines;
   for (const tls::Finding& finding : findings) {
@@ -24,13 +32,17 @@ std::vector<std::string> lines_of(const std::vector<tls::Finding>& findings) {
   return lines;
 }
 
-double seconds_until_end(const void* holder) {
-  const auto context = static_cast<const tls::ContextHolder*>(holder)->get();
-  return static_cast<double>(
-      std::chrono::floor<std::chrono::seconds>(context->not_after()).time_since_epoch().count());
+std::vector<tls::Finding> check_origin_tls(const std::vector<origin::OriginOptions>& origins,
+                                           const Clock& clock) {
+  std::vector<tls::Finding> findings;
+  for (const origin::OriginOptions& each : origins) {
+    auto found = tls::check_client_files(
+        {.certificate = each.certificate_file, .key = each.key_file, .ca = each.ca_file},
+        clock.wall());
+    std::ranges::move(found, std::back_inserter(findings));
+  }
+  return findings;
 }
-
-}  // namespace
 
 std::expected<NodeTls::Prepared, std::string> NodeTls::prepare(
     const NodeTlsOptions& options) const {

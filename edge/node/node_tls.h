@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/loop/clock.h"
+#include "origin/options.h"
 #include "tls/context_holder.h"
 #include "tls/server_context.h"
 
@@ -58,5 +59,11 @@ class NodeTls {
 
 /// Everything that is wrong with the files of `options`, a line each, for `segue check`. Waits.
 [[nodiscard]] std::vector<std::string> check_tls(const NodeTlsOptions& options, const Clock& clock);
+
+/// The same of the files that origins are spoken to with. Start refuses what is unusable, which
+/// would fail each fetch; libcurl reads the files again at each new connection.
+[[nodiscard]] std::vector<tls::Finding> check_origin_tls(
+    const std::vector<origin::OriginOptions>& origins, const Clock& clock);
+[[nodiscard]] std::vector<std::string> lines_of(const std::vector<tls::Finding>& findings);
 
 }  // namespace segue::edge

@@ -249,6 +249,37 @@ def test_check_names_every_file_that_is_wrong(tmp_path):
     assert len(lines) == 4
 
 
+def test_check_and_start_name_the_files_of_an_origin_that_are_wrong(tmp_path):
+    authority = transport.authority()
+    good, other = authority.issue(), authority.issue()
+
+    def settings(certificate, key, ca):
+        return config_for("https://origin.example", origin=f'certificate = "{certificate}"\nkey = "{key}"\nca = "{ca}"')
+
+    def check(*files):
+        file = tmp_path / "origin.toml"
+        file.write_text(settings(*files))
+        done = run_segue("check", str(file))
+        return done.returncode, done.stderr.splitlines()
+
+    none = tmp_path / "none.pem"
+    absent = "cannot be read: No such file or directory"
+    assert check(good[0], good[1], authority.ca)[0] == 0
+    assert check(none, none, none) == (1, [f"{none}: {absent}"])
+    assert check(good[0], other[1], good[1]) == (
+        1,
+        [
+            f"{other[1]}: is not the key of {good[0]}",
+            f"{good[1]}: has no CA certificates in PEM: no certificate or crl found",
+        ],
+    )
+    with pytest.raises(StartFailed, match="is not the key of"):
+        Node(settings(good[0], other[1], authority.ca))
+    good[1].chmod(0o644)
+    code, lines = check(good[0], good[1], authority.ca)
+    assert code == 1 and len(lines) == 1 and "everybody on this machine may read it" in lines[0]
+
+
 def test_a_node_does_not_start_with_a_key_of_another_certificate(origin):
     authority = transport.authority()
     table = transport.certificate_table((authority.issue()[0], authority.issue()[1]))
