@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/log.h"
+#include "base/version.h"
 #include "conf/changes.h"
 #include "conf/command_line.h"
 #include "conf/limits_table.h"
@@ -398,11 +399,11 @@ int serve(const conf::Flags& flags) {
     log_info("listening", "address={}", address);
   SettingsReloader reloader(flags, std::move(loaded), *manager);
   signals.start(**node, reloader, *manager);
-  log_info("ready", "version={}", SEGUE_VERSION);
+  log_info("ready", "version={}", version());
   manager->notify("READY=1\nSTATUS=serving");
   (*node)->run();
   signals.stop();
-  log_info("stopped", "version={}", SEGUE_VERSION);
+  log_info("stopped", "version={}", version());
   return 0;
 }
 
@@ -555,7 +556,7 @@ int run(int argc, char** argv) {
     case conf::Verb::Check:
       return print(check_all(command->flags));
     case conf::Verb::Version:
-      return std::puts("segue " SEGUE_VERSION), 0;
+      return print({fmt::format("segue {}\n", version()), 0});
     case conf::Verb::Limits:
       return std::fputs(conf::print_limits().c_str(), stdout), 0;
     case conf::Verb::Settings:

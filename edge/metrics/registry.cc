@@ -12,6 +12,7 @@
 #include <mutex>
 
 #include "base/assert.h"
+#include "base/version.h"
 #include "edge/metrics/json.h"
 
 namespace segue::edge {
@@ -194,8 +195,8 @@ std::vector<prometheus::MetricFamily> Registry::Impl::Collect() const {
 
 Registry::Registry() : impl_(std::make_unique<Impl>()) {
   add_gauge(
-      "segue_build_info", "Always 1; the labels say what runs.", {{"version", SEGUE_VERSION}},
-      [](const void*) { return 1.0; }, nullptr);
+      "segue_build_info", "Always 1; the labels say what runs.",
+      {{"version", std::string(version())}}, [](const void*) { return 1.0; }, nullptr);
 }
 Registry::~Registry() = default;
 

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "base/log.h"
+#include "base/version.h"
 #include "edge/delivery/request_target.h"
 #include "edge/fill/tags.h"
 #include "edge/metrics/json.h"
@@ -171,7 +172,7 @@ std::string NodeActions::node_json() const {
   std::string text = "{\"name\":";
   append_json_string(name_, text);
   text += ",\"version\":";
-  append_json_string(SEGUE_VERSION, text);
+  append_json_string(version(), text);
   const auto append_list = [&text](std::string_view name, const auto& list,
                                    const auto& word_of_one) {
     text += fmt::format(",\"{}\":[", name);

@@ -1,6 +1,7 @@
 """The package in a real systemd: one boot of Debian 12, and the tests are the days of its life, in this order.
 
-SEGUE_PACKAGES is a folder with the package and an older one of the same program (./dev package --both)."""
+SEGUE_PACKAGES is a folder with the package and an older one (./dev package --both): the same sources built as another
+version, which is what it answers, so an upgrade is seen to change the program that runs."""
 import contextlib
 import ctypes
 import json
@@ -19,6 +20,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 PACKAGES = pathlib.Path(os.environ.get("SEGUE_PACKAGES", containers.ROOT / "build/package"))
 PORT = 8080
 TRACK = bytes((i * 7 + (i >> 8) * 13 + (i >> 16)) & 0xFF for i in range(3_000_000))
+KILLS_MAX = 5
+BACK_SECONDS_MAX = 2
 SETTINGS = """
 [node]
 name = "system-test"
@@ -155,13 +158,30 @@ def playing(machine):
             players.process.kill()
 
 
+def is_warm(machine):
+    """Whether this process has served bytes, and none of them from the origin."""
+    cold = sum(metric(machine, f'segue_body_bytes_total{{tier="{tier}"}}') for tier in ("origin", "pass"))
+    return cold == 0 and metric(machine, "segue_body_bytes_total") > 0
+
+
+def version_of(deb):
+    return containers.run("dpkg-deb", "-f", str(deb), "Version").stdout.strip()
+
+
+def running_version(machine):
+    """What the process that answers says of itself."""
+    return re.search(r'segue_build_info\{version="([^"]*)"\} 1', admin(machine, "/metrics").stdout)[1]
+
+
 # --- the days of its life ---
 
 
 def test_the_older_package_installs_and_starts_nothing_by_itself(machine):
     (machine.root / "srv/music").mkdir(parents=True, exist_ok=True)
     (machine.root / "srv/music/track.ogg").write_bytes(TRACK)
+    assert version_of(package(0)) != version_of(package(-1))
     install(machine, package(0))
+    assert machine.run("segue", "version").stdout == f"segue {version_of(package(0))}\n"
     assert machine.systemctl("is-active", "segue.service", check=False).stdout.strip() == "inactive"
     assert machine.run("segue", "check", "/etc/segue/segue.toml", check=False).stdout.startswith(
         "/etc/segue/segue.toml"
@@ -270,24 +290,38 @@ def test_a_restart_under_load_fails_no_request(machine):
             players.play_on(50)
 
 
-def test_after_a_kill_it_is_back_and_warm(machine):
-    slot_is_written = "segue_drive_slots_live"
+def test_after_a_kill_it_is_back_and_warm_within_two_seconds(machine):
+    """Counted after every kill: one restart, and the whole track by hits, not a byte from the origin. Timed from the
+    kill to the answer of a client that waited in the socket. Other work on this machine can only make that longer, so
+    the best of some kills is held against the bound; each is printed, with systemd's own time from end to readiness."""
     curl(machine, "-o", "/dev/null", f"http://localhost:{PORT}/track.ogg")
-    wait_for(lambda: metric(machine, slot_is_written) >= 12, "the track on the drive", machine)
-    wait_for(lambda: metric(machine, "segue_drive_table_flushes_total") >= 1, "its table", machine)
+    wait_for(lambda: metric(machine, "segue_drive_slots_live") >= 12, "the track on the drive", machine)
     flushes = metric(machine, "segue_drive_table_flushes_total")
     wait_for(
-        lambda: metric(machine, "segue_drive_table_flushes_total") > flushes or flushes > 1, "a flush", machine, 15
+        lambda: metric(machine, "segue_drive_table_flushes_total") >= flushes + 2, "its table", machine, seconds=60
     )
-    restarts = int(machine.property_of("segue.service", "NRestarts"))
-    killed = time.monotonic()
-    os.kill(machine.host_pid(machine.property_of("segue.service", "MainPID")), 9)
-    got = curl(machine, "-r", "0-99999", "-D", "-", "-o", "/dev/null", f"http://localhost:{PORT}/track.ogg")
-    seconds = time.monotonic() - killed
-    print(f"first byte {seconds:.2f} s after kill -9")
-    assert "hit" in got.stdout, got.stdout
-    assert int(machine.property_of("segue.service", "NRestarts")) == restarts + 1
-    assert seconds < 10  # the goal is 2 s; the figure stands in the output, a busy machine may be slower
+    answered = []
+    while len(answered) < KILLS_MAX and not (answered and min(answered) < BACK_SECONDS_MAX):
+        restarts = int(machine.property_of("segue.service", "NRestarts"))
+        pid = machine.host_pid(machine.property_of("segue.service", "MainPID"))
+        killed = time.monotonic()
+        os.kill(pid, 9)
+        got = curl(machine, "-r", "0-99999", "-D", "-", "-o", "/dev/null", f"http://localhost:{PORT}/track.ogg")
+        answered.append(time.monotonic() - killed)
+        assert "hit" in got.stdout, got.stdout
+        wait_for(lambda: is_ready(machine), "readiness", machine)
+        ended, ready = (
+            int(machine.property_of("segue.service", f"Active{name}TimestampMonotonic")) for name in ("Exit", "Enter")
+        )
+        print(f"kill -9: first answer after {answered[-1]:.2f} s; systemd: ready after {(ready - ended) / 1e6:.2f} s")
+        assert ready > ended
+        assert int(machine.property_of("segue.service", "NRestarts")) == restarts + 1
+        body = machine.root / "var/tmp/body"
+        curl(machine, "-o", str(body), f"http://localhost:{PORT}/track.ogg")
+        assert body.read_bytes() == TRACK
+        body.unlink()
+        assert is_warm(machine)
+    assert min(answered) < BACK_SECONDS_MAX, answered
 
 
 def test_a_stuck_loop_is_restarted_by_the_watchdog(machine):
@@ -334,10 +368,13 @@ class Hold:
 
 
 def test_an_upgrade_under_load_fails_no_request(machine):
+    assert running_version(machine) == version_of(package(0))
     before = machine.property_of("segue.service", "MainPID")
     with playing(machine) as players:
         install(machine, package(-1))
         players.play_on(50)
+    assert running_version(machine) == version_of(package(-1))
+    assert is_warm(machine)  # the new program reads the old one's drive
     assert machine.property_of("segue.service", "MainPID") != before
     assert machine.property_of("segue.service", "SubState") == "running"
     # The operator's settings are kept.
@@ -348,7 +385,7 @@ def test_another_instance_serves_beside_it(machine):
     other = SETTINGS.replace("8080", "8090").replace("/run/segue/", "/run/segue-b/")
     other = other.replace("/var/cache/segue", "/var/cache/segue/b").replace("/var/log/segue", "/var/log/segue/b")
     (machine.root / "etc/segue/b.toml").write_text(other)
-    machine.systemctl("start", "segue@b.service")
+    machine.systemctl("enable", "--now", "segue@b.service")
     for port in (PORT, 8090):
         got = curl(machine, "-o", "/dev/null", "-w", "%{http_code}", f"http://localhost:{port}/track.ogg")
         assert got.stdout == "200"
@@ -359,7 +396,7 @@ def test_another_instance_serves_beside_it(machine):
     machine.systemctl("stop", "segue@b.service")
     assert machine.property_of("segue@b.service", "Result") == "success"
     assert is_ready(machine)
-    (machine.root / "etc/segue/b.toml").unlink()
+    machine.systemctl("start", "segue@b.service")  # enabled and running: the purge has to end that
 
 
 def test_a_stop_leaves_a_clean_end_in_the_journal(machine):
@@ -369,6 +406,10 @@ def test_a_stop_leaves_a_clean_end_in_the_journal(machine):
 
 
 def test_a_purge_of_the_package_leaves_nothing(machine):
+    wants = machine.root / "etc/systemd/system/multi-user.target.wants"
+    assert (wants / "segue@b.service").is_symlink()
+    assert machine.property_of("segue@b.service", "ActiveState") == "active"
+    (machine.root / "etc/segue/b.toml").unlink()  # the operator's own file, no part of the package
     machine.run("dpkg", "--purge", "segue")
     places = ["/etc", "/usr", "/lib", "/run", "/var/cache", "/var/log/segue", "/var/lib/dpkg/info"]
     left = machine.run("find", *places, "-name", "*segue*", check=False).stdout
@@ -376,3 +417,5 @@ def test_a_purge_of_the_package_leaves_nothing(machine):
     assert machine.run("getent", "passwd", "segue", check=False).returncode != 0
     assert machine.run("getent", "group", "segue", check=False).returncode != 0
     assert "segue" not in machine.systemctl("list-unit-files").stdout
+    assert "segue" not in machine.systemctl("list-units", "--all", "segue*").stdout
+    assert "segue" not in machine.run("sh", "-c", "cat /proc/[0-9]*/comm").stdout.split()
