@@ -222,6 +222,13 @@ bool Representations::start_wait_contact(const KeyHash& key, WaitTicket& ticket)
   return contact != nullptr && contact->waiters.try_enqueue(ticket);
 }
 
+bool Representations::is_awaited(const KeyHash& key) noexcept {
+  Shard& shard = shard_of(key);
+  const std::lock_guard lock(shard.mutex);
+  const Contact* contact = shard.contacts.find(key);
+  return contact != nullptr && contact->waiters.has_anybody();
+}
+
 WaitList Representations::end_contact(Shard& shard, const KeyHash& key, Sequence sequence,
                                       PurgeMarks& marks) noexcept {
   Contact* contact = shard.contacts.find(key);

@@ -55,6 +55,7 @@ class Representations {
     return true;
   }
   [[nodiscard]] bool start_wait_contact(const KeyHash& key, WaitTicket& ticket) noexcept;
+  [[nodiscard]] bool is_awaited(const KeyHash& key) noexcept;
   void abandon_contact(const KeyHash& key, Sequence sequence) noexcept;
   bool commit(const KeyHash& key, Sequence sequence, Selected selected,
               std::vector<uint64_t> tag_hashes, bool ram_only, uint8_t drive,

@@ -118,6 +118,10 @@ bool Store::start_wait_contact(const KeyHash& key, WaitTicket& ticket) noexcept 
   return impl_->representations.start_wait_contact(key, ticket);
 }
 
+bool Store::is_awaited(const KeyHash& key) noexcept {
+  return impl_->representations.is_awaited(key);
+}
+
 bool Store::commit(ContactPermit permit, Install install) noexcept {
   SEGUE_ASSERT(permit.store_ == this);
   permit.store_ = nullptr;

@@ -169,6 +169,8 @@ class Store {
   [[nodiscard]] std::optional<ContactPermit> try_start_contact(const KeyHash& key) noexcept;
   /// False: no contact is under way any more (look up again), or the waiter's slab is full.
   [[nodiscard]] bool start_wait_contact(const KeyHash& key, WaitTicket& ticket) noexcept;
+  /// Whether somebody waits for the contact of this key that is under way.
+  [[nodiscard]] bool is_awaited(const KeyHash& key) noexcept;
 
   struct Install {
     Selected selected;  // generation id == permit.sequence()

@@ -158,6 +158,12 @@ WaitList WaitList::take_beyond(uint32_t landed) noexcept {
   return taken;
 }
 
+bool WaitList::has_anybody() const noexcept {
+  const WaitNode* node = head_;
+  while (node != nullptr && node->given_up_.load(std::memory_order_relaxed)) node = node->next_;
+  return node != nullptr;
+}
+
 uint32_t WaitList::length() const noexcept {
   uint32_t count = 0;
   for (const WaitNode* node = head_; node != nullptr; node = node->next_) ++count;

@@ -110,6 +110,8 @@ class WaitList {
   [[nodiscard]] bool try_enqueue(WaitTicket& ticket, uint32_t beyond = 0,
                                  WaitQueue* queue = nullptr) noexcept;
   [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
+  /// Whether one of them has not given up. O(length).
+  [[nodiscard]] bool has_anybody() const noexcept;
   /// All of them, oldest first, leaving this list empty.
   [[nodiscard]] WaitList take() noexcept;
   /// The oldest one that has not given up, and those before it that have (their nodes go home).

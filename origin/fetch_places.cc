@@ -27,7 +27,7 @@ bool FetchTicket::start_wait() noexcept {
 }
 
 FetchPlace FetchPlaces::try_take(bool prefetch) noexcept {
-  const uint32_t most = prefetch ? places_ - places_ / 4 : places_;
+  const uint32_t most = prefetch ? places_ - (places_ + 3) / 4 : places_;
   if (taken_ >= most) return {};
   ++taken_;
   return FetchPlace(*this);

@@ -86,13 +86,16 @@ class FetchStream {
 class Fetcher {
  public:
   explicit Fetcher(uint32_t fetches_max = kOriginConnectionsPerLoopMax) noexcept
-      : places_(fetches_max) {}
+      : places_(fetches_max), pass_places_((fetches_max + 1) / 2) {}
   virtual ~Fetcher() = default;
   Fetcher(const Fetcher&) = delete;
   Fetcher& operator=(const Fetcher&) = delete;
   /// How many fetches may run; whoever does not want to be refused waits here for a place first. A
   /// place is taken until its stream is dropped.
   [[nodiscard]] FetchPlaces& places() noexcept { return places_; }
+  /// Half as many, for fetches that last as long as a client takes to read them: each takes one of
+  /// these as well, so that slow readers leave room for what is stored.
+  [[nodiscard]] FetchPlaces& pass_places() noexcept { return pass_places_; }
   /// Starts a fetch; never waits. Errors: {Self, Overloaded} when it has no place and none is free;
   /// {Origin, Refused} when the breaker of every server is open (retryable, at once: no
   /// listener waits for a dead origin).
@@ -106,6 +109,7 @@ class Fetcher {
 
  private:
   FetchPlaces places_;
+  FetchPlaces pass_places_;
 };
 
 }  // namespace segue::origin

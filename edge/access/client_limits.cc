@@ -42,33 +42,37 @@ ClientLimits::Key ClientLimits::key_of_token(std::string_view id) const noexcept
   return hash_key(id, seed_).low | 1;
 }
 
-ClientLimits::Entry* ClientLimits::find(Key key) noexcept {
+const ClientLimits::Entry* ClientLimits::find(Key key) const noexcept {
   if (key == 0 || entries_.empty()) return nullptr;
   const auto ways = std::span(entries_).subspan(mix(key) % kSets * kWays, kWays);
   const auto found = std::ranges::find(ways, key, &Entry::key);
   return found == ways.end() ? nullptr : &*found;
 }
 
-ClientLimits::Entry* ClientLimits::find_or_add(Key key) noexcept {
+ClientLimits::Entry* ClientLimits::find(Key key) noexcept {
+  return const_cast<Entry*>(std::as_const(*this).find(key));  // NOLINT: the table is ours
+}
+
+ClientLimits::Entry* ClientLimits::find_or_add(Key key, int64_t now) noexcept {
   if (key == 0 || entries_.empty()) return nullptr;
   if (Entry* known = find(key)) return known;
+  const auto owed = [](const Entry& of) { return std::max(of.requests_until, of.misses_until); };
   Entry* least = nullptr;
   for (Entry& each : std::span(entries_).subspan(mix(key) % kSets * kWays, kWays)) {
     if (each.connections > 0) continue;
-    const auto owed = [](const Entry& of) { return std::max(of.requests_until, of.misses_until); };
     if (least == nullptr || owed(each) < owed(*least)) least = &each;
   }
   if (least == nullptr) {
     untracked_.add();
     return nullptr;
   }
-  if (least->key != 0) forgotten_.add();
+  if (owed(*least) > now) forgotten_.add();
   *least = {.key = key};
   return least;
 }
 
-ClientLimits::Opened ClientLimits::open(Key key) noexcept {
-  Entry* entry = find_or_add(key);
+ClientLimits::Opened ClientLimits::open(Key key, MonoTime now) noexcept {
+  Entry* entry = find_or_add(key, count_of(now));
   if (entry == nullptr) return Opened::Uncounted;
   if (options_.connections != 0 && entry->connections >= options_.connections)
     return Opened::Refused;
@@ -85,9 +89,9 @@ void ClientLimits::close(Key key) noexcept {
 
 uint32_t ClientLimits::request(Key key, MonoTime at) noexcept {
   if (options_.requests_per_second == 0) return 0;
-  Entry* entry = find_or_add(key);
-  if (entry == nullptr) return 0;
   const int64_t now = count_of(at);
+  Entry* entry = find_or_add(key, now);
+  if (entry == nullptr) return 0;
   const int64_t cost = kNanoseconds / options_.requests_per_second;
   const int64_t until = std::max(entry->requests_until, now) + cost;
   const uint32_t wait = seconds_until(until, now, nanoseconds_of(kRequestBurst));
@@ -96,24 +100,33 @@ uint32_t ClientLimits::request(Key key, MonoTime at) noexcept {
   return wait;
 }
 
-uint32_t ClientLimits::miss(Key key, MonoTime at) noexcept {
+uint32_t ClientLimits::miss(Key key, MonoTime at) const noexcept {
   if (options_.miss_bytes_per_second == 0) return 0;
   const Entry* entry = find(key);
   if (entry == nullptr) return 0;
   return seconds_until(entry->misses_until, count_of(at), nanoseconds_of(kMissBurst));
 }
 
-void ClientLimits::charge(Key key, int64_t bytes, MonoTime at) noexcept {
-  if (options_.miss_bytes_per_second == 0 || bytes == 0) return;
-  Entry* entry = find_or_add(key);
-  if (entry == nullptr) return;
-  const int64_t now = count_of(at);
+int64_t ClientLimits::cost_of(uint64_t bytes) const noexcept {
   const double cost = static_cast<double>(bytes) * static_cast<double>(kNanoseconds) /
                       static_cast<double>(options_.miss_bytes_per_second);
-  const double most = static_cast<double>(kDebtMax);
-  const auto bounded = static_cast<int64_t>(std::clamp(cost, -most, most));
-  const int64_t until = std::max(entry->misses_until, now) + bounded;
+  return static_cast<int64_t>(std::min(cost, static_cast<double>(kDebtMax)));
+}
+
+void ClientLimits::charge(Payer payer, uint64_t bytes, MonoTime at) noexcept {
+  if (options_.miss_bytes_per_second == 0) return;
+  const int64_t now = count_of(at);
+  Entry* entry = find_or_add(payer, now);
+  if (entry == nullptr) return;
+  const int64_t until = std::max(entry->misses_until, now) + cost_of(bytes);
   entry->misses_until = std::min(until, now + kDebtMax);
+}
+
+void ClientLimits::give_back(Payer payer, uint64_t charged, uint64_t came, MonoTime) noexcept {
+  if (options_.miss_bytes_per_second == 0) return;
+  Entry* entry = find(payer);
+  // What was forgiven beyond kDebtMax is not given back.
+  if (entry != nullptr) entry->misses_until -= cost_of(charged) - cost_of(came);
 }
 
 void ClientLimits::register_metrics(Registry& registry) const {
@@ -123,7 +136,8 @@ void ClientLimits::register_metrics(Registry& registry) const {
                        "Times a client was not limited because the table had no place for it.", {},
                        untracked_);
   registry.add_counter("segue_limits_forgotten_total",
-                       "Clients without connections whose place another one took.", {}, forgotten_);
+                       "Clients that owed something and whose place another one took.", {},
+                       forgotten_);
 }
 
 }  // namespace segue::edge

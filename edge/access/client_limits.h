@@ -11,6 +11,7 @@
 #include "base/counter.h"
 #include "base/limits.h"
 #include "base/loop/clock.h"
+#include "edge/fill/origin_meter.h"
 
 namespace segue::edge {
 
@@ -27,10 +28,10 @@ struct LimitOptions {
 /// Loop-owned. The table is as large as it gets from the first limit on (kClientsLimitedMax
 /// entries of 32 bytes) and is never grown: where a place is needed, the client that owes least
 /// goes.
-class ClientLimits {
+class ClientLimits final : public OriginMeter {
  public:
   /// Who counts; 0: nobody (a unix socket).
-  using Key = uint64_t;
+  using Key = Payer;
   /// What a client may save up, in time at its rate: a player opens with a burst.
   static constexpr std::chrono::seconds kRequestBurst{4};
   static constexpr std::chrono::seconds kMissBurst{8};
@@ -45,15 +46,15 @@ class ClientLimits {
 
   /// One connection more. close() is for those that were counted.
   enum class Opened : uint8_t { Counted, Uncounted, Refused };
-  [[nodiscard]] Opened open(Key key) noexcept;
+  [[nodiscard]] Opened open(Key key, MonoTime now) noexcept;
   void close(Key key) noexcept;
   /// One request more; else the seconds after which one is allowed again.
   [[nodiscard]] uint32_t request(Key key, MonoTime now) noexcept;
   /// 0 if this client's misses may cost the origin something; else the seconds until then.
-  [[nodiscard]] uint32_t miss(Key key, MonoTime now) noexcept;
-  /// A miss costs `bytes`; negative gives back what was charged too much. Charged before it is
-  /// known, so that many at once are not one each.
-  void charge(Key key, int64_t bytes, MonoTime now) noexcept;
+  [[nodiscard]] uint32_t miss(Key key, MonoTime now) const noexcept;
+  /// OriginMeter: what misses cost.
+  void charge(Payer payer, uint64_t bytes, MonoTime now) noexcept override;
+  void give_back(Payer payer, uint64_t charged, uint64_t came, MonoTime now) noexcept override;
 
   void register_metrics(Registry& registry) const;
 
@@ -70,9 +71,12 @@ class ClientLimits {
   static constexpr uint32_t kSets = kClientsLimitedMax / kWays;
   static_assert(sizeof(Entry) == 32);
 
+  [[nodiscard]] const Entry* find(Key key) const noexcept;
   [[nodiscard]] Entry* find(Key key) noexcept;
   /// Null where all places are of clients with connections: then it is not limited, and counted.
-  [[nodiscard]] Entry* find_or_add(Key key) noexcept;
+  [[nodiscard]] Entry* find_or_add(Key key, int64_t now) noexcept;
+  /// How long the rate takes to pay for it, in nanoseconds; kDebtMax at most.
+  [[nodiscard]] int64_t cost_of(uint64_t bytes) const noexcept;
 
   const uint64_t seed_;
   LimitOptions options_;

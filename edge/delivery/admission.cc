@@ -7,8 +7,6 @@ namespace segue::edge {
 
 namespace {
 
-constexpr uint64_t kOpenEndedBytes = uint64_t{kFillOpenEndedFirstSlices} * kSliceBytes;
-
 TokenGrant grant_for(const Exchange& exchange, const Ref<const TokenRules>& rules,
                      std::string_view path, WallTime now) {
   const http::Request& request = exchange.request;
@@ -36,42 +34,46 @@ std::optional<Refusal> check_token_of(Exchange& exchange, const Ref<const TokenR
   return Refusal{expired ? rules->expired_status : 403, name_of(grant.verdict)};
 }
 
-/// What a request may cost the origin, rounded out to slices; what it did cost is known at its end.
-uint64_t estimated_bytes(const Asked& asked) noexcept {
-  if (asked.head_only) return kSliceBytes;
-  if (asked.range_form != Asked::RangeForm::Bounded) return kOpenEndedBytes;
-  const uint64_t first = asked.range.first / kSliceBytes;
-  const uint64_t end = (asked.range.end - 1) / kSliceBytes + 1;
-  return std::min<uint64_t>((end - std::min(first, end)) * kSliceBytes, kFillRunBytesMax);
+std::optional<Refusal> count_request(Exchange& exchange, ClientLimits* limits,
+                                     ClientLimits::Key who, MonoTime now) noexcept {
+  const uint32_t wait = limits->request(who, now);
+  if (wait == 0) return std::nullopt;
+  exchange.retry_after = wait;
+  return Refusal{429, "limit_requests"};
 }
 
-uint64_t bytes_of_origin(const Exchange& exchange) noexcept {
-  const uint64_t sent = exchange.bytes_by_tier[static_cast<uint8_t>(Tier::Origin)];
-  uint64_t asked = 0;
-  if (exchange.reader) {
-    // A byte out of a slice costs the slice.
-    asked = uint64_t{exchange.reader->slices_missed()} * kSliceBytes;
-    if (exchange.selection.selected)
-      asked = std::min(asked, exchange.selection.selected.generation->complete_length());
-  }
-  return std::max(sent, asked) + exchange.bytes_by_tier[static_cast<uint8_t>(Tier::Pass)];
+int64_t nanoseconds_of(MonoTime time) noexcept {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
+}
+
+void let_go(const Exchange& exchange) noexcept {
+  if (exchange.client.guest->pace == 0) return;
+  exchange.client.guest->pace = 0;
+  exchange.stream.pace(UINT64_MAX);
 }
 
 }  // namespace
 
+std::optional<Refusal> admit_client(Exchange& exchange, ClientLimits* limits,
+                                    MonoTime now) noexcept {
+  if (limits == nullptr || !limits->counts_requests()) return std::nullopt;
+  exchange.asked.payer = exchange.client.network;
+  if (limits->options().by_token) return std::nullopt;
+  return count_request(exchange, limits, exchange.asked.payer, now);
+}
+
 std::optional<Refusal> admit(Exchange& exchange, const SiteTable& sites, ClientLimits* limits,
                              MonoTime now, WallTime wall) {
   std::string_view id;
-  if (const Ref<const TokenRules>& rules = sites.tokens_of(*exchange.asked.site)) {
-    if (auto refusal = check_token_of(exchange, rules, wall, id)) return refusal;
+  std::optional<Refusal> refusal;
+  if (const Ref<const TokenRules>& rules = sites.tokens_of(*exchange.asked.site))
+    refusal = check_token_of(exchange, rules, wall, id);
+  if (limits != nullptr && limits->counts_requests() && limits->options().by_token) {
+    // Whose token is no good is nobody but an address, and its guesses are counted.
+    if (!refusal && !id.empty()) exchange.asked.payer = limits->key_of_token(id);
+    if (auto over = count_request(exchange, limits, exchange.asked.payer, now)) return over;
   }
-  if (limits == nullptr || !limits->counts_requests()) return std::nullopt;
-  const bool named = limits->options().by_token && !id.empty();
-  exchange.limited = named ? limits->key_of_token(id) : exchange.client.network;
-  const uint32_t wait = limits->request(exchange.limited, now);
-  if (wait == 0) return std::nullopt;
-  exchange.retry_after = wait;
-  return Refusal{429, "limit_requests"};
+  return refusal;
 }
 
 uint64_t readable_elsewhere(const Exchange& exchange, const SiteTable& sites, std::string_view path,
@@ -82,25 +84,21 @@ uint64_t readable_elsewhere(const Exchange& exchange, const SiteTable& sites, st
   return grant.verdict == TokenVerdict::Allowed ? grant.preview_bytes : 0;
 }
 
-bool admit_miss(Exchange& exchange, ClientLimits* limits, bool relayed, MonoTime now) noexcept {
-  // One whose head is out was a hit; what it costs yet is charged at its end.
-  if (exchange.limited == 0 || exchange.head_offered) return true;
-  const uint32_t wait = limits->miss(exchange.limited, now);
-  if (wait == 0) {
-    exchange.charged_bytes = static_cast<int64_t>(estimated_bytes(exchange.asked));
-    limits->charge(exchange.limited, exchange.charged_bytes, now);
-    return true;
-  }
+bool may_miss(Exchange& exchange, const ClientLimits* limits, MonoTime now) noexcept {
+  if (exchange.asked.payer == 0) return true;
+  const uint32_t wait = limits->miss(exchange.asked.payer, now);
+  if (wait == 0) return true;
   exchange.retry_after = wait;
   exchange.refusal = {429, "limit_misses"};
   exchange.asked.only_if_cached = true;
-  return !relayed;
+  return false;
 }
 
-void settle(const Exchange& exchange, ClientLimits* limits, MonoTime now) noexcept {
-  if (exchange.limited == 0) return;
-  const auto cost = static_cast<int64_t>(bytes_of_origin(exchange));
-  limits->charge(exchange.limited, cost - exchange.charged_bytes, now);
+void review_pace(const Exchange& exchange, MonoTime now) noexcept {
+  const Guest* guest = exchange.client.guest;
+  if (guest == nullptr || guest->pace == 0) return;
+  const bool has_pace = exchange.asked.site->pace.bytes_per_second != 0;
+  if (!has_pace || guest->paced_until <= nanoseconds_of(now)) let_go(exchange);
 }
 
 void pace(Exchange& exchange, uint64_t bytes, MonoTime now) noexcept {
@@ -112,17 +110,15 @@ void pace(Exchange& exchange, uint64_t bytes, MonoTime now) noexcept {
     return static_cast<int64_t>(static_cast<double>(of) * kNanoseconds /
                                 static_cast<double>(rules.bytes_per_second));
   };
-  const int64_t at =
-      std::chrono::duration_cast<std::chrono::nanoseconds>(now.time_since_epoch()).count();
+  const int64_t at = nanoseconds_of(now);
   guest->paced_until = std::max(guest->paced_until, at) + cost_of(bytes);
   const int64_t ahead = guest->paced_until - at;
   const int64_t burst = cost_of(rules.burst_bytes);
-  if (!guest->paced && ahead > burst) {
-    guest->paced = true;
-    exchange.stream.pace(rules.bytes_per_second);
-  } else if (guest->paced && ahead < burst / 2) {
-    guest->paced = false;
-    exchange.stream.pace(UINT64_MAX);
+  if (ahead > burst && guest->pace != rules.bytes_per_second) {
+    guest->pace = rules.bytes_per_second;
+    exchange.stream.pace(guest->pace);
+  } else if (ahead < burst / 2) {
+    let_go(exchange);
   }
 }
 
@@ -143,10 +139,16 @@ bool fit_to_preview(Plan& plan, uint64_t preview_bytes) noexcept {
   return true;
 }
 
-bool fits_preview(const PassPlan& plan, bool bodyless, uint64_t preview_bytes) noexcept {
+bool fit_to_preview(PassPlan& plan, bool bodyless, uint64_t preview_bytes) noexcept {
   if (bodyless || plan.status / 100 != 2) return true;
-  if (plan.content_range) return plan.content_range->end <= preview_bytes;
-  return plan.length.value_or(UINT64_MAX) <= preview_bytes;
+  if (!plan.content_range) return plan.length.value_or(UINT64_MAX) <= preview_bytes;
+  ByteRange& range = *plan.content_range;
+  if (range.end <= preview_bytes) return true;
+  if (range.first >= preview_bytes) return false;
+  plan.body.end = plan.body.first + (preview_bytes - range.first);
+  range.end = preview_bytes;
+  plan.length = range.length();
+  return true;
 }
 
 }  // namespace segue::edge

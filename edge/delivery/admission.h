@@ -8,9 +8,14 @@
 
 namespace segue::edge {
 
-/// Checks the token of a request whose target is resolved, at its start and never again, and how
-/// many its client has made. Refusals: 403 or, expired, what the site says; 429. `limits` may be
-/// null. Cannot wait; allocates only for a token that is new to the connection.
+/// At a request's start, before anything of it is looked at: counts it against its client, also if
+/// it is refused later. Where tokens say who counts, admit() does that. Refusal: 429. `limits` may
+/// be null.
+[[nodiscard]] std::optional<Refusal> admit_client(Exchange& exchange, ClientLimits* limits,
+                                                  MonoTime now) noexcept;
+/// Checks the token of a request whose target is resolved, at its start and never again. Refusals:
+/// 403 or, expired, what the site says; 429. Cannot wait; allocates only for a token that is new to
+/// the connection.
 [[nodiscard]] std::optional<Refusal> admit(Exchange& exchange, const SiteTable& sites,
                                            ClientLimits* limits, MonoTime now, WallTime wall);
 
@@ -19,14 +24,13 @@ namespace segue::edge {
 [[nodiscard]] uint64_t readable_elsewhere(const Exchange& exchange, const SiteTable& sites,
                                           std::string_view path, WallTime wall);
 
-/// Before a request is given to a task, which may ask the origin for it: charges its client what it
-/// may cost. A client over its limit is answered from the cache alone, and 429 where that has not
-/// all of it. False: 429 at once (a relayed method).
-[[nodiscard]] bool admit_miss(Exchange& exchange, ClientLimits* limits, bool relayed,
-                              MonoTime now) noexcept;
-/// What was charged is set right. At the end of every request, before its reader goes.
-void settle(const Exchange& exchange, ClientLimits* limits, MonoTime now) noexcept;
+/// Before a request does what may cost the origin something. False: its client is over its limit,
+/// and it is answered from the cache alone, with 429 where that has not all of it.
+[[nodiscard]] bool may_miss(Exchange& exchange, const ClientLimits* limits, MonoTime now) noexcept;
 
+/// At a request's start: lets go a connection that was slowed down and has recovered, or whose
+/// request is for a site without a pace.
+void review_pace(const Exchange& exchange, MonoTime now) noexcept;
 /// `bytes` went to a client of a site with a pace: the connection is slowed down once its burst is
 /// over, and let go when it has recovered half of it.
 void pace(Exchange& exchange, uint64_t bytes, MonoTime now) noexcept;
@@ -35,7 +39,6 @@ void pace(Exchange& exchange, uint64_t bytes, MonoTime now) noexcept;
 /// §15.3.7: a part of what was asked). A request without Range for more than the preview does not:
 /// nothing but the whole would be an answer.
 [[nodiscard]] bool fit_to_preview(Plan& plan, uint64_t preview_bytes) noexcept;
-[[nodiscard]] bool fits_preview(const PassPlan& plan, bool bodyless,
-                                uint64_t preview_bytes) noexcept;
+[[nodiscard]] bool fit_to_preview(PassPlan& plan, bool bodyless, uint64_t preview_bytes) noexcept;
 
 }  // namespace segue::edge

@@ -141,13 +141,15 @@ void Delivery::serve(Exchange& exchange) {
   if (self.answer_plainly(exchange)) return;
   const http::Method method = exchange.request.method;
   const bool relayed = method != http::Method::Get && method != http::Method::Head;
+  // Before anything looks ahead of what is here: that may be a miss already.
+  const bool allowed = may_miss(exchange, self.limits, self.loop.now());
   if (!relayed) {
     const bool known = self.fills.try_select(exchange.asked, exchange.selection);
     if (self.listening != nullptr) self.tell_planner(exchange, known);
     if (known && self.try_serve_hit(exchange)) return;
     exchange.asked.urgent = cmcd_of(exchange.request).is_urgent();
   }
-  if (!admit_miss(exchange, self.limits, relayed, self.loop.now()))
+  if (!allowed && relayed)
     return self.answer_own(exchange, 429, exchange.refusal.reason, AccessEnd::Complete);
   if (!self.tasks.try_spawn(relayed ? self.run_relay(exchange) : self.run(exchange))) {
     if (exchange.head_sent) return self.finish(exchange, AccessEnd::Cut);
@@ -184,8 +186,9 @@ void Delivery::refuse(Exchange& exchange, int status, std::string_view reason) {
 /// is not let in. True if it was.
 bool Delivery::Impl::answer_plainly(Exchange& exchange) {
   const http::Request& request = exchange.request;
-  if (auto refusal =
-          resolve_target(exchange, *exchange.sites->table, local.store(), loop.wall_now())) {
+  auto refusal = resolve_target(exchange, *exchange.sites->table, local.store(), loop.wall_now());
+  if (auto over = admit_client(exchange, limits, loop.now())) refusal = over;
+  if (refusal) {
     answer_own(exchange, refusal->status, refusal->reason, AccessEnd::Complete);
     return true;
   }
@@ -211,10 +214,12 @@ bool Delivery::Impl::answer_plainly(Exchange& exchange) {
     answer_own(exchange, 400, "bad_target", AccessEnd::Complete);
     return true;
   }
-  if (auto refusal = admit(exchange, *exchange.sites->table, limits, loop.now(), loop.wall_now())) {
+  refusal = admit(exchange, *exchange.sites->table, limits, loop.now(), loop.wall_now());
+  if (refusal) {
     answer_own(exchange, refusal->status, refusal->reason, AccessEnd::Complete);
     return true;
   }
+  review_pace(exchange, loop.now());
   return false;
 }
 
@@ -441,8 +446,8 @@ Task<Result<Done>> Delivery::Impl::serve_selected(Scope& scope, Exchange& exchan
 
 Task<Result<Done>> Delivery::Impl::serve_pass(Scope& scope, Exchange& exchange) {
   if (passes == kPassesPerLoopMax) co_return fail(Side::Self, Kind::Overloaded, "passes");
-  const PassPlan plan = plan_pass(exchange);
-  if (!fits_preview(plan, exchange.asked.head_only, exchange.preview_bytes)) {
+  PassPlan plan = plan_pass(exchange);
+  if (!fit_to_preview(plan, exchange.asked.head_only, exchange.preview_bytes)) {
     exchange.refusal = {403, "preview_over"};
     co_return fail(Side::Self, Kind::Refused, "preview");
   }
@@ -482,7 +487,6 @@ void Delivery::Impl::finish(Exchange& exchange, AccessEnd end) noexcept {
   counters.in_flight.sub();
   if (const auto note = miss_note_of(exchange)) misses.add(exchange.asked.key, *note);
   if (log != nullptr) log->submit(loop.index(), record);
-  settle(exchange, limits, loop.now());
   exchange.reader.reset();
   exchange.selection = {};
   leave_snapshot(*exchange.sites);

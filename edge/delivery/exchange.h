@@ -93,8 +93,6 @@ struct Exchange {
   Plan plan;
   std::optional<RangeReader> reader;
   uint64_t preview_bytes = UINT64_MAX;  // as far as the token lets read
-  ClientLimits::Key limited = 0;        // whom its misses are charged to; 0: nobody
-  int64_t charged_bytes = 0;            // so far, by estimate
   uint32_t retry_after = 1;             // seconds, of a 429
   Refusal refusal{0, {}};  // with a status: what a failure before the head is answered as
   uint64_t bytes_by_tier[kTiers] = {};

@@ -26,9 +26,6 @@ bool all_here(cache::Store& store, const cache::Generation& generation) noexcept
 
 namespace {
 
-// A contact's starter may leave; others wait for its answer.
-constexpr bool kNobodyLeaves = false;
-
 /// Bytes of the representation that the request needs, of a known length.
 ByteRange wanted_of(const OwnedAsk& ask, uint64_t length) noexcept {
   switch (ask.range_form) {
@@ -136,9 +133,16 @@ Ref<Contact> Fills::Impl::start_contact(OwnedAsk ask, cache::ContactPermit permi
 Task<void> Fills::Impl::run_contact(Ref<Contact> owned) {
   const Ref<Contact> held = std::move(owned);
   Contact& contact = *held;
+  Ask form = Ask::Planned;
+  if (contact.conditional) {
+    form = Ask::Conditional;
+  } else if (contact.basis && !stored_of(contact.basis).parts().strong_validator) {
+    form = Ask::WithoutRange;
+  }
+  const uint64_t expected = expected_bytes(contact_request(contact, form));
+  contact.charge = {meter, loop, contact.ask.payer, expected};
   if (!contact.place) {
-    auto place = co_await take_place(fetcher_of(*contact.ask.site), contact.signal, kNobodyLeaves,
-                                     contact.deadline, contact.ask.urgent);
+    auto place = co_await take_contact_place(contact);
     if (!place) {
       answer_failed(contact, place.error());
       co_return;
@@ -148,12 +152,6 @@ Task<void> Fills::Impl::run_contact(Ref<Contact> owned) {
   enter(contact);
   counters.contacts.add();
   if (contact.conditional) counters.revalidations.add();
-  Ask form = Ask::Planned;
-  if (contact.conditional) {
-    form = Ask::Conditional;
-  } else if (contact.basis && !stored_of(contact.basis).parts().strong_validator) {
-    form = Ask::WithoutRange;
-  }
   for (uint32_t asks = 0; asks < kContactAsksMax && contact.outcome == Contact::Outcome::Undecided;
        ++asks)
     form = co_await ask_origin(contact, form);
@@ -170,6 +168,23 @@ Task<void> Fills::Impl::run_contact(Ref<Contact> owned) {
   }
   contact.stream.reset();
   leave(contact);
+}
+
+void Fills::Impl::starter_left(Contact& contact) noexcept {
+  contact.left =
+      contact.outcome == Contact::Outcome::Undecided && !store.is_awaited(contact.ask.key);
+  if (contact.left) contact.signal.raise();
+}
+
+Task<Result<origin::FetchPlace>> Fills::Impl::take_contact_place(Contact& contact) {
+  const bool for_clients = contact.starter != nullptr;
+  auto place = co_await take_place(fetcher_of(*contact.ask.site).places(), contact.signal,
+                                   contact.left, contact.deadline, contact.ask.urgent);
+  // Others who wait on other loops leave without a word.
+  const bool all_left =
+      for_clients && contact.starter == nullptr && !store.is_awaited(contact.ask.key);
+  if (place && all_left) co_return fail(Side::Client, Kind::Closed, "contact");
+  co_return place;
 }
 
 origin::FetchRequest Fills::Impl::contact_request(const Contact& contact, Ask form) {
@@ -206,43 +221,20 @@ origin::FetchRequest Fills::Impl::contact_request(const Contact& contact, Ask fo
   return request;
 }
 
-Task<Result<Done>> Fills::Impl::make_ready(Contact& contact, uint32_t slices) {
-  origin::Fetcher& fetcher = fetcher_of(*contact.ask.site);
-  for (;;) {
-    const bool prefetch = contact.ask.priority == cache::Priority::Prefetch;
-    if (!contact.place) contact.place = fetcher.places().try_take(prefetch);
-    if (!contact.place) {
-      if (prefetch) co_return fail_retryable(Side::Self, Kind::Overloaded, "fetches");
-      contact.reservation = {};
-      auto place = co_await take_place(fetcher, contact.signal, kNobodyLeaves, contact.deadline,
-                                       contact.ask.urgent);
-      if (!place) co_return fail(place.error());
-      contact.place = std::move(*place);
-    }
-    if (contact.reservation.count() > 0) co_return Done{};
-    if (auto reserved = try_reserve(slices, contact.ask.priority)) {
-      contact.reservation = std::move(*reserved);
-      co_return Done{};
-    }
-    contact.place = {};
-    auto reserved = co_await reserve(contact, slices, contact.deadline);
-    if (!reserved) co_return fail(reserved.error());
-    contact.reservation = std::move(*reserved);
-  }
-}
-
 Task<Fills::Impl::Ask> Fills::Impl::ask_origin(Contact& contact, Ask form) {
   auto request = contact_request(contact, form);
   contact.head = nullptr;
   contact.stream.reset();
   // Before the request: bytes that come must have a place.
-  if (auto ready = co_await make_ready(contact, slices_of(request)); !ready) {
+  if (auto ready = co_await make_ready(contact, slices_of(request), contact.deadline); !ready) {
     answer_failed(contact, ready.error());
     co_return form;
   }
   request.prefetch = contact.ask.priority == cache::Priority::Prefetch;
   request.place = std::move(contact.place);
-  auto started = fetcher_of(*contact.ask.site).start(std::move(request));
+  if (!contact.charge) contact.charge = {meter, loop, contact.ask.payer, expected_bytes(request)};
+  auto started =
+      start_fetch(fetcher_of(*contact.ask.site), std::move(request), std::move(contact.charge));
   if (!started) {
     answer_failed(contact, started.error());
     co_return form;

@@ -63,7 +63,12 @@ void Fills::Impl::answer_failed(Contact& contact, Error error) {
 void Fills::Impl::pass_through(Contact& contact, std::vector<std::byte> collected) {
   const int status = contact.head->status;
   // A 206 answers the slices we asked for, not the client's range.
-  const bool own_fetch = status == 206 || status == 416 || status == 304;
+  bool own_fetch = status == 206 || status == 416 || status == 304;
+  origin::FetchPlace pass_place;
+  if (!own_fetch) {
+    pass_place = fetcher_of(*contact.ask.site).pass_places().try_take(/*prefetch=*/false);
+    own_fetch = !pass_place;  // it waits for its place without holding this one
+  }
   const bool replaces = status == 200 || status == 206 || status == 404 || status == 410;
   if (replaces || !contact.basis) {
     const std::chrono::seconds pass_for = status == 200 || status == 206
@@ -88,8 +93,9 @@ void Fills::Impl::pass_through(Contact& contact, std::vector<std::byte> collecte
   }
   counters.pass_started.add();
   contact.selection.pass_head = contact.head;
-  contact.selection.pass = std::make_unique<PassStream>(
-      std::move(collected), std::move(contact.stream), contact.head, &counters.pass_bytes);
+  contact.selection.pass =
+      std::make_unique<PassStream>(std::move(collected), std::move(contact.stream), contact.head,
+                                   &counters.pass_bytes, std::move(pass_place));
   contact.decide(Contact::Outcome::Stream);
 }
 
@@ -182,8 +188,8 @@ Task<Fills::Impl::Ask> Fills::Impl::answer_content(Contact& contact, Ask form) {
   }
   const uint64_t length = collected->bytes.size();
   contact.spent = std::move(contact.stream);
-  contact.stream =
-      std::make_unique<PassStream>(std::move(collected->bytes), nullptr, contact.head, nullptr);
+  contact.stream = std::make_unique<PassStream>(std::move(collected->bytes), nullptr, contact.head,
+                                                nullptr, origin::FetchPlace());
   co_return settle(contact, form, std::move(verdict), length, {0, length});
 }
 

@@ -287,15 +287,21 @@ Task<Result<std::optional<Selection>>> Fills::Impl::ask_or_wait(Scope& scope, co
 namespace {
 
 /// While it lives the job raises this request's signal; afterwards it knows that nobody listens.
-template <class Job>
+template <class Impl, class Job>
 class Listening {
  public:
-  Listening(Job& job, Signal& signal) noexcept : job_(job) { job.starter = &signal; }
-  ~Listening() { job_.starter = nullptr; }
+  Listening(Impl& impl, Job& job, Signal& signal) noexcept : impl_(impl), job_(job) {
+    job.starter = &signal;
+  }
+  ~Listening() {
+    job_.starter = nullptr;
+    impl_.starter_left(job_);
+  }
   Listening(const Listening&) = delete;
   Listening& operator=(const Listening&) = delete;
 
  private:
+  Impl& impl_;
   Job& job_;
 };
 
@@ -306,7 +312,7 @@ Task<Result<std::optional<Selection>>> Fills::Impl::await_contact(Scope& scope, 
                                                                   Ref<Contact> held) {
   const Ref<Contact> owned = std::move(held);
   Contact& contact = *owned;
-  const Listening listening(contact, scope.signal);
+  const Listening listening(*this, contact, scope.signal);
   while (contact.outcome == Contact::Outcome::Undecided) {
     if (scope.cancelled) co_return fail(Side::Client, Kind::Closed, "contact");
     if (loop.now() >= scope.deadline) co_return fail(Side::Origin, Kind::Timeout, "contact");
@@ -348,6 +354,7 @@ Task<Result<Selection>> Fills::Impl::pass(Scope& scope, const Asked& asked,
     job->request.range_form = origin::FetchRequest::RangeForm::Bounded;
     job->request.range = {0, 1};
   }
+  job->charge = {meter, loop, asked.payer, expected_bytes(job->request)};
   co_return co_await await_pass(scope, job, reason);
 }
 
@@ -362,6 +369,7 @@ Task<Result<Selection>> Fills::relay(Scope& scope, const Asked& asked, std::stri
   }
   job->request.method = method;
   job->request.body = body;
+  job->charge = {impl_->meter, impl_->loop, asked.payer, expected_bytes(job->request)};
   co_return co_await impl_->await_pass(scope, job, http::ForwardReason::Method);
 }
 
@@ -369,11 +377,14 @@ Task<Result<Selection>> Fills::Impl::await_pass(Scope& scope, Ref<PassJob> held,
                                                 http::ForwardReason reason) {
   const Ref<PassJob> job = std::move(held);
   job->request.first_byte_deadline = scope.deadline;
-  auto place = co_await take_place(*job->fetcher, scope.signal, scope.cancelled, scope.deadline,
-                                   job->urgent);
+  auto pass_place = co_await take_place(job->fetcher->pass_places(), scope.signal, scope.cancelled,
+                                        scope.deadline, job->urgent);
+  if (!pass_place) co_return fail(pass_place.error());
+  auto place = co_await take_place(job->fetcher->places(), scope.signal, scope.cancelled,
+                                   scope.deadline, job->urgent);
   if (!place) co_return fail(place.error());
   job->request.place = std::move(*place);
-  const Listening listening(*job, scope.signal);
+  const Listening listening(*this, *job, scope.signal);
   if (!tasks.try_spawn(run_pass(job)))
     co_return fail_retryable(Side::Self, Kind::Overloaded, "fills");
   while (!job->done) {
@@ -388,14 +399,15 @@ Task<Result<Selection>> Fills::Impl::await_pass(Scope& scope, Ref<PassJob> held,
   selection.forward_status = selection.pass_head->status;
   selection.origin_latency = selection.pass_head->first_byte_latency;
   selection.pass = std::make_unique<PassStream>(std::vector<std::byte>(), std::move(job->stream),
-                                                selection.pass_head, &counters.pass_bytes);
+                                                selection.pass_head, &counters.pass_bytes,
+                                                std::move(*pass_place));
   co_return selection;
 }
 
 Task<void> Fills::Impl::run_pass(Ref<PassJob> owned) {
   const Ref<PassJob> job = std::move(owned);
   counters.pass_started.add();
-  auto started = job->fetcher->start(std::move(job->request));
+  auto started = start_fetch(*job->fetcher, std::move(job->request), std::move(job->charge));
   if (started) {
     job->stream = std::move(*started);
     job->head = co_await job->stream->head();
@@ -409,6 +421,8 @@ Task<void> Fills::Impl::run_pass(Ref<PassJob> owned) {
     job->stream.reset();
   }
 }
+
+void Fills::meter_by(OriginMeter* meter) noexcept { impl_->meter = meter; }
 
 Task<void> Fills::drain() {
   Impl& impl = *impl_;

@@ -10,6 +10,7 @@
 
 #include "base/counter.h"
 #include "cache/store.h"
+#include "edge/fill/origin_meter.h"
 #include "edge/fill/scope.h"
 #include "edge/fill/site.h"
 #include "edge/fill/stored_response.h"
@@ -43,6 +44,7 @@ struct Asked {
   /// Whoever asks for the same meanwhile joins it and raises it to Demand.
   cache::Priority priority = cache::Priority::Demand;
   const char* traceparent = "";  // for fills this request starts; owned by the exchange
+  OriginMeter::Payer payer = 0;  // for what the origin is asked because of it
 };
 
 /// What a request gets. Exactly one of `selected` and `pass` is set.
@@ -91,6 +93,9 @@ class Fills {
   Fills(Loop& loop, cache::LocalStore& local, std::vector<origin::Fetcher*> fetchers,
         Options options);
   ~Fills();
+
+  /// From here on what origins are asked is charged. Null: not. On the loop, or before it runs.
+  void meter_by(OriginMeter* meter) noexcept;
 
   /// The plain look-up: a fresh, non-vary generation in force, or nothing. Cannot wait, cannot
   /// allocate. The hit path.
@@ -146,9 +151,8 @@ class RangeReader {
   /// gone, so the response must be cut.
   [[nodiscard]] Task<Result<Readable>> readable(Scope& scope, uint64_t offset);
 
-  /// Slices that were in RAM or on SSD when the reader came to them, and those that were not.
+  /// Slices that were in RAM or on SSD when the reader came to them.
   [[nodiscard]] uint32_t slices_hit() const noexcept { return slices_hit_; }
-  [[nodiscard]] uint32_t slices_missed() const noexcept { return slices_missed_; }
 
  private:
   [[nodiscard]] Readable take(cache::Found found, uint64_t offset) const noexcept;
@@ -181,7 +185,6 @@ class RangeReader {
   uint32_t drive_slice_before_ = UINT32_MAX;
   uint32_t read_ahead_ = UINT32_MAX;  // the slice whose drive read was started before it was needed
   uint32_t slices_hit_ = 0;
-  uint32_t slices_missed_ = 0;
 };
 
 }  // namespace segue::edge

@@ -36,12 +36,16 @@ inline constexpr uint32_t kFillFailuresMax = 2;
 /// fills and readers would chase each other for ever.
 inline constexpr std::chrono::milliseconds kSettleFor{1};
 
+/// For waits that no client ends.
+inline constexpr bool kNobodyLeaves = false;
+
 /// A fill under way on this loop: it lands slices [next, end) of one generation. Loop-owned.
 struct FillRun : public RefCounted {
   OwnedAsk ask;
   cache::Selected selected;
   cache::BufferReservation reservation;
   origin::FetchPlace place;                // until the request goes out with it
+  OriginCharge charge;                     // likewise
   std::vector<cache::FillPermit> permits;  // claimed ahead, ascending
   size_t permits_used = 0;
   // Landed whole and not committed yet: see kSettleFor.
@@ -71,6 +75,7 @@ struct Contact final : public FillRun {
   std::unique_ptr<origin::FetchStream> spent;  // keeps `head` when the body was collected
   ByteRange covers_bytes;                      // of the answer that is to be landed
   bool asked_original_again = false;
+  bool left = false;  // its starter did while it waited for its place, and nobody else waits
 
   // What the starter is told. It waits on its own signal; null: it left, or there is none.
   enum class Outcome : uint8_t { Undecided, Selected, Stream, OwnPass, LookAgain, Failed };
@@ -86,6 +91,7 @@ struct Contact final : public FillRun {
 /// wait for the origin.
 struct PassJob final : public RefCounted {
   origin::Fetcher* fetcher = nullptr;
+  OriginCharge charge;
   origin::FetchRequest request;
   std::unique_ptr<origin::FetchStream> stream;
   Result<const origin::FetchHead*> head = nullptr;
@@ -164,6 +170,11 @@ struct Fills::Impl {
                                            const http::VaryNames& list_names, Signal* starter,
                                            cache::BufferReservation reservation = {});
   [[nodiscard]] Task<void> run_contact(Ref<Contact> owned);
+  /// The place of a contact's first request. Errors: as take_place(); {Client, Closed}: all for
+  /// whom it was to ask have left, and the place is for others.
+  [[nodiscard]] Task<Result<origin::FetchPlace>> take_contact_place(Contact& contact);
+  void starter_left(Contact& contact) noexcept;
+  void starter_left(PassJob&) noexcept {}
   /// Asks once and acts on the answer; undecided afterwards, the contact asks again in the form
   /// returned.
   [[nodiscard]] Task<Ask> ask_origin(Contact& contact, Ask form);
@@ -200,13 +211,16 @@ struct Fills::Impl {
   /// Queues as run.ask.priority says, also when that is raised meanwhile.
   [[nodiscard]] Task<Result<cache::BufferReservation>> reserve(FillRun& run, uint32_t wanted,
                                                                MonoTime deadline);
-  /// Place and buffers for the contact's next request, holding neither while it waits for the
+  /// Place and buffers for the run's next request, holding neither while it waits for the
   /// other: two that each hold what the other wants would wait for ever.
-  [[nodiscard]] Task<Result<Done>> make_ready(Contact& contact, uint32_t slices);
+  [[nodiscard]] Task<Result<Done>> make_ready(FillRun& run, uint32_t slices, MonoTime deadline);
+  /// Asks an origin. What comes is counted on `charge`.
+  [[nodiscard]] static Result<std::unique_ptr<origin::FetchStream>> start_fetch(
+      origin::Fetcher& fetcher, origin::FetchRequest request, OriginCharge charge);
   /// A place to fetch, for demand, in the order of coming, the urgent before others where there are
   /// any (origin/fetch_places.h). Errors: {Self, Overloaded}: too many wait, or none came until
   /// `deadline`; {Client, Closed}: `cancelled` came true.
-  [[nodiscard]] Task<Result<origin::FetchPlace>> take_place(origin::Fetcher& fetcher,
+  [[nodiscard]] Task<Result<origin::FetchPlace>> take_place(origin::FetchPlaces& places,
                                                             Signal& signal, const bool& cancelled,
                                                             MonoTime deadline, bool urgent);
   /// The head of an origin's answer for `ask`, counted while it is awaited.
@@ -232,11 +246,16 @@ struct Fills::Impl {
   [[nodiscard]] Task<Result<Done>> land_slice(cache::FillPermit& permit,
                                               origin::FetchStream& stream, bool last);
   [[nodiscard]] Task<Result<Done>> discard(origin::FetchStream& stream, uint64_t bytes);
-  /// Starts a fill of at most `slices_max` missing slices from `first` on, at `place`. Errors:
+  /// Starts a fill of at most `slices_max` missing slices from `first` on, at `place`; without one
+  /// (demand only) it waits for its turn, and others for it, while nothing is claimed. Errors:
   /// {Self, Overloaded}: no buffer (retryable) or too many fills.
   [[nodiscard]] Result<uint32_t> start_run(const Asked& asked, const cache::Selected& selected,
                                            uint32_t first, uint32_t slices_max,
                                            origin::FetchPlace place);
+  /// Claims run's slices, as far as they can be had in a row, and shortens it to them.
+  void claim_row(FillRun& run) noexcept;
+  /// Waits until the run has what it needs. Nothing is claimed where nobody reads any more.
+  [[nodiscard]] Task<Result<Done>> take_turn(FillRun& run);
   [[nodiscard]] Task<void> run_fill(Ref<FillRun> owned);
   [[nodiscard]] Task<Result<Done>> fill_once(FillRun& run);
   [[nodiscard]] std::unexpected<Error> give_up_version(FillRun& run,
@@ -252,6 +271,7 @@ struct Fills::Impl {
   const std::vector<origin::Fetcher*> fetchers;
   const Options options;
   // loop-owned
+  OriginMeter* meter = nullptr;
   TaskGroup tasks;
   FillCounters counters;
   Troubles troubles;             // contacts that failed

@@ -40,7 +40,8 @@ OwnedAsk own(const Asked& asked, const KeyHash& key, std::string_view key_text,
           .authorized = asked.authorized,
           .urgent = asked.urgent,
           .use = asked.use,
-          .priority = asked.priority};
+          .priority = asked.priority,
+          .payer = asked.payer};
 }
 
 bool is_forwarded(const Site& site, std::string_view name) noexcept {

@@ -24,6 +24,7 @@ struct OwnedAsk {
   bool urgent = false;
   cache::UseId use;
   cache::Priority priority = cache::Priority::Demand;
+  OriginMeter::Payer payer = 0;
 };
 
 /// `key` and `key_text` may be those of a variant instead of asked.key.

@@ -13,10 +13,14 @@ namespace segue::edge {
 class PassStream final : public origin::FetchStream {
  public:
   /// First `collected`, then what `live` still brings (null: nothing). `head` lives in `live`, or
-  /// outlives this. `bytes` counts what is read.
+  /// outlives this. `bytes` counts what is read. `place`: of its client, where it has one.
   PassStream(std::vector<std::byte> collected, std::unique_ptr<origin::FetchStream> live,
-             const origin::FetchHead* head, Counter* bytes) noexcept
-      : collected_(std::move(collected)), live_(std::move(live)), head_(head), bytes_(bytes) {}
+             const origin::FetchHead* head, Counter* bytes, origin::FetchPlace place) noexcept
+      : collected_(std::move(collected)),
+        live_(std::move(live)),
+        head_(head),
+        bytes_(bytes),
+        place_(std::move(place)) {}
 
   Task<Result<const origin::FetchHead*>> head() override { co_return head_; }
 
@@ -40,6 +44,7 @@ class PassStream final : public origin::FetchStream {
   std::unique_ptr<origin::FetchStream> live_;
   const origin::FetchHead* head_;
   Counter* bytes_;
+  origin::FetchPlace place_;  // among Fetcher::pass_places()
 };
 
 }  // namespace segue::edge

@@ -74,7 +74,7 @@ void RangeReader::see(SliceIndex slice, Where where) noexcept {
   if (slice.value < seen_to_) return;
   seen_to_ = slice.value + 1;
   failures_before_ = fills_.impl_->failed_fills.count(selected_.generation->key());
-  ++(where == Where::Resident || where == Where::OnDrive ? slices_hit_ : slices_missed_);
+  if (where == Where::Resident || where == Where::OnDrive) ++slices_hit_;
 }
 
 /// Asks for the next run before the last ends: as soon as less than half a run lies ahead. So the
@@ -186,18 +186,9 @@ Task<Result<Done>> RangeReader::wait_for(Scope& scope, SliceIndex slice, Where w
     co_return fail(Side::Self, Kind::Purged, "not to be extended");
   }
   origin::Fetcher& fetcher = impl.fetcher_of(*asked_.site);
+  // Where none is free the run waits for its turn, and whoever reads waits for the run.
   auto place = fetcher.places().try_take(is_prefetch());
-  if (!place) {
-    if (is_prefetch()) co_return fail_retryable(Side::Self, Kind::Overloaded, "fetches");
-    auto taken = co_await impl.take_place(fetcher, scope.signal, scope.cancelled, scope.deadline,
-                                          asked_.urgent);
-    if (!taken) co_return fail(taken.error());
-    // Another may have asked for the slice meanwhile.
-    if (impl.store.where(*generation, slice) != Where::Absent ||
-        impl.find_run(*generation, slice.value) != nullptr)
-      co_return Done{};
-    place = std::move(*taken);
-  }
+  if (!place && is_prefetch()) co_return fail_retryable(Side::Self, Kind::Overloaded, "fetches");
   auto end = impl.start_run(asked_, selected_, slice.value,
                             std::min(run_slices_, end_slice_ - slice.value), std::move(place));
   if (!end) {

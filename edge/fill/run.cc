@@ -37,13 +37,12 @@ void Fills::Impl::join_contact(const KeyHash& key) noexcept {
   }
 }
 
-Task<Result<origin::FetchPlace>> Fills::Impl::take_place(origin::Fetcher& fetcher, Signal& signal,
-                                                         const bool& cancelled, MonoTime deadline,
-                                                         bool urgent) {
-  origin::FetchPlaces& places = fetcher.places();
+Task<Result<origin::FetchPlace>> Fills::Impl::take_place(origin::FetchPlaces& places,
+                                                         Signal& signal, const bool& cancelled,
+                                                         MonoTime deadline, bool urgent) {
   for (;;) {
-    if (cancelled) co_return fail(Side::Client, Kind::Closed, "place");
     if (draining || loop.now() >= deadline) break;
+    if (cancelled) co_return fail(Side::Client, Kind::Closed, "place");
     if (auto place = places.try_take(/*prefetch=*/false)) co_return place;
     origin::FetchTicket ticket(places, signal, urgent);
     if (!ticket.start_wait()) break;
@@ -61,6 +60,14 @@ Task<Result<origin::FetchPlace>> Fills::Impl::take_place(origin::Fetcher& fetche
   }
   counters.fetch_refusals.add();
   co_return fail_retryable(Side::Self, Kind::Overloaded, "fetches");
+}
+
+Result<std::unique_ptr<origin::FetchStream>> Fills::Impl::start_fetch(origin::Fetcher& fetcher,
+                                                                      origin::FetchRequest request,
+                                                                      OriginCharge charge) {
+  auto started = fetcher.start(std::move(request));
+  if (!started || !charge) return started;
+  return std::make_unique<MeteredStream>(std::move(*started), std::move(charge));
 }
 
 Task<Result<const origin::FetchHead*>> Fills::Impl::await_head(origin::FetchStream& stream,
@@ -128,6 +135,31 @@ Task<Result<BufferReservation>> Fills::Impl::reserve(FillRun& run, uint32_t want
     }
     counters.buffer_waits.add();
     (void)co_await run.signal.wait(deadline);
+  }
+}
+
+Task<Result<Done>> Fills::Impl::make_ready(FillRun& run, uint32_t slices, MonoTime deadline) {
+  origin::Fetcher& fetcher = fetcher_of(*run.ask.site);
+  for (;;) {
+    const bool prefetch = run.ask.priority == cache::Priority::Prefetch;
+    if (!run.place) run.place = fetcher.places().try_take(prefetch);
+    if (!run.place) {
+      if (prefetch) co_return fail_retryable(Side::Self, Kind::Overloaded, "fetches");
+      run.reservation = {};
+      auto place = co_await take_place(fetcher.places(), run.signal, kNobodyLeaves, deadline,
+                                       run.ask.urgent);
+      if (!place) co_return fail(place.error());
+      run.place = std::move(*place);
+    }
+    if (run.reservation.count() > 0) co_return Done{};
+    if (auto reserved = try_reserve(slices, run.ask.priority)) {
+      run.reservation = std::move(*reserved);
+      co_return Done{};
+    }
+    run.place = {};
+    auto reserved = co_await reserve(run, slices, deadline);
+    if (!reserved) co_return fail(reserved.error());
+    run.reservation = std::move(*reserved);
   }
 }
 
@@ -273,35 +305,57 @@ Result<uint32_t> Fills::Impl::start_run(const Asked& asked, const cache::Selecte
   while (wanted < slices_max && first + wanted < generation->slices() &&
          store.where(*generation, SliceIndex{first + wanted}) == Where::Absent)
     ++wanted;
-  auto reserved = try_reserve(wanted, asked.priority);
-  if (!reserved) return fail_retryable(Side::Self, Kind::Overloaded, "buffers");
-
   auto run = make_ref<FillRun>();
-  run->reservation = std::move(*reserved);
-  run->place = std::move(place);
   run->selected = selected;
-  run->next = run->end = first;
-  while (run->end < first + wanted) {
-    FillPermit permit =
-        store.try_start_fill(generation, SliceIndex{run->end}, run->reservation, asked.priority);
-    if (!permit) break;
-    run->permits.push_back(std::move(permit));
-    ++run->end;
-  }
-  if (run->permits.empty()) return first;  // somebody else was faster: look again
+  run->next = first;
+  run->end = first + wanted;
   run->ask = own(asked, generation->key(), generation->key_text(), asked.traceparent);
+  if (place) {
+    auto reserved = try_reserve(wanted, asked.priority);
+    if (!reserved) return fail_retryable(Side::Self, Kind::Overloaded, "buffers");
+    run->reservation = std::move(*reserved);
+    run->place = std::move(place);
+    claim_row(*run);
+    if (run->permits.empty()) return first;  // somebody else was faster: look again
+  }
   const uint32_t end = run->end;
   if (!tasks.try_spawn(run_fill(run))) return fail(Side::Self, Kind::Overloaded, "fills");
   return end;
 }
 
+void Fills::Impl::claim_row(FillRun& run) noexcept {
+  const uint32_t end = std::exchange(run.end, run.next);
+  while (run.end < end) {
+    FillPermit permit = store.try_start_fill(run.selected.generation, SliceIndex{run.end},
+                                             run.reservation, run.ask.priority);
+    if (!permit) return;
+    run.permits.push_back(std::move(permit));
+    ++run.end;
+  }
+}
+
+Task<Result<Done>> Fills::Impl::take_turn(FillRun& run) {
+  const Generation& generation = *run.selected.generation;
+  run.charge = {meter, loop, run.ask.payer, uint64_t{run.end - run.next} * kSliceBytes};
+  if (auto ready = co_await make_ready(run, run.end - run.next, loop.now() + kContactMax); !ready)
+    co_return fail(ready.error());
+  if (generation.readers() > 0) claim_row(run);  // else all for whom it was to ask have left
+  run.wake_waiting();
+  co_return Done{};
+}
+
 Task<void> Fills::Impl::run_fill(Ref<FillRun> owned) {
   const Ref<FillRun> run = std::move(owned);
   enter(*run);
-  counters.fills_started.add();
-  auto done = co_await fill_once(*run);
+  Result<Done> done = Done{};
+  if (!run->place) done = co_await take_turn(*run);
+  const bool starts = done && !run->permits.empty();
+  if (starts) {
+    counters.fills_started.add();
+    done = co_await fill_once(*run);
+  }
   if (!done) {
-    counters.fills_cut.add();
+    if (starts) counters.fills_cut.add();
     // What failed for nobody is no reason to keep a listener from the origin.
     if (run->ask.priority == cache::Priority::Demand)
       failed_fills.note(run->ask.key, loop.now(), {.error = done.error()});
@@ -327,6 +381,13 @@ Task<Result<Done>> Fills::Impl::fill_once(FillRun& run) {
                                .clipped(generation.complete_length());
   origin::Fetcher& fetcher = fetcher_of(*run.ask.site);
   for (bool again = false;; again = true) {
+    if (again) {
+      // The first one's place went to whoever waits.
+      auto place = co_await take_place(fetcher.places(), run.signal, kNobodyLeaves,
+                                       loop.now() + kContactMax, run.ask.urgent);
+      if (!place) co_return fail(place.error());
+      run.place = std::move(*place);
+    }
     auto request =
         plain_request(*run.ask.site, run.ask.target, run.ask.fields.view(), run.ask.traceparent);
     request.range_form = origin::FetchRequest::RangeForm::Bounded;
@@ -336,7 +397,8 @@ Task<Result<Done>> Fills::Impl::fill_once(FillRun& run) {
     request.first_byte_deadline = loop.now() + kContactMax;
     request.prefetch = run.ask.priority == cache::Priority::Prefetch;
     request.place = std::move(run.place);
-    auto stream = fetcher.start(std::move(request));
+    if (!run.charge) run.charge = {meter, loop, run.ask.payer, wanted.length()};
+    auto stream = start_fetch(fetcher, std::move(request), std::move(run.charge));
     if (!stream) co_return fail(stream.error());
     auto head = co_await await_head(**stream, run.ask);
     if (!head) co_return fail(head.error());

@@ -55,6 +55,7 @@ std::expected<void, std::string> Worker::wire(SharedParts& shared) {
   server_ = std::make_unique<Server>(
       *loop_, *handler_, ConnectionLimits{.connections_max = options_.connections_per_loop_max});
   set_limits(options_.limits);
+  fills_->meter_by(&limits_);
   delivery_->limit_by(&limits_);
   server_->limit_by(&limits_);
   return {};

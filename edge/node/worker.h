@@ -87,8 +87,8 @@ class Worker {
   std::vector<std::unique_ptr<Disk>> disks_;
   std::unique_ptr<cache::LocalStore> local_;
   std::vector<std::unique_ptr<origin::Fetcher>> fetchers_;
-  std::unique_ptr<Fills> fills_;
   ClientLimits limits_;  // outlives what counts by it
+  std::unique_ptr<Fills> fills_;
   std::unique_ptr<Delivery> delivery_;
   std::unique_ptr<PublicHandler> handler_;
   std::unique_ptr<Server> server_;

@@ -72,7 +72,7 @@ struct ConnectionContext {
   /// Counts a connection of this client; nothing if that is one too many.
   [[nodiscard]] std::optional<ConnectionLease> lease(ClientLimits::Key client) noexcept {
     if (client_limits == nullptr) return ConnectionLease();
-    switch (client_limits->open(client)) {
+    switch (client_limits->open(client, loop.now())) {
       case ClientLimits::Opened::Counted:
         return ConnectionLease(client_limits, client);
       case ClientLimits::Opened::Uncounted:

@@ -1,5 +1,6 @@
 """What one client may take: connections, requests, origin bytes of its misses, pace; and whom a connection is from
 where a balancer says so by the PROXY protocol."""
+import contextlib
 import re
 import signal
 import socket
@@ -69,6 +70,15 @@ def test_requests_over_the_rate_are_429_and_say_when_to_come_again(origin):
         assert node.fetch("/t").status == 200
 
 
+def test_who_guesses_at_tokens_is_counted_too(origin, tmp_path):
+    origin.add(PATH, 1000)
+    for by in ("client", "token"):
+        limits = f'requests_per_second = 2\nby = "{by}"'
+        with Node(limited(origin, limits, site=site_with(tmp_path))) as node:
+            statuses = [node.fetch(f"{PATH}?token=kid=k1~exp={LATER}~sig=guess{i}").status for i in range(40)]
+            assert set(statuses) == {403, 429}
+
+
 # --- misses ---
 
 
@@ -87,8 +97,45 @@ def test_a_client_whose_misses_cost_too_much_gets_hits_alone(origin):
         for i in served:
             hit = node.fetch(f"/t{i}", Range="bytes=5-100")
             assert hit.status == 206 and hit.is_hit
-            assert node.fetch(f"/t{i}", Range=f"bytes={2 * SLICE}-").status in (206, 429)
+            asked = len(origin.requests_for(f"/t{i}"))
+            for absent in [f"bytes={2 * SLICE}-", f"bytes={SLICE - 1}-", "bytes=0-"]:
+                assert node.fetch(f"/t{i}", Range=absent).status == 429
+            assert len(origin.requests_for(f"/t{i}")) == asked
         assert refusals(node, "limit_misses") >= len(missed)
+
+
+@pytest.mark.parametrize("way", ["leaves at once", "HEAD", "asks for many parts"])
+def test_what_the_origin_sent_is_paid_however_it_was_asked_for(origin, way):
+    tracks = [f"/t{i}" for i in range(40)]
+    for track in tracks:
+        origin.add(track, 20 * SLICE)
+    with Node(limited(origin, 'miss_bytes_per_second = "32KiB"')) as node:
+        for track in tracks:
+            if way == "HEAD":
+                node.fetch(track, method="HEAD")
+            elif way == "leaves at once":
+                with node.connect() as gone:
+                    gone.request(track)
+                wait_until(lambda: node.metric("segue_requests_in_flight") == 0, what="its end")
+            else:
+                parts = ",".join(f"{i * SLICE}-{i * SLICE}" for i in range(4))
+                node.fetch(track, Range=f"bytes={parts}")
+        asked = [track for track in tracks if origin.requests_for(track)]
+        assert len(asked) < 12, "8 s at 32 KiB/s are one slice"
+        assert refusals(node, "limit_misses") > 0
+
+
+def test_a_crowd_behind_one_address_pays_once_for_what_it_waits_for(origin):
+    origin.add("/live", 4 * SLICE, delay=0.5)
+    origin.add("/cold", SLICE)
+    with Node(limited(origin, 'miss_bytes_per_second = "128KiB"')) as node, contextlib.ExitStack() as stack:
+        crowd = [stack.enter_context(node.connect()) for _ in range(20)]
+        for listener in crowd:
+            listener.request("/live", Range=f"bytes=0-{SLICE - 1}")
+        for listener in crowd:
+            assert listener.read_response().status == 206
+        assert node.fetch("/cold").status == 200
+        assert refusals(node, "limit_misses") == 0
 
 
 def test_one_byte_of_a_slice_costs_the_slice(origin):
@@ -162,6 +209,20 @@ def test_a_connection_is_slowed_down_once_it_has_its_burst(origin):
             assert connection.read_exactly(4 * MIB) == track.body[: 4 * MIB]
             wait_until(lambda: max_pacing(node) == [str(8000 * 10 * 1000)], what="the pace")
             assert connection.read_exactly(4 * MIB) == track.body[4 * MIB :]
+
+
+def test_a_pace_is_its_sites_alone(origin):
+    """What slowed a connection down lets it go for the site that asks for no pace."""
+    origin.add("/t", 8 * MIB)
+    pace = 'pace = { bitrate = 8000, times = 10, burst = "1MiB" }'
+    free = '\n[[site]]\nname = "free"\nhosts = ["free.example"]\norigin = "store"\n'
+    with Node(config_for(origin.url, site=pace + free), tls=False) as node, node.connect() as connection:
+        connection.request("/t", Range=f"bytes=0-{4 * MIB - 1}")
+        assert connection.read_response().status == 206
+        assert max_pacing(node) == [str(8000 * 10 * 1000)]
+        connection.request("/t", host="free.example", Range="bytes=0-0")
+        assert connection.read_response().status == 206
+        assert max_pacing(node) == []
 
 
 # --- PROXY protocol ---

@@ -441,11 +441,14 @@ def test_a_preview_ends_where_its_token_says(signed, shared_origin, length):
 
 def test_a_preview_of_what_is_passed_through_gives_no_more(signed, shared_origin):
     path = "/a/passed.ogg"
-    shared_origin.add(path, TRACK, fields={"Cache-Control": "no-store"})
+    track = shared_origin.add(path, TRACK, fields={"Cache-Control": "no-store"})
     token = exact(path, more="~preview=1000")
-    assert signed.fetch(f"{path}?token={token}", Range="bytes=0-").status == 403
-    response = signed.fetch(f"{path}?token={token}", Range="bytes=0-999")
-    assert response.status == 206 and len(response.body) == 1000
+    for wanted in ["bytes=0-", "bytes=0-999", "bytes=0-5000"]:
+        response = signed.fetch(f"{path}?token={token}", Range=wanted)
+        assert (response.status, response["Content-Range"]) == (206, f"bytes 0-999/{TRACK}")
+        assert response.body == track.body[:1000]
+    assert signed.fetch(f"{path}?token={token}", Range="bytes=1000-").status == 403
+    assert signed.fetch(f"{path}?token={token}").status == 403
 
 
 def test_an_expression_that_would_take_a_loop_to_compile_is_refused(signed):

@@ -18,7 +18,7 @@ class ClientLimitsTest : public ::testing::Test {
 };
 
 TEST_F(ClientLimitsTest, WithoutLimitsNobodyIsCounted) {
-  EXPECT_EQ(limits.open(1), Opened::Uncounted);
+  EXPECT_EQ(limits.open(1, now), Opened::Uncounted);
   EXPECT_EQ(limits.request(1, now), 0U);
   limits.charge(1, INT64_MAX, now);
   EXPECT_EQ(limits.miss(1, now), 0U);
@@ -26,17 +26,17 @@ TEST_F(ClientLimitsTest, WithoutLimitsNobodyIsCounted) {
 
 TEST_F(ClientLimitsTest, AsManyConnectionsAsTheLimitAndNoMore) {
   limit({.connections = 3});
-  for (int i = 0; i < 3; ++i) EXPECT_EQ(limits.open(7), Opened::Counted);
-  EXPECT_EQ(limits.open(7), Opened::Refused);
-  EXPECT_EQ(limits.open(8), Opened::Counted);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(limits.open(7, now), Opened::Counted);
+  EXPECT_EQ(limits.open(7, now), Opened::Refused);
+  EXPECT_EQ(limits.open(8, now), Opened::Counted);
   limits.close(7);
-  EXPECT_EQ(limits.open(7), Opened::Counted);
+  EXPECT_EQ(limits.open(7, now), Opened::Counted);
 }
 
 TEST_F(ClientLimitsTest, AUnixSocketIsNobody) {
   limit({.connections = 1, .requests_per_second = 1});
   for (int i = 0; i < 100; ++i) {
-    EXPECT_EQ(limits.open(0), Opened::Uncounted);
+    EXPECT_EQ(limits.open(0, now), Opened::Uncounted);
     EXPECT_EQ(limits.request(0, now), 0U);
   }
 }
@@ -61,7 +61,7 @@ TEST_F(ClientLimitsTest, MissesAreAllowedAgainWhenTheirBytesArePaidOff) {
   limits.charge(7, 2500, now);
   EXPECT_EQ(limits.miss(7, now), 3U);
   EXPECT_EQ(limits.miss(8, now), 0U);
-  limits.charge(7, -2500, now);  // it was a hit after all
+  limits.give_back(7, 2500, 0, now);  // the origin had nothing to send
   EXPECT_EQ(limits.miss(7, now), 0U);
   limits.charge(7, 2500, now);
   now += milliseconds{2500};
@@ -70,12 +70,19 @@ TEST_F(ClientLimitsTest, MissesAreAllowedAgainWhenTheirBytesArePaidOff) {
 
 TEST_F(ClientLimitsTest, NobodyOwesMoreThanAMinute) {
   limit({.miss_bytes_per_second = 1});
-  limits.charge(7, INT64_MAX, now);
-  limits.charge(7, INT64_MAX, now);
-  EXPECT_LE(limits.miss(7, now), 60U);
-  limits.charge(7, INT64_MIN, now);
-  limits.charge(7, 9, now);
-  EXPECT_GE(limits.miss(7, now), 1U) << "what is given back is no credit";
+  limits.charge(7, UINT64_MAX, now);
+  limits.charge(7, UINT64_MAX, now);
+  EXPECT_EQ(limits.miss(7, now), 52U) << "less what it may have saved up";
+}
+
+TEST_F(ClientLimitsTest, WhatWasForgivenIsNotGivenBack) {
+  limit({.miss_bytes_per_second = 1});
+  limits.charge(7, 100, now);
+  limits.give_back(7, 100, 50, now);
+  EXPECT_EQ(limits.miss(7, now), 42U);
+  limits.charge(8, 100, now);
+  limits.give_back(8, 100, 80, now);
+  EXPECT_EQ(limits.miss(8, now), 52U);
 }
 
 TEST_F(ClientLimitsTest, MoreClientsThanPlacesAreNotLimitedButNeverMixedUp) {
@@ -83,7 +90,7 @@ TEST_F(ClientLimitsTest, MoreClientsThanPlacesAreNotLimitedButNeverMixedUp) {
   uint32_t counted = 0;
   uint32_t uncounted = 0;
   for (uint64_t key = 1; key <= 2 * kClientsLimitedMax; ++key) {
-    const Opened opened = limits.open(key);
+    const Opened opened = limits.open(key, now);
     ASSERT_NE(opened, Opened::Refused);
     (opened == Opened::Counted ? counted : uncounted)++;
   }
@@ -94,10 +101,10 @@ TEST_F(ClientLimitsTest, MoreClientsThanPlacesAreNotLimitedButNeverMixedUp) {
 
 TEST_F(ClientLimitsTest, WhoHasConnectionsIsNotForgotten) {
   limit({.connections = 1, .requests_per_second = 1});
-  ASSERT_EQ(limits.open(7), Opened::Counted);
+  ASSERT_EQ(limits.open(7, now), Opened::Counted);
   for (uint64_t key = 100; key < 100 + 4 * kClientsLimitedMax; ++key)
     (void)limits.request(key, now);
-  EXPECT_EQ(limits.open(7), Opened::Refused);
+  EXPECT_EQ(limits.open(7, now), Opened::Refused);
 }
 
 }  // namespace

@@ -36,6 +36,7 @@ struct Request {
   bool stays = false;                         // at stop_after it stays instead, until let go
   std::chrono::nanoseconds read_delay = 0ns;  // between reads
   bool prefetch = false;                      // for nobody
+  OriginMeter::Payer payer = 0;
 };
 
 /// One request and what came of it; stands for the exchange.
@@ -87,6 +88,9 @@ inline Task<Result<Done>> play_pass(Player& player) {
     if (!got) co_return fail(got.error());
     if (*got == 0) co_return Done{};
     player.body.append(reinterpret_cast<const char*>(room.data()), *got);
+    if (player.body.size() < player.request.stop_after) continue;
+    while (player.request.stays && !player.let_go) co_await player.signal.wait(kNever);
+    co_return Done{};
   }
 }
 
@@ -225,6 +229,7 @@ class FillTest : public ::testing::Test {
     asked.range = player.request.range;
     asked.authorized = player.request.authorized;
     asked.use = cache::UseId{players.size()};
+    asked.payer = player.request.payer;
     if (player.request.prefetch) {
       asked.use = {};
       asked.priority = cache::Priority::Prefetch;

@@ -1,5 +1,6 @@
 // Bounds and ends: full groups, full pools, a full breaker, a drain, and no allocation on a hit.
 #include <cstdlib>
+#include <map>
 #include <new>
 
 #include "tests/unit/edge/fill_fixture.h"
@@ -107,6 +108,19 @@ class FillFewFetches : public FillTest {
       start({.target = target, .form = Form::Bounded, .range = {0, 500'000}});
     }
   }
+  void ask_cold_and_leave(const std::string& folder, uint32_t tracks, bool leaves = true) {
+    for (uint32_t i = 0; i < tracks; ++i) {
+      const std::string target = folder + "/" + std::to_string(i);
+      origin.add(target, MiB);
+      Player& player = start({.target = target, .form = Form::Bounded, .range = {0, 1000}});
+      world.run_for(1ms);
+      if (leaves) leave(player);
+    }
+  }
+  void leave(Player& player) {
+    const Loop::Turn turn(world.loop(player.on));
+    player.leave();
+  }
 };
 
 TEST_F(FillFewFetches, ACrowdOnAColdCacheQueuesAndIsServedInTheOrderOfComing) {
@@ -153,6 +167,115 @@ TEST_F(FillFewFetches, AReaderWhoseFillHasToWaitGoesOnWhenItsTurnComes) {
   EXPECT_TRUE(world.run_until_idle());
   for (size_t i = 1; i <= 4; ++i) expect_body(*players[i], {0, 500'000});
   expect_body(*players[5], {8 * MiB, 9 * MiB});
+}
+
+TEST_F(FillFewFetches, ReadersOfOneSliceWaitForOneFillAndAllGetIt) {
+  origin.add("/long", 20 * MiB);
+  get({.target = "/long", .form = Form::Bounded, .range = {0, 1000}});
+  ask_cold(4, 30ms);
+  world.run_for(1ms);
+  for (int i = 0; i < 20; ++i)
+    start({.target = "/long", .form = Form::Bounded, .range = {8 * MiB, 8 * MiB + 100}});
+  EXPECT_TRUE(world.run_until_idle());
+  for (size_t i = 5; i < players.size(); ++i) expect_body(*players[i], {8 * MiB, 8 * MiB + 100});
+  EXPECT_EQ(counters().fetch_waits.get(), 1u);
+}
+
+TEST_F(FillFewFetches, ForThoseWhoLeaveTheQueueTheOriginIsNotAsked) {
+  ask_cold(4, 50ms);
+  ask_cold_and_leave("/gone", 50);
+  origin.add("/stays", MiB);
+  Player& stays = start({.target = "/stays", .form = Form::Bounded, .range = {0, 1000}});
+  EXPECT_TRUE(world.run_until_idle());
+  expect_body(stays, {0, 1000});
+  EXPECT_EQ(origin.requests().size(), 5u);
+  EXPECT_EQ(counters().fetch_refusals.get(), 0u);
+}
+
+TEST_F(FillFewFetches, OneWhoLeavesDoesNotLoseTheTurnOfThoseWhoWaitWithIt) {
+  ask_cold(4, 50ms);
+  ask_cold_and_leave("/shared", 1, /*leaves=*/false);
+  Player& first = *players.back();
+  Player& other = start({.target = "/shared/0", .form = Form::Bounded, .range = {0, 1000}}, 1);
+  world.run_for(1ms);
+  leave(first);
+  EXPECT_TRUE(world.run_until_idle());
+  expect_body(other, {0, 1000});
+  EXPECT_EQ(origin.requests().size(), 5u);
+}
+
+TEST_F(FillFewFetches, AFillThatNobodyWaitsForAnyMoreAsksNobody) {
+  origin.add("/long", 20 * MiB);
+  get({.target = "/long", .form = Form::Bounded, .range = {0, 1000}});
+  ask_cold(4, 50ms);
+  Player& gone = start({.target = "/long", .form = Form::Bounded, .range = {8 * MiB, 9 * MiB}});
+  world.run_for(1ms);
+  leave(gone);
+  EXPECT_TRUE(world.run_until_idle());
+  EXPECT_EQ(origin.requests().size(), 5u);
+}
+
+TEST_F(FillFewFetches, WhatIsPassedThroughLeavesHalfOfThePlaces) {
+  for (int i = 0; i < 6; ++i) {
+    const std::string target = "/private/" + std::to_string(i);
+    origin.add(target, 8 * MiB).fields.emplace_back("Cache-Control", "private");
+    start({.target = target, .form = Form::None, .stop_after = 1000, .stays = true});
+  }
+  world.run_for(1s);
+  EXPECT_EQ(origin.in_flight(), 2u);
+  origin.add("/t", MiB);
+  expect_body(get({.target = "/t", .form = Form::Bounded, .range = {0, 1000}}), {0, 1000});
+}
+
+/// What origins are asked, by who pays.
+struct Ledger final : OriginMeter {
+  void charge(Payer payer, uint64_t bytes, MonoTime) noexcept override { owed[payer] += bytes; }
+  void give_back(Payer payer, uint64_t charged, uint64_t came, MonoTime) noexcept override {
+    owed[payer] -= charged - came;
+  }
+  std::map<Payer, uint64_t> owed;
+};
+
+class FillOnAccount : public FillFewFetches {
+ protected:
+  FillOnAccount() { fills[0]->meter_by(&ledger); }
+  Ledger ledger;
+};
+
+TEST_F(FillOnAccount, ASliceIsPaidByWhoFirstAskedForItAndByNobodyElse) {
+  origin.add("/t", 20 * MiB).latency = 10ms;
+  for (uint64_t payer = 1; payer <= 20; ++payer)
+    start({.target = "/t", .form = Form::Bounded, .range = {0, 1000}, .payer = payer});
+  EXPECT_TRUE(world.run_until_idle());
+  EXPECT_EQ(ledger.owed[1], kSliceBytes);
+  ledger.owed.erase(1);
+  for (const auto& [payer, bytes] : ledger.owed) EXPECT_EQ(bytes, 0u) << payer;
+}
+
+TEST_F(FillOnAccount, WhoLeavesAtOnceHasPaid) {
+  origin.add("/t", 20 * MiB).latency = 10ms;
+  Player& player = start({.target = "/t", .form = Form::Bounded, .range = {0, MiB}, .payer = 7});
+  EXPECT_EQ(ledger.owed[7], MiB) << "before the origin has answered";
+  leave(player);
+  EXPECT_TRUE(world.run_until_idle());
+  EXPECT_EQ(ledger.owed[7], origin.bytes_sent("/t"));
+}
+
+TEST_F(FillOnAccount, WhatTheOriginHadNotToSendIsGivenBack) {
+  origin.add("/short", 1000);
+  get({.target = "/short", .form = Form::Bounded, .range = {0, 4 * MiB}, .payer = 7});
+  EXPECT_EQ(ledger.owed[7], 1000u);
+  get({.target = "/absent", .form = Form::None, .payer = 8});
+  EXPECT_LT(ledger.owed[8], 1000u);
+  origin.add("/refused", MiB).faults.push_back({.refuse = true});
+  get({.target = "/refused", .form = Form::None, .payer = 9});
+  EXPECT_EQ(ledger.owed[9], 0u);
+}
+
+TEST_F(FillOnAccount, WhatIsPassedThroughIsPaidAsItComes) {
+  origin.add("/t", 8 * MiB).fields.emplace_back("Cache-Control", "private");
+  get({.target = "/t", .form = Form::None, .payer = 7});
+  EXPECT_EQ(ledger.owed[7], origin.bytes_sent("/t"));
 }
 
 TEST_F(FillFewFetches, ADrainDoesNotWaitForThoseWhoQueue) {
