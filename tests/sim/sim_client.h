@@ -74,6 +74,7 @@ class SimClient final : public edge::Stream {
   // Stream
   [[nodiscard]] Result<size_t> try_send(const edge::ResponseHead* head,
                                         std::span<const iovec> body) override;
+  [[nodiscard]] bool has_head() const noexcept override { return result_.has_head; }
   void want_writable() noexcept override;
   [[nodiscard]] bool flushed() const noexcept override { return true; }
   [[nodiscard]] const bool& gone() const noexcept override { return gone_; }
