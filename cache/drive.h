@@ -134,7 +134,7 @@ class Drive {
                                                         const RecordFacts& facts);
   /// Appends to the purge journal and flushes; statements appended at once share one flush. Errors:
   /// {Disk, Full}, {Disk, IoError}.
-  [[nodiscard]] Task<Result<Done>> append_purge(Disk& disk, const PurgeStatement& statement);
+  [[nodiscard]] Task<Result<Done>> append_purge(Disk& disk, PurgeStatement statement);
   /// Drops statements that a finished sweep has made pointless: those with sequence < `before`.
   /// Flushes the table first: what the sweep forgot must stay forgotten without them. Errors:
   /// {Disk, IoError}; {Disk, Full}: they stay in force until a later call retires more.

@@ -73,7 +73,7 @@ Task<Result<Done>> Drive::Impl::write_purges(Disk& disk, std::vector<PurgeStatem
   co_return co_await write_journal(disk, std::move(*batch));
 }
 
-Task<Result<Done>> Drive::append_purge(Disk& disk, const PurgeStatement& statement) {
+Task<Result<Done>> Drive::append_purge(Disk& disk, PurgeStatement statement) {
 #ifdef SEGUE_PLANTED_BUG_purge_not_journalled
   co_return Done{};
 #endif

@@ -8,6 +8,8 @@ namespace segue::cache {
 namespace {
 // Reads and writes of one loop together, over all drives; each drive has its own bounds besides.
 constexpr uint32_t kOperationsMax = 512;
+// Upkeep's, and a purge's for each drive.
+constexpr uint32_t kDurableMax = 1024;
 }  // namespace
 
 LocalStore::Impl::Impl(LocalStore& owner_in, Store& store_in, Loop& loop_in,
@@ -18,7 +20,8 @@ LocalStore::Impl::Impl(LocalStore& owner_in, Store& store_in, Loop& loop_in,
       loop(loop_in),
       disks(std::move(disks_in)),
       slab(loop_in),
-      operations(loop_in, kOperationsMax) {}
+      operations(loop_in, kOperationsMax),
+      durable(loop_in, kDurableMax) {}
 
 LocalStore::LocalStore(Store& store, Loop& loop, std::vector<Disk*> disks)
     : store_(store), impl_(std::make_unique<Impl>(*this, store, loop, std::move(disks))) {
@@ -222,7 +225,8 @@ Task<Result<Done>> LocalStore::Impl::journal(PurgeStatement statement) {
     Drive& drive = *shared.drives[i];
     Disk* disk = disk_of(static_cast<uint8_t>(i));
     if (drive.offline() || disk == nullptr) continue;
-    const auto appended = co_await drive.append_purge(*disk, statement);
+    const auto appended =
+        co_await bounded(drive, "purge journal hung", drive.append_purge(*disk, statement));
     if (appended) {
       ++kept;
     } else if (appended.error().kind == Kind::Full) {
@@ -259,7 +263,8 @@ Task<Result<Done>> LocalStore::Impl::leave_behind() {
     Drive& drive = *shared.drives[i];
     Disk* disk = disk_of(static_cast<uint8_t>(i));
     if (drive.offline() || disk == nullptr) continue;
-    if (co_await drive.set_membership_epoch(*disk, newest + 1)) {
+    if (co_await bounded(drive, "superblock write hung",
+                         drive.set_membership_epoch(*disk, newest + 1))) {
       moved = true;
     } else {
       drive.set_offline("superblock not written");

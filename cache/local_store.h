@@ -1,23 +1,33 @@
 // cache/local_store.h - what a LocalStore is made of: the operations of one loop on the drives.
 // Included by the files that implement it.
 #pragma once
+#include <chrono>
+#include <optional>
 #include <vector>
 
 #include "base/loop/loop.h"
 #include "base/loop/task.h"
+#include "base/ref.h"
 #include "cache/store_impl.h"
 
 namespace segue::cache {
 
-/// Calls back once if it still stands after kDriveHangTimeout. A local of the task that waits for
-/// the drive.
+/// For what nobody reads from: a journal page, a superblock, a table, a slot. Longer than a busy
+/// drive takes (a flush behind gigabytes of others' writes takes seconds), shorter than whoever
+/// purges waits.
+inline constexpr std::chrono::seconds kDriveWriteHangTimeout{10};
+
+/// Calls back once if it still stands after `timeout`. A local of the task that waits for the
+/// drive.
 class HangWatch {
  public:
   using Hung = void (*)(void* context);
-  HangWatch(Loop& loop, void* context, Hung hung) : loop_(loop), timer_(&HangWatch::expired) {
+  HangWatch(Loop& loop, void* context, Hung hung,
+            std::chrono::nanoseconds timeout = kDriveHangTimeout)
+      : loop_(loop), timer_(&HangWatch::expired) {
     timer_.context = context;
     timer_.hung = hung;
-    loop_.arm(timer_, loop_.now() + kDriveHangTimeout);
+    loop_.arm(timer_, loop_.now() + timeout);
   }
   ~HangWatch() { loop_.disarm(timer_); }
   HangWatch(const HangWatch&) = delete;
@@ -35,6 +45,12 @@ class HangWatch {
   }
   Loop& loop_;
   OwnedTimer timer_;
+};
+
+/// What an operation of a drive came to. Its own task has it too, which may outlast whoever waits.
+struct DriveWork final : RefCounted {
+  std::optional<Result<Done>> result;
+  Signal done;
 };
 
 struct LocalStore::Impl {
@@ -63,11 +79,17 @@ struct LocalStore::Impl {
   [[nodiscard]] Task<Result<RecordNumber>> write_record(Ref<Generation> generation, Drive& drive,
                                                         Disk& disk);
   [[nodiscard]] Task<void> rewrite_record(Ref<Generation> generation);
+  // --- local_bounded.cc ---
+  /// Carries out `work` on `drive`. Where it hangs the drive goes offline, and the answer is
+  /// {Disk, Timeout}; the operation goes on until its completion, with all that it holds. `what` is
+  /// static. Errors: those of `work`; {Self, Overloaded}: too much is under way.
+  [[nodiscard]] Task<Result<Done>> bounded(Drive& drive, const char* what, Task<Result<Done>> work);
+  [[nodiscard]] static Task<void> carry_out(Task<Result<Done>> handed, Ref<DriveWork> held);
   // --- local_upkeep.cc ---
   [[nodiscard]] Task<void> lease_sequences();
   [[nodiscard]] Task<void> sweep_records();
-  [[nodiscard]] Task<bool> check_record(KeyHash key);
-  [[nodiscard]] Task<bool> forget_record(KeyHash key, uint8_t drive, RecordNumber record);
+  [[nodiscard]] Task<Result<Done>> check_record(KeyHash key);
+  [[nodiscard]] Task<Result<Done>> forget_record(KeyHash key, uint8_t drive, RecordNumber record);
   [[nodiscard]] Task<void> forget_misplaced();
   [[nodiscard]] Task<bool> flush_tables();
   [[nodiscard]] Task<void> retire();
@@ -85,6 +107,7 @@ struct LocalStore::Impl {
   // loop-owned
   WaitSlab slab;
   TaskGroup operations;
+  TaskGroup durable;  // bounded() operations
   LocalStoreCounters counters;
   // upkeep (one loop only): a pass over all records, some at a time
   Representations::Sweep sweep_at;

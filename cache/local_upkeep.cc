@@ -35,6 +35,7 @@ Task<void> LocalStore::upkeep() {
 Task<void> LocalStore::drain() {
   co_await impl_->operations.drain();
   (void)co_await impl_->flush_tables();
+  co_await impl_->durable.drain();  // also what hangs: it may still write to memory of ours
 }
 
 Task<void> LocalStore::Impl::lease_sequences() {
@@ -43,14 +44,16 @@ Task<void> LocalStore::Impl::lease_sequences() {
   const uint64_t end = shared.leased_end.load(std::memory_order_relaxed);
   if (next + kSequenceLease / 2 < end) co_return;
   const Sequence wanted{next + kSequenceLease};
-  bool durable = false;
+  bool leased = false;
   for (size_t i = 0; i < shared.drives.size(); ++i) {
     Disk* disk = disk_of(static_cast<uint8_t>(i));
     if (disk == nullptr || shared.drives[i]->offline()) continue;
     // One drive that remembers is enough: at start the highest of all counts.
-    if (co_await shared.drives[i]->lease_sequences(*disk, wanted)) durable = true;
+    Drive& drive = *shared.drives[i];
+    if (co_await bounded(drive, "superblock write hung", drive.lease_sequences(*disk, wanted)))
+      leased = true;
   }
-  if (!durable) co_return;
+  if (!leased) co_return;
   uint64_t known = shared.leased_end.load(std::memory_order_relaxed);
   while (known < wanted.value &&
          !shared.leased_end.compare_exchange_weak(known, wanted.value, std::memory_order_release)) {
@@ -62,9 +65,11 @@ Task<bool> LocalStore::Impl::flush_tables() {
   for (size_t i = 0; i < shared.drives.size(); ++i) {
     Disk* disk = disk_of(static_cast<uint8_t>(i));
     if (disk == nullptr || shared.drives[i]->offline()) continue;
+    Drive& drive = *shared.drives[i];
     // The drive's flush makes payloads durable before entries; ours makes the entries durable too.
-    if (!co_await shared.drives[i]->flush_table(*disk)) all = false;
-    if (!co_await disk->flush()) all = false;
+    if (!co_await bounded(drive, "table write hung", drive.flush_table(*disk))) all = false;
+    if (drive.offline()) continue;
+    if (!co_await bounded(drive, "flush hung", disk->flush())) all = false;
   }
   co_return all;
 }
@@ -94,7 +99,11 @@ Task<void> LocalStore::Impl::sweep_records() {
     KeyHash keys[8];
     const uint32_t count = shared.representations.sweep_records(sweep_at, keys);
     for (uint32_t i = 0; i < count; ++i) {
-      if (!co_await check_record(keys[i])) sweep_failed = true;
+      const auto record = shared.representations.record_of(keys[i]);
+      if (!record) continue;
+      if (!co_await bounded(*shared.drives[record->drive], "record read hung",
+                            check_record(keys[i])))
+        sweep_failed = true;
     }
     looked_at += std::max(count, 1U);
     co_await Yield{};
@@ -114,7 +123,8 @@ Task<void> LocalStore::Impl::retire() {
   for (size_t i = 0; i < shared.drives.size(); ++i) {
     Disk* disk = disk_of(static_cast<uint8_t>(i));
     if (disk == nullptr || shared.drives[i]->offline()) continue;
-    (void)co_await shared.drives[i]->retire_purges(*disk, bound);
+    Drive& drive = *shared.drives[i];
+    (void)co_await bounded(drive, "purge journal hung", drive.retire_purges(*disk, bound));
   }
   shared.purges.retire(bound);
   if (bound == sweep_began) retired_added = sweep_added;
@@ -122,56 +132,62 @@ Task<void> LocalStore::Impl::retire() {
 
 namespace {
 
-/// Whether the drive has said that there is no such record, and not just failed to read it.
-bool is_no_record(const Error& error) noexcept {
-  return error.kind == Kind::NotFound || error.kind == Kind::Malformed ||
-         error.kind == Kind::ChecksumMismatch;
+/// Done where the drive has said that there is no such record, and not just failed to read it.
+Result<Done> unless_no_record(const Error& error) noexcept {
+  const bool no_record = error.kind == Kind::NotFound || error.kind == Kind::Malformed ||
+                         error.kind == Kind::ChecksumMismatch;
+  if (no_record) return Done{};
+  return fail(error);
 }
 
 }  // namespace
 
-/// False: the record could not be read now.
-Task<bool> LocalStore::Impl::check_record(KeyHash key) {
+/// Errors: {Disk, ...}: the record could not be read now.
+Task<Result<Done>> LocalStore::Impl::check_record(KeyHash key) {
   const Turnstile::Turn turn = co_await shared.record_turn(key).enter();
   auto record = shared.representations.record_of(key);
-  if (!record || record->number == kNoRecord) co_return true;
-  if (!record->stale && record->in_ram) co_return true;
+  if (!record || record->number == kNoRecord) co_return Done{};
+  if (!record->stale && record->in_ram) co_return Done{};
   Drive& drive = *shared.drives[record->drive];
   Disk* disk = disk_of(record->drive);
-  if (disk == nullptr || drive.offline()) co_return false;
+  if (disk == nullptr || drive.offline()) co_return fail(Side::Disk, Kind::Closed, "drive offline");
   if (!record->stale) {
     const auto facts = co_await drive.read_record(*disk, record->number, key);
-    if (!facts) co_return is_no_record(facts.error());  // the next load forgets it
+    if (!facts) co_return unless_no_record(facts.error());  // the next load forgets it
     shared.representations.judge_record(key, facts->generation, facts->key_text, facts->tag_hashes);
     record = shared.representations.record_of(key);
-    if (!record || !record->stale) co_return true;
+    if (!record || !record->stale) co_return Done{};
   }
-  if (!co_await forget_record(key, record->drive, record->number)) co_return false;
+  const auto forgotten = co_await forget_record(key, record->drive, record->number);
+  if (!forgotten) co_return fail(forgotten.error());
   shared.representations.clear_record(key, record->number);
-  co_return true;
+  co_return Done{};
 }
 
-/// Frees the slots that a stale record speaks for. False: it could not be read now.
-Task<bool> LocalStore::Impl::forget_record(KeyHash key, uint8_t number, RecordNumber record) {
+/// Frees the slots that a stale record speaks for. Errors: as check_record().
+Task<Result<Done>> LocalStore::Impl::forget_record(KeyHash key, uint8_t number,
+                                                   RecordNumber record) {
   Drive& drive = *shared.drives[number];
   Disk* disk = disk_of(number);
-  if (disk == nullptr || drive.offline()) co_return false;
+  if (disk == nullptr || drive.offline()) co_return fail(Side::Disk, Kind::Closed, "drive offline");
   const auto facts = co_await drive.read_record(*disk, record, key);
   if (!facts) {
     // No readable record: its slots are nothing after a restart either.
-    co_return is_no_record(facts.error());
+    co_return unless_no_record(facts.error());
   }
   const uint32_t slices = facts->complete_length > kCompleteLengthMax
                               ? kSlicesForgottenMax
                               : std::min(slice_count(facts->complete_length), kSlicesForgottenMax);
   drive.forget_generation(key, facts->generation, slices);
-  co_return true;
+  co_return Done{};
 }
 
 Task<void> LocalStore::Impl::forget_misplaced() {
   for (uint32_t i = 0; i < kRecordsPerPass && !shared.misplaced.empty(); ++i) {
     const Store::Impl::Misplaced one = shared.misplaced.back();
-    if (!co_await forget_record(one.key, one.drive, one.record)) co_return;
+    if (!co_await bounded(*shared.drives[one.drive], "record read hung",
+                          forget_record(one.key, one.drive, one.record)))
+      co_return;
     shared.misplaced.pop_back();
   }
 }

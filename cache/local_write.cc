@@ -14,6 +14,18 @@ bool LocalStore::Impl::start_write(Buffer& buffer) noexcept {
 
 Task<void> LocalStore::Impl::write_slice(Buffer& buffer) {
   const uint8_t number = buffer.generation->drive();
+  struct Context {
+    Drive& drive;
+    LocalStoreCounters& counters;
+  } context{*shared.drives[number], counters};
+  const HangWatch watch(
+      loop, &context,
+      [](void* at) {
+        const auto& hung = *static_cast<Context*>(at);
+        hung.drive.count_hang();
+        hung.counters.drive_hangs.add();
+      },
+      kDriveWriteHangTimeout);
   const auto written = co_await try_write_slice(buffer, *shared.drives[number], *disk_of(number));
   if (written) {
     counters.admitted.add();
