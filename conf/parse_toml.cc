@@ -258,6 +258,7 @@ void read_node(Reader& reader, NodeSettings& node) {
   reader.value("name", node.name, kNodeName);
   reader.value("ram", node.ram_bytes, kSize);
   reader.number("threads", node.threads, 0, UINT32_MAX);  // its bound is checked by validate()
+  reader.number("connections", node.connections, 0, kLoopsMax * kConnectionsPerLoopMax);
   reader.value("io", node.io, kIo);
   reader.value("drain", node.drain, kDuration);
   reader.value("retire", node.retire, kDuration);

@@ -11,16 +11,23 @@
 
 #include "base/limits.h"
 #include "base/listen_limits.h"
+#include "conf/client_memory.h"
 #include "conf/parse_units.h"
 
 namespace segue::conf {
 namespace {
 
-// Placeholders of the first plan until the figures of a loaded node replace them; each is generous.
-constexpr uint64_t kProcessBytes = 48 * MiB;
-constexpr uint64_t kLoopBytes = 12 * MiB;
-// A mix: an idle client costs 0.5 KiB (bench idle), one that reads slowly 21 KiB (bench stalled).
-constexpr uint64_t kConnectionBytes = 16 * KiB;
+// Measured when idle: 14 MiB of the process resident, half of it the program itself; the rest is
+// for the allocator, the metrics and TLS certificates.
+constexpr uint64_t kProcessBytes = 32 * MiB;
+constexpr uint64_t kLoopBytes = 12 * MiB;        // 256 fetches of an origin at once take most of it
+constexpr uint64_t kAccessQueueBytes = 5 * MiB;  // of one loop: 4096 records
+constexpr uint64_t kLimitsBytes = 2 * MiB;  // of one loop: kClientsLimitedMax places
+// What one answer holds on its way; how many at once is a 64th of the memory each.
+constexpr uint64_t kCollectionBytes = 4 * MiB;
+constexpr uint64_t kRelayBytes = kRelayBodyBytesMax + kPassBufferBytes;
+constexpr uint32_t kCollectionsPerLoopMax = 8;
+constexpr uint32_t kStreamedPerLoopMin = 16;  // passes, relays
 // ARCHITECTURE.md, the cache engine: at most 40 bytes a slot, 8 a ghost (one for each slot), 96 a
 // representation.
 constexpr uint64_t kIndexBytesPerSlot = 40 + 8;
@@ -79,6 +86,66 @@ uint64_t device_bytes(const std::string& path) {
   return end > 0 ? static_cast<uint64_t>(end) : 0;
 }
 
+ClientKind kind_of(const Settings& settings, uint32_t threads) {
+  const bool tls = std::ranges::any_of(settings.listen, &ListenSettings::tls);
+  return {.threads = threads, .tls = tls, .http2 = tls && settings.tls.http2};
+}
+
+uint64_t plan_logs(const Settings& settings, uint32_t threads) {
+  uint64_t bytes = 0;
+  if (settings.log.access != "off" || settings.listens.count) bytes += kAccessQueueBytes * threads;
+  if (settings.listens.count) bytes += kListenBytesMax;
+  const LimitSettings& limits = settings.limits;
+  if (limits.connections + limits.requests_per_second + limits.miss_bytes_per_second != 0)
+    bytes += kLimitsBytes * threads;
+  return bytes;
+}
+
+/// What is on its way and not stored: at least a little of each, more of each by a 32nd of the
+/// memory that is not needed.
+void plan_streaming(const Settings& settings, uint64_t spare_bytes, Plan& plan) {
+  const uint64_t share = spare_bytes / 32 / plan.threads;
+  const auto at_once = [&](uint64_t each, uint32_t least, uint32_t most) {
+    return static_cast<uint32_t>(std::min<uint64_t>(least + share / each, most));
+  };
+  const bool relays = std::ranges::any_of(
+      settings.sites, [](const SiteSettings& site) { return !site.methods.empty(); });
+  plan.passes_per_loop = at_once(kPassBufferBytes, kStreamedPerLoopMin, kPassesPerLoopMax);
+  plan.relays_per_loop = at_once(kRelayBytes, kStreamedPerLoopMin, kRelaysPerLoopMax);
+  plan.collections_per_loop = at_once(kCollectionBytes, 1, kCollectionsPerLoopMax);
+  const uint64_t of_loop = plan.passes_per_loop * uint64_t{kPassBufferBytes} +
+                           plan.collections_per_loop * kCollectionBytes +
+                           (relays ? plan.relays_per_loop * kRelayBytes : 0);
+  plan.streaming_bytes = of_loop * plan.threads;
+}
+
+/// What does not depend on how much memory there is.
+uint64_t plan_fixed(const Settings& settings, const Machine& machine, ClientKind kind, Plan& plan) {
+  plan.process_bytes = kProcessBytes + nats_bytes(settings.prefetch.nats);
+  plan.learning_bytes = learning_bytes(settings.prefetch);
+  plan.logs_bytes = plan_logs(settings, plan.threads);
+  plan.loops_bytes = kLoopBytes * plan.threads;
+  for (size_t i = 0; i < settings.cache.drives.size(); ++i) {
+    const uint64_t bytes = i < machine.drive_bytes.size() ? machine.drive_bytes[i] : 0;
+    const DrivePlan drive = plan_drive(settings.cache.drives[i], bytes);
+    plan.index_bytes += drive.slots() * kIndexBytesPerSlot + drive.records * kIndexBytesPerRecord;
+    plan.drives.push_back(drive);
+  }
+  if (settings.node.connections != 0) {
+    plan.connections = std::min<uint64_t>(settings.node.connections,
+                                          uint64_t{kConnectionsPerLoopMax} * plan.threads);
+    plan.connections_bytes = client_bytes(plan.connections, kind);
+  }
+  return plan.process_bytes + plan.learning_bytes + plan.logs_bytes + plan.loops_bytes +
+         plan.index_bytes + plan.connections_bytes;
+}
+
+/// The least RAM tier that works.
+uint64_t least_tier(const ShareSettings& shares) {
+  const uint64_t large = std::max<uint64_t>(shares.k256, 1);  // 0 is a mistake
+  return std::max(kBuffersBytesMin, kLargeBuffersBytesMin * 100 / large);
+}
+
 }  // namespace
 
 Machine look_at_machine(const Settings& settings) {
@@ -99,32 +166,33 @@ Plan make_plan(const Settings& settings, const Machine& machine) {
   plan.threads = settings.node.threads != 0 ? settings.node.threads : machine.cores;
   plan.threads = std::min(plan.threads, kLoopsMax);
   plan.ram_bytes = settings.node.ram_bytes;
-  plan.process_bytes = kProcessBytes + learning_bytes(settings.prefetch) +
-                       nats_bytes(settings.prefetch.nats) +
-                       (settings.listens.count ? kListenBytesMax : 0);
-  plan.loops_bytes = kLoopBytes * plan.threads;
-  for (size_t i = 0; i < settings.cache.drives.size(); ++i) {
-    const uint64_t bytes = i < machine.drive_bytes.size() ? machine.drive_bytes[i] : 0;
-    const DrivePlan drive = plan_drive(settings.cache.drives[i], bytes);
-    plan.index_bytes += drive.slots() * kIndexBytesPerSlot + drive.records * kIndexBytesPerRecord;
-    plan.drives.push_back(drive);
-  }
-  const uint64_t fixed = plan.process_bytes + plan.loops_bytes + plan.index_bytes;
-  // An eighth for connections, a sixteenth for header fields, the rest is the RAM tier.
+  const ClientKind kind = kind_of(settings, plan.threads);
+  const bool clients_fixed = settings.node.connections != 0;
+  uint64_t fixed = plan_fixed(settings, machine, kind, plan);
+  // Of what is left a sixteenth is for header fields, and for clients an eighth, or a quarter where
+  // each may hold a sealed batch, unless their number is given; the rest is the RAM tier.
+  const uint64_t clients_part = kind.tls ? 4 : 8;
+  plan_streaming(settings, 0, plan);
+  // Solved for the smallest rest: the clients' part goes, kRepresentationsBytesMin goes, the tier
+  // stays.
+  uint64_t least = least_tier(settings.cache.ram_shares) + kRepresentationsBytesMin;
+  if (!clients_fixed) least = least * clients_part / (clients_part - 1) + 1;
+  plan.needed_bytes = round_up(fixed + plan.streaming_bytes + least, MiB);
+  const uint64_t needed = plan.needed_bytes;
+  plan_streaming(settings, plan.ram_bytes > needed ? plan.ram_bytes - needed : 0, plan);
+  fixed += plan.streaming_bytes;
   const uint64_t divided = plan.ram_bytes > fixed ? plan.ram_bytes - fixed : 0;
-  plan.connections_bytes = divided / 8;
   plan.representations_bytes =
       std::clamp(divided / 16, kRepresentationsBytesMin, kRepresentationsBytesMax);
-  plan.connections = std::min(plan.connections_bytes / kConnectionBytes,
-                              uint64_t{kConnectionsPerLoopMax} * plan.threads);
-  plan.connections_bytes = plan.connections * kConnectionBytes;
-  const uint64_t others = plan.connections_bytes + plan.representations_bytes;
+  uint64_t others = plan.representations_bytes;
+  if (!clients_fixed) {
+    plan.connections = std::min(clients_within(divided / clients_part, kind),
+                                uint64_t{kConnectionsPerLoopMax} * plan.threads);
+    plan.connections_bytes = client_bytes(plan.connections, kind);
+    others += plan.connections_bytes;
+  }
+  plan.frames_bytes_per_loop = frame_pool_bytes(plan.connections);
   plan.buffers_bytes = divided > others ? divided - others : 0;
-  const uint64_t large = std::max<uint64_t>(settings.cache.ram_shares.k256, 1);  // 0 is a mistake
-  const uint64_t tier = std::max(kBuffersBytesMin, kLargeBuffersBytesMin * 100 / large);
-  // Solved for the smallest `divided`: an eighth goes, kRepresentationsBytesMin goes, the tier
-  // stays.
-  plan.needed_bytes = round_up(fixed + (tier + kRepresentationsBytesMin) * 8 / 7, MiB);
   return plan;
 }
 
@@ -137,11 +205,19 @@ std::string print_plan(const Plan& plan) {
   };
   row("RAM tier", plan.buffers_bytes, "buffers of 16, 64, 128 and 256 KiB");
   row("connections", plan.connections_bytes,
-      fmt::format("{} clients with their coroutine frames", plan.connections));
+      fmt::format("{} clients that stall, with frames, fills, sealed records, HTTP/2",
+                  plan.connections));
+  row("streaming", plan.streaming_bytes,
+      fmt::format("of each loop {} passes, {} relays, {} collected", plan.passes_per_loop,
+                  plan.relays_per_loop, plan.collections_per_loop));
   row("header fields", plan.representations_bytes, "of representations in use");
   row("drive index", plan.index_bytes, "slots, ghosts, known representations");
   row("loops", plan.loops_bytes, "stacks, rings, origin connections");
-  row("process", plan.process_bytes, "program, libraries, what the predictor learns, listening");
+  row("logs", plan.logs_bytes, "access log's queues, listens, clients with limits");
+  row("predictor", plan.learning_bytes, "what it learns, and what is being saved");
+  row("process", plan.process_bytes, "program, libraries, certificates");
+  text += fmt::format("  coroutine frames: at most {} of a loop, within connections\n",
+                      format_size(plan.frames_bytes_per_loop));
   if (plan.drives.empty()) return text + "drives: none, the RAM tier alone\n";
   text += "drives:\n";
   for (const DrivePlan& drive : plan.drives) {

@@ -35,13 +35,21 @@ struct Plan {
   uint32_t threads = 1;
   uint64_t ram_bytes = 0;
   uint64_t process_bytes = 0;          // program, libraries, allocator
+  uint64_t learning_bytes = 0;         // what the predictor remembers
+  uint64_t logs_bytes = 0;             // access log's queues, listens, clients with limits
   uint64_t loops_bytes = 0;            // stacks, rings, origin connections, metrics
-  uint64_t connections_bytes = 0;      // client connections with their coroutine frames
+  uint64_t streaming_bytes = 0;        // answers on their way that are not stored
+  uint64_t connections_bytes = 0;      // client connections: client_memory.h
   uint64_t index_bytes = 0;            // slots, ghosts and known representations of the drives
   uint64_t representations_bytes = 0;  // stored header fields held in RAM
   uint64_t buffers_bytes = 0;          // the RAM tier
-  uint64_t connections = 0;            // that connections_bytes is enough for
   uint64_t needed_bytes = 0;           // the least ram_bytes these settings work with
+  // What the parts are enough for; the modules take these as their bounds.
+  uint64_t connections = 0;            // at once, of the node
+  uint64_t frames_bytes_per_loop = 0;  // coroutine frames; within connections_bytes
+  uint32_t passes_per_loop = 0;        // answers passed through at once
+  uint32_t relays_per_loop = 0;        // requests of other methods at once
+  uint32_t collections_per_loop = 0;   // answers of unknown length collected at once
   std::vector<DrivePlan> drives;
 };
 

@@ -49,6 +49,7 @@ struct NodeSettings {
   std::string name;          // token in Cache-Status, Via and CDN-Loop; empty: the host's name
   uint64_t ram_bytes = GiB;  // of the whole process; conf/plan.h divides it
   uint32_t threads = 0;      // loops; 0: one per core
+  uint32_t connections = 0;  // of clients, at once; 0: what an eighth of the memory is enough for
   IoBackend io = IoBackend::Auto;
   milliseconds drain{5000};      // what running responses get at a stop or restart
   milliseconds retire{600'000};  // what players get after `segue drain`

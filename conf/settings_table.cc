@@ -18,6 +18,10 @@ constexpr SettingRow kRows[] = {
     {"node.ram", kSizes, "1GiB", Takes::Restart,
      "memory of the whole process; `segue check` prints how it is divided", "1MiB to 1024TiB"},
     {"node.threads", kNumber, "0", Takes::Restart, "event loops; 0: one per core", "0 to 64"},
+    {"node.connections", kNumber, "0", Takes::Restart,
+     "client connections at once, their memory set aside; more are answered 503; 0: as many as an "
+     "eighth of the memory is enough for (with TLS a quarter)",
+     "0 to 2097152"},
     {"node.io", "`auto`, `uring`, `threads`", "auto", Takes::Restart, "how drives are read"},
     {"node.drain", kDurations, "5s", Takes::Reload,
      "what running responses get to finish at a stop or restart", "0 to 3650d"},

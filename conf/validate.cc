@@ -88,6 +88,13 @@ void check_node(const Settings& settings, const Machine& machine, Mistakes& mist
                                              settings.node.threads, kLoopsMax));
   }
   const Plan plan = make_plan(settings, machine);
+  const uint64_t connections_max = uint64_t{kConnectionsPerLoopMax} * plan.threads;
+  if (settings.node.connections > connections_max) {
+    mistakes.add("node.connections",
+                 fmt::format("{} is more than {} thread{} can hold; allowed: at most {}",
+                             settings.node.connections, plan.threads, plan.threads == 1 ? "" : "s",
+                             connections_max));
+  }
   if (plan.ram_bytes < plan.needed_bytes) {
     mistakes.add("node.ram",
                  fmt::format("{} is too little for these settings; needed: at least {} ({}MiB)",

@@ -303,8 +303,11 @@ std::expected<edge::NodeOptions, std::string> node_options(const conf::Settings&
   if (settings.listens.count)
     options.listens_bytes_per_second = settings.listens.bitrate_kbits * 1000 / 8;
   if (settings.log.access != "off") options.access_log = settings.log.access;
-  options.connections_per_loop_max = static_cast<uint32_t>(std::min<uint64_t>(
-      kConnectionsPerLoopMax, std::max<uint64_t>(plan.connections / plan.threads, 1)));
+  options.connections_max = static_cast<uint32_t>(std::max<uint64_t>(plan.connections, 1));
+  options.frame_bytes_per_loop_max = plan.frames_bytes_per_loop;
+  options.passes_per_loop_max = plan.passes_per_loop;
+  options.relays_per_loop_max = plan.relays_per_loop;
+  options.collections_per_loop_max = plan.collections_per_loop;
   return options;
 }
 

@@ -380,7 +380,7 @@ Task<void> Delivery::Impl::run(Exchange& exchange) {
 Task<void> Delivery::Impl::run_relay(Exchange& exchange) {
   Scope scope = scope_of(exchange);
   Result<Done> served = fail_retryable(Side::Self, Kind::Overloaded, "relays");
-  if (relays < kRelaysPerLoopMax) {
+  if (relays < options.relays_max) {
     ++relays;
     served = co_await relay(scope, exchange);
     --relays;
@@ -445,7 +445,7 @@ Task<Result<Done>> Delivery::Impl::serve_selected(Scope& scope, Exchange& exchan
 }
 
 Task<Result<Done>> Delivery::Impl::serve_pass(Scope& scope, Exchange& exchange) {
-  if (passes == kPassesPerLoopMax) co_return fail(Side::Self, Kind::Overloaded, "passes");
+  if (passes >= options.passes_max) co_return fail(Side::Self, Kind::Overloaded, "passes");
   PassPlan plan = plan_pass(exchange);
   if (!fit_to_preview(plan, exchange.asked.head_only, exchange.preview_bytes)) {
     exchange.refusal = {403, "preview_over"};

@@ -22,6 +22,8 @@ class Delivery {
   struct Options {
     std::string node_name = "segue";
     uint32_t tasks_max = kConnectionsPerLoopMax;
+    uint32_t passes_max = kPassesPerLoopMax;
+    uint32_t relays_max = kRelaysPerLoopMax;
     std::chrono::milliseconds first_byte_max{
         6000};             // a first byte later than this is a 504: players give up at 8 s
     uint64_t id_seed = 0;  // from Entropy, another for each loop

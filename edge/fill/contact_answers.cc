@@ -169,7 +169,7 @@ Task<Fills::Impl::Ask> Fills::Impl::answer_content(Contact& contact, Ask form) {
     if (form == Ask::WithoutRange) answer_failed(contact, {Side::Origin, Kind::Mismatch});
     co_return Ask::WithoutRange;
   }
-  if (collections == kCollectionsMax) {
+  if (collections >= options.collections_max) {
     pass_through(contact, {});
     co_return form;
   }
@@ -239,6 +239,11 @@ Fills::Impl::Ask Fills::Impl::settle(Contact& contact, Ask form, Verdict verdict
     return form;
   }
   if (!verdict.parts.strong_validator && !whole) return Ask::WithoutRange;
+  if (flaps.flaps(contact.ask.key, loop.now())) {
+    counters.flapping.add();
+    pass_through(contact, {});
+    return form;
+  }
   install(contact, std::move(verdict), length, covers);
   return form;
 }
@@ -259,7 +264,10 @@ void Fills::Impl::install(Contact& contact, Verdict verdict, uint64_t length, By
       .facts = make_ref<const StoredResponse>(std::move(verdict.parts))};
   claim(contact, covers);
   contact.covers_bytes = covers;
-  if (contact.basis) counters.generations_replaced.add();
+  if (contact.basis) {
+    counters.generations_replaced.add();
+    flaps.note(contact.ask.key, loop.now());
+  }
   if (!store.commit(std::move(contact.permit), {.selected = contact.selected,
                                                 .tag_hashes = std::move(verdict.tags),
                                                 .ram_only = false})) {

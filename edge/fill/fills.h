@@ -66,15 +66,17 @@ struct Selection {
   std::chrono::nanoseconds origin_latency{0};
 };
 
+/// Answers of unknown length collected at once on one loop: each may take 4 MiB of heap.
+inline constexpr uint32_t kCollectionsMax = 8;
 /// Tasks of a loop that demand cannot use up, so that none of its own is ever taken by a prefetch.
 inline constexpr uint32_t kPrefetchTasksPerLoopMax = 64;
 
 struct FillCounters {
   Counter contacts, contacts_collapsed, revalidations, revalidated, fills_started, fills_finished,
       fills_cut, fills_ended_early, fills_rejected, fill_bytes, slices_filled, pass_started,
-      pass_bytes, generations_replaced, validator_mismatches, stale_served, negative_stored,
-      buffer_waits, buffer_refusals, fetch_waits, fetch_waits_urgent, fetch_refusals,
-      fetches_waiting, variants_refused, tags_refused;
+      pass_bytes, generations_replaced, validator_mismatches, flapping, stale_served,
+      negative_stored, buffer_waits, buffer_refusals, fetch_waits, fetch_waits_urgent,
+      fetch_refusals, fetches_waiting, variants_refused, tags_refused;
   Counter prefetch_started, prefetch_refused, prefetch_joined;  // contacts and runs
   Counter demand_awaiting_head;  // gauge: requests to origins for clients, not answered yet
   Counter fills_in_flight;
@@ -85,6 +87,7 @@ class Fills {
  public:
   struct Options {
     uint32_t fills_max = kFillsPerLoopMax;
+    uint32_t collections_max = kCollectionsMax;
     uint64_t unknown_length_bytes_max =
         4 * MiB;                      // a 200 of unknown length beyond this is passed through
     std::string node_name = "segue";  // Via, CDN-Loop, Cache-Status

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "edge/fill/fills.h"
+#include "edge/fill/flaps.h"
 #include "edge/fill/owned_ask.h"
 #include "edge/fill/storing.h"
 #include "edge/fill/troubles.h"
@@ -25,8 +26,6 @@ inline constexpr std::chrono::minutes kVariantsFor{10};
 inline constexpr uint32_t kCookiesMax = 8;
 /// A 200 of unknown length that takes longer than this to its end is passed through.
 inline constexpr std::chrono::seconds kCollectMax{3};
-/// Answers of unknown length collected at once on one loop: each may take 4 MiB of heap.
-inline constexpr uint32_t kCollectionsMax = 8;
 /// Further asks of one contact after an answer that calls for another form.
 inline constexpr uint32_t kContactAsksMax = 4;
 /// How often a reader may see a fill of one slice fail before its response is cut.
@@ -274,7 +273,8 @@ struct Fills::Impl {
   OriginMeter* meter = nullptr;
   TaskGroup tasks;
   FillCounters counters;
-  Troubles troubles;             // contacts that failed
+  Troubles troubles;  // contacts that failed
+  Flaps flaps;
   Troubles failed_fills;         // why a slice does not come: told to the readers that give up
   std::vector<FillRun*> active;  // at most options.fills_max
   uint32_t prefetching = 0;      // of `active`, those that nobody waits for

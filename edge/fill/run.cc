@@ -432,7 +432,9 @@ std::unexpected<Error> Fills::Impl::give_up_version(FillRun& run,
   // taken for it, so a purge in between would miss it. The next request asks anew.
   if (answer.status == 200 || answer.status == 206 || answer.status == 404 ||
       answer.status == 410 || answer.status == 416) {
-    store.detach(run.selected.generation);
+    const Ref<Generation>& generation = run.selected.generation;
+    if (!generation->detached()) flaps.note(generation->key(), loop.now());
+    store.detach(generation);
     counters.generations_replaced.add();
   } else {
     counters.fills_rejected.add();

@@ -120,9 +120,10 @@ std::expected<std::vector<ListenTls>, std::string> claim_listeners(NodeOptions& 
 }
 
 void HandedOver::register_metrics(Registry& registry) const {
-  registry.add_counter("segue_connections_handed_over_total",
-                       "Connections that loop 0 accepted for another loop (socket activation).", {},
-                       handed_over_);
+  registry.add_counter(
+      "segue_connections_handed_over_total",
+      "Connections that loop 0 accepted for another loop (socket activation, unix sockets).", {},
+      handed_over_);
   const auto add = [&](const char* name, const char* help, const Counter& counter) {
     registry.add_counter(name, help, {{"listener", "handed_over"}}, counter);
   };

@@ -1,6 +1,7 @@
-// edge/node/handed_over.h - listening sockets that the service manager opened: one socket for all
-// loops, so that it outlives a restart. Loop 0 accepts and hands each connection to the loop with
-// the fewest. (Own sockets are better spread by the kernel: SO_REUSEPORT, one per loop.)
+// edge/node/handed_over.h - listening sockets of which there is one for all loops: those that the
+// service manager opened, so that they outlive a restart, and unix sockets. Loop 0 accepts and
+// hands each connection to the loop with the fewest. (Own TCP sockets are better spread by the
+// kernel: SO_REUSEPORT, one per loop.)
 #pragma once
 #include <array>
 #include <atomic>

@@ -100,6 +100,10 @@ void add_fills(Registry& registry, const FillCounters& c) {
   registry.add_counter("segue_validator_mismatches_total",
                        "Origin answers under another validator than the stored one.", {},
                        c.validator_mismatches);
+  registry.add_counter(
+      "segue_validators_flapping_total",
+      "Answers passed through because their key's validator had changed too often to be stored.",
+      {}, c.flapping);
   registry.add_counter("segue_stale_served_total", "Stale answers.", {}, c.stale_served);
   registry.add_counter("segue_buffer_waits_total", "Requests that queued for a free buffer.", {},
                        c.buffer_waits);
@@ -168,8 +172,8 @@ void add_local_store(Registry& registry, const cache::LocalStoreCounters& c) {
   registry.add_counter("segue_cache_drive_read_failures_total",
                        "Slices that a drive could not give: served from the origin.", {},
                        c.drive_read_failures);
-  registry.add_counter("segue_cache_drive_hangs_total", "Drive reads over their time limit.", {},
-                       c.drive_hangs);
+  registry.add_counter("segue_cache_drive_hangs_total", "Drive operations over their time limit.",
+                       {}, c.drive_hangs);
   registry.add_counter("segue_cache_admitted_total", "Slices written to drives.", {}, c.admitted);
   registry.add_counter("segue_cache_admitted_bytes_total", "Payload written to drives.", {},
                        c.admitted_bytes);
@@ -216,6 +220,12 @@ void register_node_metrics(SharedParts& shared, const std::vector<std::unique_pt
                            "Records dropped because the writer was behind.", {}, log.dropped);
     }
   }
+  registry.add_gauge(
+      "segue_connections_max", "Client connections that memory and descriptors are enough for.", {},
+      [](const void* budget) {
+        return static_cast<double>(static_cast<const ConnectionBudget*>(budget)->max());
+      },
+      shared.connections.get());
   if (shared.listens) shared.listens->register_metrics(registry);
   if (shared.access_log) add_access_log(registry, shared.access_log->writer_counters());
   shared.tls->register_metrics(registry);

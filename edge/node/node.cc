@@ -75,7 +75,7 @@ struct Node::Impl {
   std::unique_ptr<TaskGroup> upkeep;               // of loop 0
   std::unique_ptr<NodePrefetch> prefetch;          // of loop 0; null: off
   std::unique_ptr<AdminListener> admin;
-  std::unique_ptr<HandedOver> handed_over;  // null: no service manager opened sockets
+  std::unique_ptr<HandedOver> handed_over;  // null: every loop has sockets of its own
   std::unique_ptr<LoopHealth> health;
   std::unique_ptr<Reload> reload;
   std::vector<std::string> addresses;
@@ -100,7 +100,8 @@ Node::~Node() = default;
 
 std::expected<void, std::string> Node::Impl::build_loops() {
   for (uint32_t i = 0; i < options.threads; ++i) {
-    auto loop = EventLoop::create(i, shared.clock, {.io = options.io});
+    auto loop = EventLoop::create(
+        i, shared.clock, {.io = options.io, .frame_bytes_max = options.frame_bytes_per_loop_max});
     if (!loop)
       return std::unexpected(
           fmt::format("event loop: {}: {}", loop.error().where, strerror(loop.error().os_errno)));
@@ -160,12 +161,16 @@ std::expected<void, std::string> Node::Impl::build_shared(
 
 void Node::Impl::limit_connections() {
   const uint64_t limit = raise_descriptor_limit();
-  const uint32_t wanted = options.connections_per_loop_max;
-  options.connections_per_loop_max = connections_within(
-      limit, options.threads, options.origins.size(), options.drives.size(), wanted);
-  if (options.connections_per_loop_max == wanted) return;
-  log_warning("connections_limited", "descriptors={} connections={}: raise the limit of open files",
-              limit, uint64_t{options.connections_per_loop_max} * options.threads);
+  const uint32_t wanted = (options.connections_max - 1) / options.threads + 1;
+  const uint32_t within = connections_within(limit, options.threads, options.origins.size(),
+                                             options.drives.size(), wanted);
+  if (within < wanted) {
+    options.connections_max = within * options.threads;
+    log_warning("connections_limited",
+                "descriptors={} connections={}: raise the limit of open files", limit,
+                options.connections_max);
+  }
+  shared.connections = std::make_unique<ConnectionBudget>(options.connections_max);
 }
 
 std::expected<void, std::string> Node::Impl::build() {
@@ -207,7 +212,7 @@ std::expected<void, std::string> Node::Impl::listen() {
   if (auto listening = admin->listen(given); !listening) return listening;
   auto claimed = claim_listeners(options, given);
   if (!claimed) return std::unexpected(claimed.error());
-  if (!given.empty()) {
+  if (!given.empty() || std::ranges::any_of(options.listen, &ListenAddress::is_unix)) {
     std::vector<HandedOver::Target> targets;
     for (auto& worker : workers) targets.push_back({&worker->loop(), &worker->server()});
     const Loop::Turn turn(workers.front()->loop());
@@ -220,7 +225,8 @@ std::expected<void, std::string> Node::Impl::listen() {
     }
   }
   for (auto& worker : workers) {
-    if (auto listening = worker->listen(addresses, *shared.tls); !listening) return listening;
+    if (auto listening = worker->listen(addresses, *shared.tls, handed_over.get()); !listening)
+      return listening;
   }
   for (const int fd : given) addresses.push_back(listening_at(fd));
   return {};
@@ -306,6 +312,7 @@ void Node::Impl::start_drain(uint32_t index) {
     admin->start_stopping();
     upkeep_wake.raise();
     // The others are told behind the connections that are on their way to them.
+    workers.front()->remove_socket_files();
     if (handed_over) handed_over->stop_accepting();
     for (uint32_t i = 1; i < workers.size(); ++i) workers[i]->loop().post(stop_messages[i]);
   }

@@ -63,7 +63,12 @@ struct NodeOptions {
   std::string predictor_file;                   // empty: what is learned is not kept
   std::vector<std::string> feeds;               // followed files and FIFOs
   std::vector<NatsFeed::Options> nats;          // subjects with a feed, with purges, or with both
-  uint32_t connections_per_loop_max = kConnectionsPerLoopMax;
+  // What the memory plan (conf/plan.h) reserves; more is refused.
+  uint32_t connections_max = kConnectionsPerLoopMax;  // of clients, of all loops
+  uint64_t frame_bytes_per_loop_max = kFramePoolBytesMax;
+  uint32_t passes_per_loop_max = kPassesPerLoopMax;
+  uint32_t relays_per_loop_max = kRelaysPerLoopMax;
+  uint32_t collections_per_loop_max = kCollectionsMax;
   std::chrono::milliseconds drain_limit{5000};      // running bodies get this long at a stop
   std::chrono::milliseconds retire_limit{600'000};  // a drain ends after this even if players stay
   /// Listening sockets that a service manager opened; each must be one of `listen` or `admin`.

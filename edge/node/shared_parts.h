@@ -15,6 +15,7 @@
 #include "edge/metrics/listens.h"
 #include "edge/metrics/registry.h"
 #include "edge/node/node_tls.h"
+#include "edge/server/connection_budget.h"
 #include "origin/health.h"
 
 namespace segue::edge {
@@ -24,7 +25,8 @@ struct SharedParts {
   SystemClock clock;
   StoredResponseCodec codec;
   Registry registry;
-  std::vector<cache::DriveLock> drive_locks;  // held as long as the drives are used
+  std::unique_ptr<ConnectionBudget> connections;  // of clients, of all loops
+  std::vector<cache::DriveLock> drive_locks;      // held as long as the drives are used
   std::unique_ptr<cache::Store> store;
   Ref<const SiteTable> sites;  // of loop 0 once the node runs; each worker has its own
   std::vector<std::shared_ptr<origin::Health>> health;  // by origin

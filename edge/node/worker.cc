@@ -1,8 +1,10 @@
 #include "edge/node/worker.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "base/entropy.h"
+#include "edge/node/handed_over.h"
 #include "edge/node/node.h"
 #include "edge/node/node_tls.h"
 #include "edge/node/shared_parts.h"
@@ -43,17 +45,28 @@ std::expected<void, std::string> Worker::wire(SharedParts& shared) {
     fetchers.push_back(fetcher->get());
     fetchers_.push_back(std::move(*fetcher));
   }
-  fills_ = std::make_unique<Fills>(*loop_, *local_, std::move(fetchers),
-                                   Fills::Options{.node_name = options_.name});
+  // The kernel spreads connections as it likes, so a loop may come to serve all of them.
+  const uint32_t connections_max = std::min(options_.connections_max, kConnectionsPerLoopMax);
+  const uint32_t of_loop = (options_.connections_max - 1) / options_.threads + 1;
+  fills_ =
+      std::make_unique<Fills>(*loop_, *local_, std::move(fetchers),
+                              Fills::Options{.collections_max = options_.collections_per_loop_max,
+                                             .node_name = options_.name});
   delivery_ =
       std::make_unique<Delivery>(*loop_, *local_, *fills_, shared.sites, shared.access_log.get(),
                                  Delivery::Options{.node_name = options_.name,
-                                                   .tasks_max = options_.connections_per_loop_max,
+                                                   .tasks_max = connections_max,
+                                                   .passes_max = options_.passes_per_loop_max,
+                                                   .relays_max = options_.relays_per_loop_max,
                                                    .id_seed = kernel_random()});
   shared.misses.push_back(&delivery_->misses());
   handler_ = std::make_unique<PublicHandler>(*delivery_);
   server_ = std::make_unique<Server>(
-      *loop_, *handler_, ConnectionLimits{.connections_max = options_.connections_per_loop_max});
+      *loop_, *handler_,
+      ConnectionLimits{.connections_max = connections_max,
+                       .http2_streams_per_loop_max = of_loop,
+                       .http2_memory_per_loop_max = uint64_t{of_loop} * kHttp2MemoryFairBytes});
+  server_->share(shared.connections.get());
   set_limits(options_.limits);
   fills_->meter_by(&limits_);
   delivery_->limit_by(&limits_);
@@ -62,12 +75,12 @@ std::expected<void, std::string> Worker::wire(SharedParts& shared) {
 }
 
 std::expected<void, std::string> Worker::listen(std::vector<std::string>& addresses,
-                                                const NodeTls& tls) {
+                                                const NodeTls& tls, HandedOver* spread) {
   Loop::Turn turn(*loop_);
   for (size_t i = 0; i < options_.listen.size(); ++i) {
     ListenAddress address = options_.listen[i];
     if (address.is_unix() && loop_->index() != 0)
-      continue;  // SO_REUSEPORT is for TCP: loop 0 serves unix sockets
+      continue;  // SO_REUSEPORT is for TCP: loop 0 spreads the connections of unix sockets
     // With port 0 the kernel picks for loop 0, and the other loops join it there.
     if (loop_->index() != 0) {
       auto chosen = ListenAddress::parse(addresses[i]);
@@ -84,18 +97,22 @@ std::expected<void, std::string> Worker::listen(std::vector<std::string>& addres
     }
     if (loop_->index() == 0) addresses.push_back(listening_at(*listener));
     const ListenTls& how = options_.listen_tls[i];
-    server_->listen(*listener, how.on ? tls.holder(how.client_ca) : nullptr, how.proxies);
+    auto holder = how.on ? tls.holder(how.client_ca) : nullptr;
+    if (address.is_unix()) {
+      spread->listen(*listener, std::move(holder), how.proxies);
+      close(*listener);  // it has a descriptor of its own
+    } else {
+      server_->listen(*listener, std::move(holder), how.proxies);
+    }
   }
   return {};
 }
 
-/// While the listener is still ours: later the file may belong to a process that came after us.
 void Worker::remove_socket_files() const {
   for (const ListenAddress& address : options_.listen) address.remove_socket_file();
 }
 
 Task<void> Worker::drain(std::chrono::nanoseconds running_max) {
-  if (loop_->index() == 0) remove_socket_files();
   co_await server_->drain(running_max);
   co_await delivery_->drain();
   co_await fills_->drain();

@@ -18,6 +18,7 @@
 
 namespace segue::edge {
 
+class HandedOver;
 class NodeTls;
 struct NodeOptions;
 struct SharedParts;
@@ -52,9 +53,12 @@ class Worker {
 
   /// The second step: everything that needs the store. The error is a sentence for the operator.
   [[nodiscard]] std::expected<void, std::string> wire(SharedParts& shared);
-  /// Opens this loop's own listening sockets. Reports each address once, on loop 0.
+  /// Opens this loop's own listening sockets. Reports each address once, on loop 0, which opens
+  /// unix sockets for all and hands them to `spread`.
   [[nodiscard]] std::expected<void, std::string> listen(std::vector<std::string>& addresses,
-                                                        const NodeTls& tls);
+                                                        const NodeTls& tls, HandedOver* spread);
+  /// While the listeners are still ours: later a file may belong to a process that came after us.
+  void remove_socket_files() const;
 
   /// From here on requests go by `sites`. On the worker's loop.
   void set_sites(Ref<const SiteTable> sites) { delivery_->set_sites(std::move(sites)); }
@@ -80,8 +84,6 @@ class Worker {
   [[nodiscard]] Task<void> drain(std::chrono::nanoseconds running_max);
 
  private:
-  void remove_socket_files() const;
-
   const NodeOptions& options_;
   std::unique_ptr<EventLoop> loop_;
   std::vector<std::unique_ptr<Disk>> disks_;

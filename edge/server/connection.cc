@@ -186,6 +186,21 @@ void Connection::end_handshake() noexcept {
   handshake_.reset();
 }
 
+void Connection::turn_away() noexcept {
+  constexpr std::string_view kBusy =
+      "HTTP/1.1 503 Service Unavailable\r\n"
+      "Content-Type: text/plain; charset=utf-8\r\n"
+      "Content-Length: 38\r\n"
+      "Cache-Control: no-store\r\n"
+      "Retry-After: 1\r\n"
+      "Connection: close\r\n\r\n"
+      "503 too many connections to this node\n";
+  turned_away_ = true;
+  // Best effort: the buffer of a new socket takes it.
+  (void)send(fd_, kBusy.data(), kBusy.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  (void)start_linger(Goodbye::Said);
+}
+
 void Connection::expect_proxy_header() {
   proxy_ = std::make_unique<ProxyInput>();
   if (state_ == ConnectionState::Idle)

@@ -52,6 +52,9 @@ class Connection final : public Stream {
   void start_drain() noexcept;
   /// Ends now: a response under way sees its client gone. on_closed comes on a later step.
   void cut() noexcept;
+  /// Says 503 and goodbye, and is no client. Right after it is made; not over TLS.
+  void turn_away() noexcept;
+  [[nodiscard]] bool turned_away() const noexcept { return turned_away_; }
   /// A PROXY header comes before anything else and says whom it is from. Right after it is made.
   void expect_proxy_header();
   /// Counts it among its client's.
@@ -185,6 +188,7 @@ class Connection final : public Stream {
   bool timed_out_ = false;
   bool cut_asked_ = false;
   bool reset_on_close_ = false;
+  bool turned_away_ = false;
 };
 // Ten thousand idle players cost ten thousand of these.
 static_assert(sizeof(Connection) <= 768);

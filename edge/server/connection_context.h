@@ -38,7 +38,9 @@ struct ConnectionLimits {
   uint32_t tls_handshakes_max = kTlsHandshakesPerLoopMax;
   uint32_t sealed_batches_max = kSealedBatchesPerLoopMax;
   uint32_t http2_streams_max = kHttp2StreamsMax;
+  uint32_t http2_streams_per_loop_max = kConnectionsPerLoopMax;
   uint32_t http2_memory_bytes_max = kHttp2MemoryBytesMax;
+  uint64_t http2_memory_per_loop_max = uint64_t{kConnectionsPerLoopMax} * kHttp2MemoryFairBytes;
   std::chrono::nanoseconds http2_drain_notice = kHttp2DrainNotice;
   uint32_t body_drain_bytes_max = kRequestBodyDrainBytesMax;
   uint32_t linger_bytes_max = kLingerBytesMax;

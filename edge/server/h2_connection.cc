@@ -27,7 +27,9 @@ Http2Connection::Http2Connection(ConnectionContext& context, Http2Host& host, co
     : context_(context),
       host_(host),
       client_(client),
-      memory_(context.limits.http2_memory_bytes_max, context.http2.memory_bytes),
+      memory_({.of_one_max = context.limits.http2_memory_bytes_max,
+               .total_max = context.limits.http2_memory_per_loop_max},
+              context.http2.memory_bytes),
       idle_since_(context.loop.now()) {
   context_.counters.http2_connections.add();
   if (nghttp2_session_server_new3(&session_, context_.http2.callbacks.get(), this,

@@ -17,8 +17,8 @@ struct alignas(std::max_align_t) PieceHead {
 
 }  // namespace
 
-Http2Memory::Http2Memory(size_t bytes_max, Counter& total) noexcept
-    : bytes_max_(bytes_max), total_(total) {
+Http2Memory::Http2Memory(Http2MemoryBounds bounds, Counter& total) noexcept
+    : bounds_(bounds), total_(total) {
   functions_.mem_user_data = this;
   functions_.malloc = [](size_t bytes, void* self) {
     return static_cast<Http2Memory*>(self)->resize(nullptr, bytes);
@@ -39,6 +39,16 @@ Http2Memory::Http2Memory(size_t bytes_max, Counter& total) noexcept
 
 Http2Memory::~Http2Memory() { SEGUE_ASSERT(bytes_ == 0); }
 
+bool Http2Memory::allows(size_t bytes, size_t instead_of) const noexcept {
+  const size_t kept = bytes_ - instead_of;
+  if (bytes > bounds_.of_one_max || kept > bounds_.of_one_max - bytes) return false;
+  if (kept + bytes <= bounds_.fair_share) return true;
+  // Of the sum only what is beyond fair shares is refused: a hundred streams here must not end a
+  // connection with one.
+  const size_t of_all = total_.get() - instead_of;
+  return bytes <= bounds_.total_max && of_all <= bounds_.total_max - bytes;
+}
+
 void* Http2Memory::resize(void* memory, size_t bytes) noexcept {
   PieceHead* old = memory == nullptr ? nullptr : static_cast<PieceHead*>(memory) - 1;
   const size_t old_bytes = old == nullptr ? 0 : old->bytes;
@@ -48,7 +58,7 @@ void* Http2Memory::resize(void* memory, size_t bytes) noexcept {
     std::free(old);
     return nullptr;
   }
-  if (bytes > bytes_max_ || bytes_ - old_bytes > bytes_max_ - bytes) {
+  if (bytes > old_bytes && !allows(bytes, old_bytes)) {
     spent_ = true;
     return nullptr;
   }

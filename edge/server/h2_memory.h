@@ -3,17 +3,27 @@
 #include <nghttp2/nghttp2.h>
 
 #include <cstddef>
+#include <cstdint>
 
 #include "base/counter.h"
+#include "edge/server/h2_limits.h"
 
 namespace segue::edge {
 
-/// Loop-owned; outlives the connection's nghttp2_session. Over the bound an allocation fails, which
-/// ends that connection.
+/// Bytes. A connection within the fair share always gets what it asks for; beyond it as long as the
+/// loop's connections together hold less than `total_max`, and never more than `of_one_max`.
+struct Http2MemoryBounds {
+  size_t of_one_max = kHttp2MemoryBytesMax;
+  size_t fair_share = kHttp2MemoryFairBytes;
+  size_t total_max = SIZE_MAX;
+};
+
+/// Loop-owned; outlives the connection's nghttp2_session. Over the bounds an allocation fails,
+/// which ends that connection.
 class Http2Memory {
  public:
-  /// `total`: the sum of the loop, for the metric.
-  Http2Memory(size_t bytes_max, Counter& total) noexcept;
+  /// `total`: the sum of the loop.
+  Http2Memory(Http2MemoryBounds bounds, Counter& total) noexcept;
   ~Http2Memory();
   Http2Memory(const Http2Memory&) = delete;
   Http2Memory& operator=(const Http2Memory&) = delete;
@@ -25,9 +35,10 @@ class Http2Memory {
   [[nodiscard]] bool spent() const noexcept { return spent_; }
 
  private:
+  [[nodiscard]] bool allows(size_t bytes, size_t instead_of) const noexcept;
   [[nodiscard]] void* resize(void* memory, size_t bytes) noexcept;
 
-  const size_t bytes_max_;
+  const Http2MemoryBounds bounds_;
   Counter& total_;
   size_t bytes_ = 0;
   size_t bytes_peak_ = 0;

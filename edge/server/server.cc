@@ -12,6 +12,7 @@
 #include "edge/metrics/registry.h"
 #include "edge/server/acceptor.h"
 #include "edge/server/connection.h"
+#include "edge/server/connection_budget.h"
 #include "edge/server/listen_address.h"
 
 namespace segue::edge {
@@ -58,12 +59,17 @@ struct Server::Impl {
   void adopt(int fd, const Peer& peer, std::shared_ptr<const tls::ServerContext> tls,
              std::span<const AddressRange> proxies);
   void make_room_for_handshake() noexcept;
+  [[nodiscard]] bool try_take_place() noexcept;
+  void turn_away(int fd, const Peer& peer, bool tls);
+  void link(Connection& connection) noexcept;
 
   ConnectionContext context;
   SpareDescriptor spare;
   std::vector<std::unique_ptr<Listening>> listeners;
   ObjectPool<Connection> pool{kConnectionsKeptMax};
   Connection* first = nullptr;
+  Counter turned_away;                 // gauge: of the pool's, no clients
+  ConnectionBudget* budget = nullptr;  // null: this loop's bound is the only one
   Signal emptied;
 };
 
@@ -89,20 +95,42 @@ void Server::Impl::adopt(int fd, const Peer& peer, std::shared_ptr<const tls::Se
     counter.add();
     close(fd);
   };
-  if (pool.in_use() >= context.limits.connections_max)
-    return refuse(context.counters.refused_limit);
   const bool proxied = !proxies.empty();
   if (proxied && !is_trusted(peer, proxies)) return refuse(context.counters.refused_proxy);
   // Balancers have as many connections as they need: the clients behind them are counted.
   auto lease = proxied ? ConnectionLease() : context.lease(peer.network);
   if (!lease) return refuse(context.counters.refused_client);
+  if (!try_take_place()) return turn_away(fd, peer, tls != nullptr);
   if (tls != nullptr) make_room_for_handshake();
   Connection* connection = pool.make(context, fd, peer, std::move(tls), &Impl::on_closed, this);
   connection->keep(std::move(*lease));
   if (proxied) connection->expect_proxy_header();
-  connection->following = first;
-  if (first != nullptr) first->previous = connection;
-  first = connection;
+  link(*connection);
+}
+
+void Server::Impl::link(Connection& connection) noexcept {
+  connection.following = first;
+  if (first != nullptr) first->previous = &connection;
+  first = &connection;
+}
+
+bool Server::Impl::try_take_place() noexcept {
+  if (pool.in_use() - turned_away.get() >= context.limits.connections_max) return false;
+  return budget == nullptr || budget->try_take();
+}
+
+/// A player that is told tries again or goes elsewhere; one whose connection just ends guesses. No
+/// handshake is spent on it.
+void Server::Impl::turn_away(int fd, const Peer& peer, bool tls) {
+  context.counters.refused_limit.add();
+  if (tls || turned_away.get() >= kTurnedAwayMax) {
+    close(fd);
+    return;
+  }
+  turned_away.add();
+  Connection* connection = pool.make(context, fd, peer, nullptr, &Impl::on_closed, this);
+  link(*connection);
+  connection->turn_away();
 }
 
 void Server::Impl::on_closed(Connection& connection, void* server) {
@@ -110,6 +138,11 @@ void Server::Impl::on_closed(Connection& connection, void* server) {
   if (connection.previous != nullptr) connection.previous->following = connection.following;
   if (connection.following != nullptr) connection.following->previous = connection.previous;
   if (self.first == &connection) self.first = connection.following;
+  if (connection.turned_away()) {
+    self.turned_away.sub();
+  } else if (self.budget != nullptr) {
+    self.budget->give_back();
+  }
   self.pool.destroy(&connection);
   if (self.first == nullptr) self.emptied.raise();
 }
@@ -136,6 +169,8 @@ void Server::adopt(int fd, const Peer& peer, std::shared_ptr<const tls::ServerCo
   impl_->adopt(fd, peer, std::move(tls), proxies);
 }
 
+void Server::share(ConnectionBudget* budget) noexcept { impl_->budget = budget; }
+
 void Server::limit_by(ClientLimits* limits) noexcept { impl_->context.client_limits = limits; }
 
 void Server::stop_accepting() noexcept { impl_->listeners.clear(); }
@@ -156,13 +191,17 @@ Task<void> Server::drain(std::chrono::nanoseconds running_max) {
 
 Server::Usage Server::usage() const noexcept {
   const ConnectionContext& context = impl_->context;
-  return {impl_->pool.in_use(),
+  // Another thread may see one of them without the other.
+  const uint64_t open = impl_->pool.in_use();
+  return {static_cast<uint32_t>(open - std::min(open, impl_->turned_away.get())),
           context.request_memories.in_use(),
           context.large_buffers.in_use(),
           context.exchanges.in_use(),
           context.writer.unsent.in_use(),
           context.handshakes.count(),
-          static_cast<uint32_t>(context.sealed.in_use().get())};
+          static_cast<uint32_t>(context.sealed.in_use().get()),
+          context.http2.streams.in_use(),
+          context.http2.memory_bytes.get()};
 }
 
 const ServerCounters& Server::counters() const noexcept { return impl_->context.counters; }
@@ -171,9 +210,9 @@ const Counter& Server::sealed_spent() const noexcept { return impl_->context.sea
 
 namespace {
 
-template <uint32_t Server::Usage::* Member>
+template <auto Member>
 double held(const void* server) {
-  return static_cast<const Server*>(server)->usage().*Member;
+  return static_cast<double>(static_cast<const Server*>(server)->usage().*Member);
 }
 
 }  // namespace
@@ -189,6 +228,9 @@ void register_metrics(Registry& registry, const Server& server, const char* list
   add("exchange", &held<&Server::Usage::exchanges>);
   add("unsent_text", &held<&Server::Usage::unsent_texts>);
   add("tls_batch", &held<&Server::Usage::sealed_batches>);
+  add("http2_stream", &held<&Server::Usage::http2_streams>);
+  registry.add_gauge("segue_http2_memory_bytes", "What nghttp2 holds for HTTP/2 connections.",
+                     {{"listener", listener}}, &held<&Server::Usage::http2_bytes>, &server);
   registry.add_gauge("segue_tls_handshakes_in_flight", "TLS handshakes under way.",
                      {{"listener", listener}}, &held<&Server::Usage::handshakes>, &server);
   registry.add_counter("segue_tls_batches_spent_total",

@@ -14,6 +14,7 @@
 namespace segue::edge {
 
 class ClientLimits;
+class ConnectionBudget;
 struct Peer;
 
 /// Loop-owned: made, used and destroyed inside turns of its loop. Ignores SIGPIPE for the process.
@@ -33,10 +34,14 @@ class Server {
   void listen(int listener, std::shared_ptr<const tls::ContextHolder> tls = nullptr,
               std::vector<AddressRange> proxies = {});
   /// Serves a connected, non-blocking socket that somebody else accepted; takes the descriptor.
-  /// Over connections_max it is closed and counted.
+  /// Over connections_max or the shared budget it is turned away and counted: answered 503, a TLS
+  /// client or one of too many turned away at once just closed.
   void adopt(int fd, const Peer& peer, std::shared_ptr<const tls::ServerContext> tls = nullptr,
              std::span<const AddressRange> proxies = {});
 
+  /// From here on connections also count against `budget`, which other loops share; null: not. It
+  /// outlives them.
+  void share(ConnectionBudget* budget) noexcept;
   /// Counts connections by client from here on; null: not. It outlives the connections.
   void limit_by(ClientLimits* limits) noexcept;
 
@@ -57,6 +62,8 @@ class Server {
     uint32_t unsent_texts = 0;
     uint32_t handshakes = 0;
     uint32_t sealed_batches = 0;
+    uint32_t http2_streams = 0;
+    uint64_t http2_bytes = 0;  // of nghttp2
   };
   [[nodiscard]] Usage usage() const noexcept;
   [[nodiscard]] const ServerCounters& counters() const noexcept;

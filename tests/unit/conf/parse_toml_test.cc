@@ -176,7 +176,7 @@ TEST(ParseToml, QueryWordsAreKeepAndDrop) {
 TEST(ParseToml, AnUnknownKeyIsAMistakeWithTheNearestKnownOne) {
   EXPECT_EQ(only_mistake("[node]\nname = \"a\"\nrma = \"1GiB\"\n"),
             "segue.toml:3: node.rma: unknown key (did you mean \"ram\"?); allowed: name, ram, "
-            "threads, io, drain, retire");
+            "threads, connections, io, drain, retire");
   EXPECT_EQ(
       only_mistake("[caches]\n"),
       "segue.toml:1: caches: unknown key (did you mean \"cache\"?); allowed: node, listen, tls, "

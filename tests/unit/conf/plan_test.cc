@@ -19,7 +19,8 @@ Settings settings_with(uint64_t ram_bytes, size_t drives = 0) {
 }
 
 uint64_t sum(const Plan& plan) {
-  return plan.process_bytes + plan.loops_bytes + plan.connections_bytes + plan.index_bytes +
+  return plan.process_bytes + plan.learning_bytes + plan.logs_bytes + plan.loops_bytes +
+         plan.streaming_bytes + plan.connections_bytes + plan.index_bytes +
          plan.representations_bytes + plan.buffers_bytes;
 }
 
@@ -39,6 +40,73 @@ TEST(Plan, TheNeededFigureLeavesAWorkingRamTierAndALittleLessDoesNot) {
   EXPECT_GE(enough.buffers_bytes, 8 * uint64_t{kFillRunBytesMax});
   const Plan less = make_plan(settings_with(needed - 4 * MiB, 1), machine);
   EXPECT_LT(less.buffers_bytes, 8 * uint64_t{kFillRunBytesMax});
+}
+
+TEST(Plan, FiveThousandStalledClientsFitBesideARamTierOf256MiBAndAlsoIn256MiBInAll) {
+  Settings settings = settings_with(256 * MiB);
+  settings.node.threads = 1;
+  EXPECT_LT(make_plan(settings, {1, {}, ""}).connections, 2000U);  // an eighth of the memory
+  settings.node.connections = 5000;
+  const Plan small = make_plan(settings, {1, {}, ""});
+  EXPECT_EQ(small.connections, 5000U);
+  EXPECT_LE(small.needed_bytes, small.ram_bytes);
+  EXPECT_EQ(sum(small), small.ram_bytes);
+  EXPECT_GE(small.connections_bytes, 5000 * 21 * KiB);  // measured by bench stalled
+  settings.node.ram_bytes = 480 * MiB;
+  const Plan roomy = make_plan(settings, {1, {}, ""});
+  EXPECT_EQ(roomy.connections, 5000U);
+  EXPECT_GE(roomy.buffers_bytes, 256 * MiB);
+}
+
+TEST(Plan, ClientsThatAreAskedForRaiseTheNeededFigureAndOneByteLessOfThemDoesNotFit) {
+  Settings settings = settings_with(GiB);
+  const uint64_t without = make_plan(settings, {1, {}, ""}).needed_bytes;
+  settings.node.connections = 20'000;
+  const uint64_t needed = make_plan(settings, {1, {}, ""}).needed_bytes;
+  EXPECT_GT(needed, without + 20'000 * 21 * KiB);
+  settings.node.ram_bytes = needed;
+  EXPECT_GE(make_plan(settings, {1, {}, ""}).buffers_bytes, 8 * uint64_t{kFillRunBytesMax});
+  settings.node.ram_bytes = needed - 2 * MiB;
+  EXPECT_LT(make_plan(settings, {1, {}, ""}).buffers_bytes, 8 * uint64_t{kFillRunBytesMax});
+}
+
+TEST(Plan, MoreClientsThanTheLoopsCanHoldAreCutToWhatTheyCan) {
+  Settings settings = settings_with(64 * GiB);
+  settings.node.connections = UINT32_MAX;
+  EXPECT_EQ(make_plan(settings, {1, {}, ""}).connections, 2 * kConnectionsPerLoopMax);
+}
+
+TEST(Plan, WithTlsAClientMayHoldASealedBatchAndWithHttp2MoreAndBothAreReserved) {
+  Settings settings = settings_with(GiB);
+  settings.node.connections = 1000;
+  const uint64_t plain = make_plan(settings, {1, {}, ""}).connections_bytes;
+  settings.listen.emplace_back().tls = true;
+  settings.tls.http2 = false;
+  const uint64_t tls = make_plan(settings, {1, {}, ""}).connections_bytes;
+  EXPECT_GE(tls, plain + 1000 * 70 * KiB);
+  settings.tls.http2 = true;
+  EXPECT_GE(make_plan(settings, {1, {}, ""}).connections_bytes, tls + 1000 * 29 * KiB);
+}
+
+TEST(Plan, WhatIsSwitchedOnIsPaidFor) {
+  Settings settings = settings_with(GiB);
+  EXPECT_EQ(make_plan(settings, {1, {}, ""}).logs_bytes, 0U);
+  settings.listens.count = true;
+  EXPECT_GE(make_plan(settings, {1, {}, ""}).logs_bytes, 12 * MiB);
+  const uint64_t streaming = make_plan(settings, {1, {}, ""}).streaming_bytes;
+  settings.sites.emplace_back().methods = {"POST"};
+  EXPECT_GT(make_plan(settings, {1, {}, ""}).streaming_bytes, streaming);
+}
+
+TEST(Plan, PassesRelaysAndCollectionsFollowTheMemoryAndAreNeverNone) {
+  const Plan small = make_plan(settings_with(MiB), {1, {}, ""});
+  EXPECT_EQ(small.passes_per_loop, 16U);
+  EXPECT_EQ(small.relays_per_loop, 16U);
+  EXPECT_EQ(small.collections_per_loop, 1U);
+  const Plan large = make_plan(settings_with(64 * GiB), {1, {}, ""});
+  EXPECT_EQ(large.passes_per_loop, kPassesPerLoopMax);
+  EXPECT_EQ(large.relays_per_loop, kRelaysPerLoopMax);
+  EXPECT_EQ(large.collections_per_loop, 8U);
 }
 
 TEST(Plan, ADriveNeedsAtMost48BytesOfIndexPerSlotBesideRepresentations) {
@@ -86,7 +154,8 @@ TEST(Plan, ABudgetBelowTheFixedPartsLeavesNoRamTierRatherThanWrappingAround) {
 TEST(Plan, ThePrintedPlanNamesEveryPartAndDrive) {
   const std::string text = print_plan(make_plan(settings_with(GiB, 2), {1, {GiB, 2 * GiB}, ""}));
   for (const char* part : {"RAM tier", "connections", "drive index", "loops", "process",
-                           "/drive0: 1.0 GiB", "/drive1: 2.0 GiB", "memory: 1.0 GiB in all"}) {
+                           "streaming", "logs", "predictor", "coroutine frames", "/drive0: 1.0 GiB",
+                           "/drive1: 2.0 GiB", "memory: 1.0 GiB in all"}) {
     EXPECT_TRUE(text.contains(part)) << part << "\n" << text;
   }
   EXPECT_TRUE(print_plan(make_plan(settings_with(GiB), {1, {}, ""})).contains("drives: none"));

@@ -191,7 +191,21 @@ TEST(Validate, ThePredictorHasMemoryToLearnInAndAFileOfItsOwn) {
   // What it may remember is part of the memory plan.
   const Loaded with = loaded(table("predictor_memory = '64MiB'\n"));
   const Loaded without = loaded(table("predictor = 'off'\n"));
-  EXPECT_EQ(with.plan.process_bytes, without.plan.process_bytes + 140 * MiB);
+  EXPECT_EQ(with.plan.learning_bytes, without.plan.learning_bytes + 140 * MiB);
+}
+
+TEST(Validate, ClientConnectionsAreBoundedByTheThreadsAndPaidForByTheMemory) {
+  const auto table = [](std::string_view node) {
+    return with_origin("[node]\nthreads = 1\n" + std::string(node));
+  };
+  EXPECT_TRUE(loaded(table("ram = '256MiB'\nconnections = 5000\n")).is_right());
+  EXPECT_TRUE(loaded(table("ram = '2GiB'\nconnections = 32768\n")).is_right());
+  EXPECT_TRUE(only_mistake(table("ram = '2GiB'\nconnections = 32769\n"))
+                  .contains("32769 is more than 1 thread can hold; allowed: at most 32768"));
+  EXPECT_TRUE(only_mistake(table("ram = '256MiB'\nconnections = 10000\n"))
+                  .contains("too little for these settings; needed"));
+  EXPECT_TRUE(only_mistake(table("connections = -1\n")).contains("node.connections"));
+  EXPECT_TRUE(only_mistake(table("connections = 2097153\n")).contains("node.connections"));
 }
 
 TEST(Validate, NatsHasServersOfOneKindASubjectAndOneIdentity) {

@@ -55,6 +55,8 @@ struct Player {
   int status = 0;  // as delivery would answer; 0: an error before the head
   std::string body;
   uint64_t complete_length = 0;
+  bool passed = false;     // its own answer, unstored
+  ByteRange passed_range;  // and what of the representation that is
   MonoTime head_at{};
   MonoTime first_byte_at{};
   uint32_t slices_hit = 0;
@@ -81,7 +83,10 @@ inline ByteRange wanted_of(const Request& request, uint64_t length) {
 }
 
 inline Task<Result<Done>> play_pass(Player& player) {
-  player.status = player.selection.pass_head->status;
+  const origin::FetchHead& head = *player.selection.pass_head;
+  player.status = head.status;
+  player.passed = true;
+  player.passed_range = head.content_range.value_or(ByteRange{0, head.complete_length.value_or(0)});
   std::vector<std::byte> room(64 * KiB);
   for (;;) {
     auto got = co_await player.selection.pass->read(room);

@@ -383,7 +383,8 @@ TEST_P(FillManySeeds, EveryBodyIsAPrefixOfOneVersion) {
     EXPECT_TRUE(player->done);
     if (player->body.empty() || player->status > 299) continue;
     const uint64_t length = player->complete_length;
-    const ByteRange range = wanted_of(player->request, length);
+    const ByteRange range =
+        player->passed ? player->passed_range : wanted_of(player->request, length);
     bool is_prefix = false;
     const uint64_t last = origin.track(player->request.target).version;
     for (uint64_t version = 1; version <= last && !is_prefix; ++version) {

@@ -1,5 +1,6 @@
 // Stale representations: one conditional request for all who wait, what its answers change, when a
 // stale one is served, and what lacks a strong validator.
+#include "edge/fill/flaps.h"
 #include "tests/unit/edge/fill_fixture.h"
 
 namespace segue::edge::test {
@@ -42,6 +43,48 @@ TEST_F(FillRevalidates, ARevalidationAsksForTheFirstMissingSliceSoThatAChangeCos
   EXPECT_EQ(player.selection.forward_status, 206);
   EXPECT_EQ(origin.bytes_sent("/t") - before, 2 * kSlice);
   EXPECT_EQ(origin.requests()[1].range, (ByteRange{2 * kSlice, 3 * kSlice}));
+}
+
+TEST_F(FillRevalidates, AnOriginWhoseValidatorChangesOnEveryContactIsPassedThroughForAWhile) {
+  add("/t", 2 * MiB, "no-cache");
+  for (uint32_t i = 0; i <= kFlapsMax; ++i) {
+    expect_body(get("/t", {0, 1000}), {0, 1000});
+    EXPECT_EQ(total(&FillCounters::flapping), 0u);
+    origin.change("/t", 2 * MiB);
+  }
+  EXPECT_EQ(total(&FillCounters::generations_replaced), kFlapsMax);
+  // From here on every request gets the whole of its own answer, and nothing is cut or thrown away.
+  for (int i = 0; i < 5; ++i) {
+    auto& player = get({.target = "/t"});
+    expect_body(player, {0, 2 * MiB});
+    EXPECT_FALSE(player.selection.stored);
+    origin.change("/t", 2 * MiB);
+  }
+  EXPECT_EQ(total(&FillCounters::flapping), 1u);  // the others found the key marked
+  EXPECT_EQ(total(&FillCounters::generations_replaced), kFlapsMax);
+}
+
+TEST_F(FillRevalidates, AFlappingKeyIsStoredAgainOnceItsValidatorStays) {
+  add("/t", MiB, "max-age=1");
+  for (uint32_t i = 0; i <= kFlapsMax + 1; ++i) {
+    get("/t", {0, 1000});
+    origin.change("/t", MiB);
+    world.run_for(2s);
+  }
+  EXPECT_EQ(total(&FillCounters::flapping), 1u);
+  world.run_for(kFlapWindow + 1s);
+  EXPECT_TRUE(get("/t", {0, 1000}).selection.stored);
+  EXPECT_TRUE(get("/t", {0, 1000}).selection.hit);
+}
+
+TEST_F(FillRevalidates, FewerChangesThanThatWithinAMinuteAreEdits) {
+  add("/t", MiB, "max-age=1");
+  for (uint32_t i = 0; i < 8; ++i) {
+    EXPECT_TRUE(get("/t", {0, 1000}).selection.stored);
+    origin.change("/t", MiB);
+    world.run_for(kFlapWindow / 2);
+  }
+  EXPECT_EQ(total(&FillCounters::flapping), 0u);
 }
 
 TEST_F(FillRevalidates, AFullAnswerWithTheSameStrongValidatorKeepsTheSlices) {

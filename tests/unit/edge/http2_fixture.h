@@ -103,9 +103,9 @@ struct MemoryClient {
 
 class Http2Test : public ServerTest {
  protected:
-  void start(size_t room) {
+  void start(size_t room, ConnectionLimits limits = {}) {
     const Loop::Turn turn(*loop);
-    context = std::make_unique<ConnectionContext>(*loop, *handler, ConnectionLimits{});
+    context = std::make_unique<ConnectionContext>(*loop, *handler, limits);
     host = std::make_unique<MemoryHost>();
     host->room_bytes = room;
     client = std::make_unique<MemoryClient>();

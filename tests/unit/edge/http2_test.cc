@@ -188,6 +188,42 @@ TEST(Http2Memory, OverItsBoundAnAllocationFails) {
   EXPECT_EQ(total.get(), 0U);
 }
 
+TEST_F(Http2Test, TheStreamsOfAllConnectionsOfALoopAreBounded) {
+  start(1 << 20, {.http2_streams_per_loop_max = 2});
+  for (int i = 0; i < 5; ++i) ask("/wait");
+  run(4);
+  EXPECT_EQ(context->http2.streams.in_use(), 2U);
+  EXPECT_EQ(context->counters.http2_refused_streams.get(), 3U);
+  EXPECT_EQ(connection->status(), Http2Connection::Status::Open);
+  stop();
+}
+
+TEST(Http2MemoryTest, WhatIsBeyondAFairShareIsGivenOnlyWhileAllTogetherAreWithinTheirs) {
+  Counter total;
+  const Http2MemoryBounds bounds{.of_one_max = 450, .fair_share = 100, .total_max = 500};
+  Http2Memory greedy(bounds, total);
+  Http2Memory modest(bounds, total);
+  const auto take = [](Http2Memory& of, void* former, size_t bytes) {
+    return of.functions()->realloc(former, bytes, of.functions()->mem_user_data);
+  };
+  EXPECT_EQ(take(greedy, nullptr, 451), nullptr);
+  void* much = take(greedy, nullptr, 450);
+  ASSERT_NE(much, nullptr);
+  void* fair = take(modest, nullptr, 100);  // 550 in all: its share is its own
+  ASSERT_NE(fair, nullptr);
+  EXPECT_FALSE(modest.spent());
+  EXPECT_EQ(take(modest, fair, 101), nullptr);
+  EXPECT_TRUE(modest.spent());
+  much = take(greedy, much, 300);  // less is never refused
+  ASSERT_NE(much, nullptr);
+  fair = take(modest, fair, 200);
+  ASSERT_NE(fair, nullptr);
+  EXPECT_EQ(total.get(), 500U);
+  EXPECT_EQ(take(modest, fair, 0), nullptr);
+  EXPECT_EQ(take(greedy, much, 0), nullptr);
+  EXPECT_EQ(total.get(), 0U);
+}
+
 TEST_F(Http2Test, ABodyComesWholeWhateverTheHostTakesAtATime) {
   for (const size_t room : {size_t{100}, size_t{1000}, size_t{16'393}, size_t{65'536}}) {
     start(room);

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 
+#include "edge/server/connection_budget.h"
 #include "tests/unit/edge/server_fixture.h"
 
 namespace segue::edge {
@@ -100,7 +101,7 @@ TEST_F(ServerListenTest, RequestsAreServedOverUnixSockets) {
   unlink(folder.file("s").c_str());
 }
 
-TEST_F(ServerListenTest, ConnectionsAreTakenUpToTheLimitAndBeyondItClosed) {
+TEST_F(ServerListenTest, ConnectionsAreTakenUpToTheLimitAndBeyondItAnswered503) {
   start({.connections_max = 3});
   std::vector<TestClient> clients;
   clients.reserve(3);
@@ -109,14 +110,77 @@ TEST_F(ServerListenTest, ConnectionsAreTakenUpToTheLimitAndBeyondItClosed) {
     EXPECT_EQ(parse_response(exchange(client, get("/bytes/1"))).status, 200);
   }
   TestClient over = connect_tcp();
-  (void)receive_all(over);
-  EXPECT_TRUE(over.ended() || over.reset());
+  // Also one that has sent its request before it looks.
+  const auto told = parse_response(exchange(over, get("/bytes/1")));
+  EXPECT_EQ(told.status, 503);
+  EXPECT_EQ(told.body, "503 too many connections to this node\n");
+  EXPECT_NE(told.head.find("Retry-After: 1\r\n"), std::string::npos);
+  EXPECT_NE(told.head.find("Connection: close\r\n"), std::string::npos);
+  EXPECT_TRUE(over.ended());
   EXPECT_EQ(server->counters().refused_limit.get(), 1U);
+  EXPECT_EQ(server->counters().requests.get(), 3U);
   EXPECT_EQ(server->usage().connections, 3U);
   clients.pop_back();
   turns();
   TestClient next = connect_tcp();
   EXPECT_EQ(parse_response(exchange(next, get("/bytes/1"))).status, 200);
+}
+
+TEST_F(ServerListenTest, OneThatWasTurnedAwayAndStaysIsClosedByTheClock) {
+  start({.connections_max = 1});
+  TestClient first = connect_tcp();
+  EXPECT_EQ(parse_response(exchange(first, get("/bytes/1"))).status, 200);
+  TestClient over = connect_tcp();
+  (void)receive_all(over);
+  EXPECT_EQ(server->counters().active.get(), 2U);
+  advance(kLingerTimeout + milliseconds(1));
+  EXPECT_EQ(server->counters().active.get(), 1U);
+  EXPECT_EQ(parse_response(exchange(first, get("/bytes/1"))).status, 200);
+}
+
+TEST_F(ServerListenTest, OfTooManyTurnedAwayAtOnceTheRestIsJustClosed) {
+  start({.connections_max = 1});
+  TestClient first = connect_tcp();
+  EXPECT_EQ(parse_response(exchange(first, get("/bytes/1"))).status, 200);
+  std::vector<TestClient> over;
+  for (uint32_t i = 0; i < kTurnedAwayMax + 1; ++i) {
+    over.push_back(connect_tcp());
+    turns();
+  }
+  EXPECT_EQ(server->counters().refused_limit.get(), kTurnedAwayMax + 1);
+  EXPECT_EQ(server->counters().active.get(), kTurnedAwayMax + 1);
+  EXPECT_EQ(receive_all(over.back()), "");
+  EXPECT_TRUE(over.back().ended() || over.back().reset());
+  EXPECT_EQ(parse_response(receive_all(over[0])).status, 503);
+}
+
+TEST_F(ServerListenTest, ABudgetThatLoopsShareIsTakenAndGivenBack) {
+  ConnectionBudget budget(2);
+  start();
+  {
+    const Loop::Turn turn(*loop);
+    server->share(&budget);
+  }
+  ASSERT_TRUE(budget.try_take());  // another loop's
+  TestClient first = connect_tcp();
+  EXPECT_EQ(parse_response(exchange(first, get("/bytes/1"))).status, 200);
+  TestClient over = connect_tcp();
+  EXPECT_EQ(parse_response(exchange(over, get("/bytes/1"))).status, 503);
+  budget.give_back();
+  TestClient second = connect_tcp();
+  EXPECT_EQ(parse_response(exchange(second, get("/bytes/1"))).status, 200);
+  EXPECT_FALSE(budget.try_take());
+  first.close_now();
+  second.close_now();
+  over.close_now();
+  turns();
+  EXPECT_TRUE(budget.try_take());
+  EXPECT_TRUE(budget.try_take());
+  EXPECT_FALSE(budget.try_take());
+  budget.give_back();
+  budget.give_back();
+  const Loop::Turn turn(*loop);
+  server->share(nullptr);
 }
 
 TEST_F(ServerListenTest, WithoutDescriptorsConnectionsAreClosedAndTheLoopDoesNotSpin) {

@@ -1,0 +1,58 @@
+#include "conf/client_memory.h"
+
+#include <algorithm>
+
+#include "base/limits.h"
+
+namespace segue::conf {
+namespace {
+
+// Measured: 21 KiB with its coroutine frames (bench stalled), most of it the request's buffer and
+// the exchange; an idle client costs 0.5 KiB (bench idle).
+constexpr uint64_t kClientBytes = 22 * KiB;
+constexpr uint64_t kTlsSessionBytes = 16 * KiB;
+constexpr uint64_t kSealedBatchBytes = 72 * KiB;  // held while the socket takes no more
+// A connection's fair share of what nghttp2 may hold (edge/server/h2_memory.h).
+constexpr uint64_t kHttp2Bytes = 32 * KiB;
+constexpr uint64_t kFillBytes = 8 * KiB;  // a contact or run: frames, the ask, the fetch
+
+// Of the frame pool (base/loop/frame_pool.h), which keeps blocks of 64 KiB for one class of frames.
+// tests/unit/edge/frame_pool_plan_test.cc fills a node with the dearest and counts.
+constexpr uint64_t kRequestFrameBytes = 8 * KiB;
+constexpr uint64_t kFillFrameBytes = 8 * KiB;
+constexpr uint64_t kOtherFrameBytes = 2 * MiB;  // drive operations, upkeep, prefetch, admin
+
+/// The first with a price of its own, on each loop.
+uint64_t capped(uint64_t clients, uint64_t per_loop_max, uint32_t threads) noexcept {
+  return std::min(clients, per_loop_max * threads);
+}
+
+}  // namespace
+
+uint64_t client_bytes(uint64_t clients, ClientKind kind) noexcept {
+  uint64_t each = kClientBytes;
+  if (kind.tls) each += kTlsSessionBytes;
+  if (kind.tls && kind.http2) each += kHttp2Bytes;
+  uint64_t bytes = clients * each + capped(clients, kFillsPerLoopMax, kind.threads) * kFillBytes;
+  if (kind.tls)
+    bytes += capped(clients, kSealedBatchesPerLoopMax, kind.threads) * kSealedBatchBytes;
+  return bytes;
+}
+
+uint64_t clients_within(uint64_t bytes, ClientKind kind) noexcept {
+  uint64_t fit = 0;
+  uint64_t too_many = bytes / kClientBytes + 1;
+  while (too_many - fit > 1) {
+    const uint64_t middle = fit + (too_many - fit) / 2;
+    (client_bytes(middle, kind) <= bytes ? fit : too_many) = middle;
+  }
+  return fit;
+}
+
+uint64_t frame_pool_bytes(uint64_t clients) noexcept {
+  const uint64_t fills = std::min<uint64_t>(clients, kFillsPerLoopMax);
+  return std::min(clients * kRequestFrameBytes + fills * kFillFrameBytes + kOtherFrameBytes,
+                  kFramePoolBytesMax);
+}
+
+}  // namespace segue::conf

@@ -1,0 +1,26 @@
+// conf/client_memory.h - what client connections cost at most, and how many fit an amount of
+// memory. Part of the memory plan (conf/plan.h); arithmetic only.
+#pragma once
+#include <cstdint>
+
+namespace segue::conf {
+
+/// What decides the price of a client.
+struct ClientKind {
+  uint32_t threads = 1;
+  bool tls = false;    // some listener speaks TLS
+  bool http2 = false;  // and offers HTTP/2
+};
+
+/// For `clients` at once, each in the dearest state it can be in for long: a response that it does
+/// not read, with the fill behind it. Grows with `clients`.
+[[nodiscard]] uint64_t client_bytes(uint64_t clients, ClientKind kind) noexcept;
+
+/// The most clients that `bytes` are enough for.
+[[nodiscard]] uint64_t clients_within(uint64_t bytes, ClientKind kind) noexcept;
+
+/// What the coroutine frames of one loop may take while `clients` are served there: all of them,
+/// for the kernel spreads connections as it likes.
+[[nodiscard]] uint64_t frame_pool_bytes(uint64_t clients) noexcept;
+
+}  // namespace segue::conf
