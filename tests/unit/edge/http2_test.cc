@@ -172,7 +172,7 @@ TEST(Http2Schedule, WhoseWindowIsClosedHoldsNobodyUp) {
 TEST(Http2Memory, OverItsBoundAnAllocationFails) {
   Counter total;
   {
-    Http2Memory memory(1000, total);
+    Http2Memory memory({.of_one_max = 1000, .fair_share = 1000}, total);
     nghttp2_mem& mem = *memory.functions();
     void* piece = mem.malloc(600, mem.mem_user_data);
     ASSERT_NE(piece, nullptr);
