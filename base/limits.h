@@ -104,6 +104,19 @@ inline constexpr uint32_t kNatsMessagesInFlightMax = 64;  // fetched and not yet
 // more.
 inline constexpr uint64_t kNatsBytesInFlightMax = 8 * MiB;
 
+// --- overload: from which use on loads are shed, in order (edge/overload/overload.h) ---
+inline constexpr std::chrono::milliseconds kOverloadLookEvery{100};
+inline constexpr uint32_t kBuffersSoftPercent = 90;  // busy ones, of those of kSliceBytes
+inline constexpr uint32_t kBufferWaitersHard = kBufferWaitersMax / 16 * 15;  // all busy besides
+inline constexpr uint32_t kMemorySoftPercent = 100;                          // of node.ram
+inline constexpr uint32_t kMemoryHardPercent = 105;
+inline constexpr uint32_t kDescriptorsSoftPercent = 90;  // of the limit of open files
+inline constexpr uint32_t kDescriptorsHardPercent = 98;
+inline constexpr uint32_t kFillsSoft = kFillsPerLoopMax / 2;  // of the busiest loop
+inline constexpr uint32_t kFillsHard = kFillsPerLoopMax / 16 * 15;
+inline constexpr uint32_t kRingSoft = kDriveOpsInFlightMax / 4 * 3;  // of the busiest loop's drive
+inline constexpr uint32_t kRingHard = kDriveOpsInFlightMax / 16 * 15;
+
 // --- loops ---
 inline constexpr uint32_t kLoopsMax = 64;
 inline constexpr std::chrono::milliseconds kLoopTurnMax{1};

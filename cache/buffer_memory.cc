@@ -46,7 +46,7 @@ Result<Done> BufferMemory::map(uint64_t bytes, bool huge_pages, Payload payload)
       mapping_ = at;
       mapping_bytes_ = bytes_;
       base_ = static_cast<std::byte*>(at);
-      huge_ = true;
+      huge_ = hugetlb_ = true;
     }
   }
   if (mapping_ == nullptr) {

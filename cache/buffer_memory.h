@@ -28,6 +28,7 @@ class BufferMemory {
   [[nodiscard]] Result<Done> map(uint64_t bytes, bool huge_pages, Payload payload);
   [[nodiscard]] std::byte* base() const noexcept { return base_; }
   [[nodiscard]] bool huge() const noexcept { return huge_; }
+  [[nodiscard]] bool hugetlb() const noexcept { return hugetlb_; }
   /// Bytes the background has touched so far. Any thread.
   [[nodiscard]] uint64_t populated_bytes() const noexcept {
     return populated_.load(std::memory_order_relaxed);
@@ -42,6 +43,7 @@ class BufferMemory {
   std::byte* base_ = nullptr;
   uint64_t bytes_ = 0;
   bool huge_ = false;
+  bool hugetlb_ = false;
   // atomic, any thread
   std::atomic<uint64_t> populated_{0};
   std::jthread populater_;

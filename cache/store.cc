@@ -235,6 +235,13 @@ bool Store::apply(const PurgeStatement& statement, bool cut) noexcept {
 
 uint32_t Store::demand_waiting() const noexcept { return impl_->ram.demand_waiting(); }
 
+Store::BufferPressure Store::buffer_pressure() const noexcept {
+  const BufferPool& pool = impl_->ram.pool();
+  return {.busy = pool.busy(),
+          .waiting = impl_->ram.demand_waiting(),
+          .total = pool.total(SizeClass::K256)};
+}
+
 Store::Usage Store::usage() const {
   const BufferPool& pool = impl_->ram.pool();
   Usage usage;
@@ -260,6 +267,7 @@ Store::Usage Store::usage() const {
   usage.contacts = impl_->representations.contacts();
   usage.ram_bytes_mapped = pool.ram_bytes();
   usage.huge_pages = pool.memory().huge();
+  usage.hugetlb = pool.memory().hugetlb();
   return usage;
 }
 

@@ -225,6 +225,12 @@ class Store {
 
   /// Demand that is queued for a buffer now. Any loop; takes no lock.
   [[nodiscard]] uint32_t demand_waiting() const noexcept;
+  /// The same of the buffers that fills and drive reads need, of kSliceBytes: those that are
+  /// neither free nor evictable, who waits for one, and how many there are.
+  struct BufferPressure {
+    uint32_t busy = 0, waiting = 0, total = 0;
+  };
+  [[nodiscard]] BufferPressure buffer_pressure() const noexcept;
   struct Usage {
     // The sum of buffers == the sum of free + reserved + filling + resident + writing + draining;
     // exact while nothing changes. Pinned ones are counted in their state too.
@@ -235,6 +241,7 @@ class Store {
     uint64_t evictions = 0, refetched = 0, ram_bytes_mapped = 0;
     uint64_t probation_bytes = 0, probation_evictions = 0;
     bool huge_pages = false;
+    bool hugetlb = false;  // set aside by the operator: not part of the process's resident memory
   };
   /// For scrapes and tests; takes no shard's lock.
   [[nodiscard]] Usage usage() const;

@@ -153,6 +153,25 @@ std::string listen_rows() {
   return section("listening", rows);
 }
 
+std::string percent(uint32_t number) { return fmt::format("{} %", number); }
+
+std::string overload_rows() {
+  const Row rows[] = {
+      {"kOverloadLookEvery", time(kOverloadLookEvery), "what is shed is decided anew"},
+      {"kBuffersSoftPercent", percent(kBuffersSoftPercent), "of the large buffers busy"},
+      {"kBufferWaitersHard", count(kBufferWaitersHard), "waiting, all of them being busy"},
+      {"kMemorySoftPercent", percent(kMemorySoftPercent), "of node.ram resident"},
+      {"kMemoryHardPercent", percent(kMemoryHardPercent), "of node.ram resident"},
+      {"kDescriptorsSoftPercent", percent(kDescriptorsSoftPercent), "of the limit of open files"},
+      {"kDescriptorsHardPercent", percent(kDescriptorsHardPercent), "of the limit of open files"},
+      {"kFillsSoft", count(kFillsSoft), "fills of the busiest loop"},
+      {"kFillsHard", count(kFillsHard), "fills of the busiest loop"},
+      {"kRingSoft", count(kRingSoft), "operations of a loop on one drive"},
+      {"kRingHard", count(kRingHard), "operations of a loop on one drive"},
+  };
+  return section("overload: soft, the first load is shed; hard, the last that helps", rows);
+}
+
 std::string loop_rows() {
   const Row rows[] = {
       {"kLoopsMax", count(kLoopsMax), "threads"},
@@ -165,8 +184,8 @@ std::string loop_rows() {
 }  // namespace
 
 std::string print_limits() {
-  return connection_rows() + tls_rows() + fill_rows() + cache_rows() + nats_rows() + listen_rows() +
-         loop_rows();
+  return connection_rows() + tls_rows() + fill_rows() + cache_rows() + overload_rows() +
+         nats_rows() + listen_rows() + loop_rows();
 }
 
 }  // namespace segue::conf

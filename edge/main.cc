@@ -252,6 +252,7 @@ std::expected<edge::NodeOptions, std::string> node_options(const conf::Settings&
                                                            const conf::Plan& plan) {
   edge::NodeOptions options;
   options.name = settings.node.name;
+  options.ram_bytes = plan.ram_bytes;
   options.threads = plan.threads;
   options.io = io_of(settings.node.io);
   for (const conf::ListenSettings& address : settings.listen) {

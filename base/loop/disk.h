@@ -37,7 +37,7 @@ class Disk {
   [[nodiscard]] virtual Task<Result<Done>> flush() = 0;
 
   [[nodiscard]] virtual uint64_t size_bytes() const noexcept = 0;
-  /// Operations started and not yet completed.
+  /// Operations started and not yet completed. Any thread.
   [[nodiscard]] virtual uint32_t in_flight() const noexcept = 0;
 };
 

@@ -19,16 +19,16 @@ IoSlab::IoSlab(uint32_t ops_max) : ops_max_(ops_max) {
   }
 }
 
-IoSlab::~IoSlab() { SEGUE_ASSERT(taken_ == 0); }  // every operation was awaited
+IoSlab::~IoSlab() { SEGUE_ASSERT(taken() == 0); }  // every operation was awaited
 
 IoOp* IoSlab::take() noexcept {
-  if (taken_ == ops_max_) return nullptr;
+  if (taken() == ops_max_) return nullptr;
   if constexpr (kSanitized) {
     auto* op = new (std::nothrow) IoOp;
-    if (op != nullptr) ++taken_;
+    if (op != nullptr) taken_.add();
     return op;
   }
-  ++taken_;
+  taken_.add();
   IoOp* op = std::exchange(free_, free_->next);
   op->first_piece = 0;
   op->piece_count = 0;
@@ -36,8 +36,8 @@ IoOp* IoSlab::take() noexcept {
 }
 
 void IoSlab::give_back(IoOp* op) noexcept {
-  SEGUE_ASSERT(taken_ > 0);
-  --taken_;
+  SEGUE_ASSERT(taken() > 0);
+  taken_.sub();
   if constexpr (kSanitized) {
     delete op;
     return;

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/counter.h"
 #include "base/loop/loop.h"
 #include "base/loop/task.h"
 
@@ -108,7 +109,8 @@ class IoSlab {
     IoSlab& slab_;
     IoOp* op_;
   };
-  [[nodiscard]] uint32_t taken() const noexcept { return taken_; }
+  /// Any thread.
+  [[nodiscard]] uint32_t taken() const noexcept { return static_cast<uint32_t>(taken_.get()); }
 
  private:
   [[nodiscard]] IoOp* take() noexcept;
@@ -117,7 +119,7 @@ class IoSlab {
   const uint32_t ops_max_;
   std::unique_ptr<IoOp[]> ops_;
   IoOp* free_ = nullptr;
-  uint32_t taken_ = 0;
+  Counter taken_;  // a gauge
 };
 
 /// Carries on with a vectored read or write after `bytes` of it were done. True if nothing is left.

@@ -64,6 +64,7 @@ class Page {
   void hits();
   void starts();
   void memory();
+  void overload();
   void origins();
   void drives();
   void prefetch();
@@ -114,6 +115,24 @@ void Page::memory() {
                    bytes(now.sum("segue_ram_payload_bytes")),
                    bytes(now.sum("segue_ram_mapped_bytes")), now.sum("segue_representations"),
                    per_second(interval_.rate("segue_ram_evictions_total"))));
+}
+
+/// One line, and only while something is given up.
+void Page::overload() {
+  const Readings& now = interval_.now();
+  std::string shed;
+  for (const std::string& load : now.values_of("segue_overload_shedding", "load")) {
+    if (now.sum("segue_overload_shedding", {{"load", load}}) > 0) shed += " " + load;
+  }
+  if (shed.empty()) return;
+  std::string text = "SHEDDING " + shed + "; in use of the hard limit:";
+  for (const std::string& name : now.values_of("segue_overload_used", "resource")) {
+    const Wanted wanted{{"resource", name}};
+    text += fmt::format(" {} {}", name,
+                        percent(now.sum("segue_overload_used", wanted),
+                                now.sum("segue_overload_hard_limit", wanted)));
+  }
+  line(text);
 }
 
 void Page::origins() {
@@ -219,6 +238,7 @@ std::vector<std::string> overview(const Interval& interval,
   page.hits();
   page.starts();
   page.memory();
+  page.overload();
   page.origins();
   page.drives();
   page.prefetch();

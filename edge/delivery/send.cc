@@ -92,6 +92,7 @@ Result<size_t> send_now(Exchange& exchange, std::span<const iovec> body, MonoTim
   exchange.head_offered = true;
   if (!exchange.head_sent && exchange.stream.has_head()) {
     exchange.head_sent = true;
+    exchange.asked.begun = true;
     record.first_byte = now - exchange.started;
   }
   if (exchange.asked.site != nullptr && exchange.asked.site->pace.bytes_per_second != 0)

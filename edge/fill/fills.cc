@@ -64,6 +64,8 @@ Fills::~Fills() = default;
 
 const FillCounters& Fills::counters() const noexcept { return impl_->counters; }
 
+void Fills::shed_by(const Overload* overload) noexcept { impl_->overload = overload; }
+
 uint32_t Fills::running() const noexcept { return impl_->tasks.running(); }
 
 bool Fills::Impl::is_servable(const cache::Selected& selected) noexcept {
@@ -217,6 +219,14 @@ std::optional<Fills::Impl::Variant> Fills::Impl::variant_of(const http::VaryName
   return variant;
 }
 
+bool Fills::Impl::sheds_miss(const Asked& asked) noexcept {
+  if (overload == nullptr || asked.begun || asked.priority == cache::Priority::Prefetch ||
+      !overload->sheds(Load::Miss))
+    return false;
+  counters.misses_shed.add();
+  return true;
+}
+
 bool Fills::Impl::may_serve_on_error(const cache::Selected& basis) const noexcept {
   return basis && stored_of(basis).may_serve_on_error(loop.wall_now(), basis.stale_by_purge);
 }
@@ -232,6 +242,10 @@ Selection Fills::Impl::stale_selection(const cache::Selected& basis) {
 void Fills::Impl::revalidate_behind(const Asked& asked, Search& search,
                                     const cache::Selected& basis) {
   if (troubles.find(search.key, loop.now())) return;
+  if (overload != nullptr && overload->sheds(Load::Revalidation)) {
+    counters.revalidations_shed.add();
+    return;
+  }
   auto permit = store.try_start_contact(search.key);
   if (!permit) return;
   OwnedAsk ask = own(asked, search.key, search.key_text(asked), asked.traceparent);
@@ -264,6 +278,11 @@ Task<Result<std::optional<Selection>>> Fills::Impl::ask_or_wait(Scope& scope, co
     reservation = std::move(*reserved);
   }
   auto permit = store.try_start_contact(search.key);
+  if (permit && sheds_miss(asked)) {
+    // Whoever waits for a contact there is already goes on: that costs nothing more.
+    if (may_serve_on_error(basis)) co_return stale_selection(basis);
+    co_return fail_retryable(Side::Self, Kind::Overloaded, "shed");
+  }
   if (permit) {
     OwnedAsk ask = own(asked, search.key, search.key_text(asked), scope.traceparent);
     auto contact = start_contact(std::move(ask), std::move(*permit), std::move(basis), search.list,
@@ -344,6 +363,7 @@ Task<Result<Selection>> Fills::Impl::pass(Scope& scope, const Asked& asked,
   if (asked.priority == cache::Priority::Prefetch)
     co_return fail(Side::Self, Kind::Unsupported, "not storable");
   if (!has_room(asked.priority)) co_return fail_retryable(Side::Self, Kind::Overloaded, "fills");
+  if (sheds_miss(asked)) co_return fail_retryable(Side::Self, Kind::Overloaded, "shed");
   const auto job = make_ref<PassJob>();
   job->fetcher = &fetcher_of(*asked.site);
   job->urgent = asked.urgent;
@@ -360,6 +380,7 @@ Task<Result<Selection>> Fills::Impl::pass(Scope& scope, const Asked& asked,
 
 Task<Result<Selection>> Fills::relay(Scope& scope, const Asked& asked, std::string_view method,
                                      std::string_view body) {
+  if (impl_->sheds_miss(asked)) co_return fail_retryable(Side::Self, Kind::Overloaded, "shed");
   const auto job = make_ref<PassJob>();
   job->fetcher = &impl_->fetcher_of(*asked.site);
   job->request = plain_request(*asked.site, asked.target, asked.fields, scope.traceparent);

@@ -15,6 +15,7 @@
 #include "edge/fill/site.h"
 #include "edge/fill/stored_response.h"
 #include "edge/metrics/latency_histogram.h"
+#include "edge/overload/overload.h"
 #include "http/cache_status.h"
 #include "http/header_fields.h"
 #include "origin/fetcher.h"
@@ -45,6 +46,8 @@ struct Asked {
   cache::Priority priority = cache::Priority::Demand;
   const char* traceparent = "";  // for fills this request starts; owned by the exchange
   OriginMeter::Payer payer = 0;  // for what the origin is asked because of it
+  /// Its response has begun: what that still lacks is no new miss, which could be shed.
+  bool begun = false;
 };
 
 /// What a request gets. Exactly one of `selected` and `pass` is set.
@@ -80,7 +83,8 @@ struct FillCounters {
   Counter prefetch_started, prefetch_refused, prefetch_joined;  // contacts and runs
   Counter demand_awaiting_head;  // gauge: requests to origins for clients, not answered yet
   Counter fills_in_flight;
-  LatencyHistogram origin_latency;  // from a request to an origin to its head
+  Counter revalidations_shed, misses_shed;  // by the overload manager
+  LatencyHistogram origin_latency;          // from a request to an origin to its head
 };
 
 class Fills {
@@ -99,6 +103,9 @@ class Fills {
 
   /// From here on what origins are asked is charged. Null: not. On the loop, or before it runs.
   void meter_by(OriginMeter* meter) noexcept;
+  /// Gives up revalidations behind stale answers and new misses of clients while `overload` says
+  /// so; null: never. It outlives the Fills.
+  void shed_by(const Overload* overload) noexcept;
 
   /// The plain look-up: a fresh, non-vary generation in force, or nothing. Cannot wait, cannot
   /// allocate. The hit path.

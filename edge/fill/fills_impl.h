@@ -199,6 +199,8 @@ struct Fills::Impl {
   void abandon(Contact& contact);
   void decide_selected(Contact& contact);
 
+  /// Whether what `asked` needs of an origin is a new miss, and shed; it is counted then.
+  [[nodiscard]] bool sheds_miss(const Asked& asked) noexcept;
   [[nodiscard]] bool may_serve_on_error(const cache::Selected& basis) const noexcept;
   [[nodiscard]] Selection stale_selection(const cache::Selected& basis);
 
@@ -271,6 +273,7 @@ struct Fills::Impl {
   const Options options;
   // loop-owned
   OriginMeter* meter = nullptr;
+  const Overload* overload = nullptr;  // null: nothing is shed
   TaskGroup tasks;
   FillCounters counters;
   Troubles troubles;  // contacts that failed

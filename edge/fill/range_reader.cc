@@ -185,6 +185,7 @@ Task<Result<Done>> RangeReader::wait_for(Scope& scope, SliceIndex slice, Where w
     impl.store.detach(generation);
     co_return fail(Side::Self, Kind::Purged, "not to be extended");
   }
+  if (impl.sheds_miss(asked_)) co_return fail_retryable(Side::Self, Kind::Overloaded, "shed");
   origin::Fetcher& fetcher = impl.fetcher_of(*asked_.site);
   // Where none is free the run waits for its turn, and whoever reads waits for the run.
   auto place = fetcher.places().try_take(is_prefetch());

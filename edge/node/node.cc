@@ -15,6 +15,7 @@
 #include "edge/node/handed_over.h"
 #include "edge/node/loop_health.h"
 #include "edge/node/metrics.h"
+#include "edge/node/overload.h"
 #include "edge/node/prefetch.h"
 #include "edge/node/reload.h"
 #include "edge/node/shared_parts.h"
@@ -75,6 +76,7 @@ struct Node::Impl {
   std::unique_ptr<TaskGroup> upkeep;               // of loop 0
   std::unique_ptr<NodePrefetch> prefetch;          // of loop 0; null: off
   std::unique_ptr<AdminListener> admin;
+  std::unique_ptr<NodeOverload> overload;   // of loop 0
   std::unique_ptr<HandedOver> handed_over;  // null: every loop has sockets of its own
   std::unique_ptr<LoopHealth> health;
   std::unique_ptr<Reload> reload;
@@ -192,6 +194,7 @@ std::expected<void, std::string> Node::Impl::build() {
   reload = std::make_unique<Reload>(shared, workers, prefetch.get());
   reload->register_metrics(shared.registry);
   if (auto listening = listen(); !listening) return listening;
+  overload = std::make_unique<NodeOverload>(options, shared, workers);
   std::vector<Loop*> loops;
   for (auto& worker : workers) loops.push_back(&worker->loop());
   health = std::make_unique<LoopHealth>(loops);
@@ -264,6 +267,7 @@ void Node::run() {
     SEGUE_ASSERT(spawned);
   }
   if (impl_->prefetch) impl_->prefetch->start(impl_->admin->actions());
+  impl_->overload->start();
   impl_->workers.front()->loop().run();
 }
 
@@ -321,6 +325,7 @@ void Node::Impl::start_drain(uint32_t index) {
 }
 
 Task<void> Node::Impl::drain_worker(uint32_t index) {
+  if (index == 0) overload->stop();
   if (index == 0) co_await upkeep->drain();
   if (index == 0 && prefetch) co_await prefetch->drain();
   co_await workers[index]->drain(shared.drain_limit.load(std::memory_order_relaxed));

@@ -41,6 +41,7 @@ struct NodeOptions {
     cache::DriveShares shares;  // of a drive that is made
   };
   std::string name = "segue";
+  uint64_t ram_bytes = 0;  // of the whole process; 0: its memory is no reason to shed
   uint32_t threads = 1;
   IoBackend io = IoBackend::Auto;
   std::vector<ListenAddress> listen;

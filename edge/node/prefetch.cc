@@ -16,6 +16,7 @@ NodePrefetch::NodePrefetch(const NodeOptions& options, SharedParts& shared,
       loop_, home.local(), home.fills(), static_cast<uint32_t>(workers.size()), *options.prefetch);
   set_sites(*shared.sites);
   Prefetcher::Pressure pressure;
+  pressure.overload = &shared.overload;
   for (const auto& worker : workers) {
     worker->delivery().tell(&prefetcher_->inbox(worker->loop().index()));
     pressure.fills.push_back(&worker->fills().counters());

@@ -1,12 +1,12 @@
 #include "edge/node/process_metrics.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <array>
 #include <charconv>
-#include <cstdio>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -26,32 +26,9 @@ double cpu_seconds(const void* /*unused*/) {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-/// The second number of /proc/self/statm is what is resident, in pages.
-double resident_bytes(const void* /*unused*/) {
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen("/proc/self/statm", "re"),
-                                                             &std::fclose);
-  std::array<char, 128> text{};
-  if (file == nullptr || std::fgets(text.data(), text.size(), file.get()) == nullptr) return 0;
-  const std::string_view line(text.data());
-  const size_t second = line.find(' ');
-  if (second == std::string_view::npos) return 0;
-  uint64_t pages = 0;
-  std::from_chars(line.data() + second + 1, line.data() + line.size(), pages);
-  return static_cast<double>(pages) * static_cast<double>(sysconf(_SC_PAGESIZE));
-}
-
-double open_descriptors(const void* /*unused*/) {
-  const std::unique_ptr<DIR, int (*)(DIR*)> folder(opendir("/proc/self/fd"), &closedir);
-  if (folder == nullptr) return 0;
-  double count = 0;
-  while (readdir(folder.get()) != nullptr) ++count;  // NOLINT(concurrency-mt-unsafe): own stream
-  return count - 3;                                  // ".", ".." and the folder itself
-}
-
-double descriptors_max(const void* /*unused*/) {
-  rlimit limit{};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  return static_cast<double>(limit.rlim_cur);
+template <uint64_t (*Read)()>
+double asked(const void* /*unused*/) {
+  return static_cast<double>(Read());
 }
 
 double start_time(const void* /*unused*/) {
@@ -62,15 +39,44 @@ double start_time(const void* /*unused*/) {
 
 }  // namespace
 
+/// The second number of /proc/self/statm is what is resident, in pages.
+uint64_t resident_memory_bytes() {
+  // Open from the first call on: also asked when there is no descriptor left.
+  static const int file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  std::array<char, 128> text{};
+  if (file < 0 || pread(file, text.data(), text.size() - 1, 0) <= 0) return 0;
+  const std::string_view line(text.data());
+  const size_t second = line.find(' ');
+  if (second == std::string_view::npos) return 0;
+  uint64_t pages = 0;
+  std::from_chars(line.data() + second + 1, line.data() + line.size(), pages);
+  return pages * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+uint64_t open_descriptors() {
+  const std::unique_ptr<DIR, int (*)(DIR*)> folder(opendir("/proc/self/fd"), &closedir);
+  if (folder == nullptr) return 0;
+  uint64_t count = 0;
+  while (readdir(folder.get()) != nullptr) ++count;  // NOLINT(concurrency-mt-unsafe): own stream
+  return count - 3;                                  // ".", ".." and the folder itself
+}
+
+uint64_t descriptors_max() {
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  return limit.rlim_cur;
+}
+
 void register_process_metrics(Registry& registry) {
   (void)start_time(nullptr);  // the clock is read now
   registry.add_counter("process_cpu_seconds_total", "CPU time of the process, user and system.", {},
                        &cpu_seconds, nullptr);
   registry.add_gauge("process_resident_memory_bytes", "Memory of the process that is resident.", {},
-                     &resident_bytes, nullptr);
-  registry.add_gauge("process_open_fds", "Open descriptors.", {}, &open_descriptors, nullptr);
-  registry.add_gauge("process_max_fds", "Descriptors that may be open.", {}, &descriptors_max,
+                     &asked<&resident_memory_bytes>, nullptr);
+  registry.add_gauge("process_open_fds", "Open descriptors.", {}, &asked<&open_descriptors>,
                      nullptr);
+  registry.add_gauge("process_max_fds", "Descriptors that may be open.", {},
+                     &asked<&descriptors_max>, nullptr);
   registry.add_gauge("process_start_time_seconds", "When the process began to serve, since 1970.",
                      {}, &start_time, nullptr);
 }

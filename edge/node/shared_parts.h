@@ -15,6 +15,7 @@
 #include "edge/metrics/listens.h"
 #include "edge/metrics/registry.h"
 #include "edge/node/node_tls.h"
+#include "edge/overload/overload.h"
 #include "edge/server/connection_budget.h"
 #include "origin/health.h"
 
@@ -33,6 +34,7 @@ struct SharedParts {
   std::unique_ptr<Listens> listens;                     // null: not counted; outlives the log
   std::unique_ptr<AccessLog> access_log;                // null: off
   std::unique_ptr<NodeTls> tls;
+  Overload overload;                     // judged on loop 0
   std::vector<const MissNotes*> misses;  // of each loop's delivery, any thread
   // What a reload changes for all loops at once; atomic, any thread.
   std::atomic<std::chrono::milliseconds> drain_limit{std::chrono::milliseconds{0}};

@@ -67,6 +67,8 @@ std::expected<void, std::string> Worker::wire(SharedParts& shared) {
                        .http2_streams_per_loop_max = of_loop,
                        .http2_memory_per_loop_max = uint64_t{of_loop} * kHttp2MemoryFairBytes});
   server_->share(shared.connections.get());
+  fills_->shed_by(&shared.overload);
+  server_->shed_by(&shared.overload);
   set_limits(options_.limits);
   fills_->meter_by(&limits_);
   delivery_->limit_by(&limits_);

@@ -45,9 +45,11 @@ void Prefetcher::step() {
   loop_.arm(tick_, wake);
 }
 
-/// Whether clients wait for what prefetches would take: buffers, or the origin's attention.
+/// Whether the node sheds prefetches, or clients wait for what they would take: buffers (told at
+/// once, not at the manager's next look), or the origin's attention.
 bool Prefetcher::is_pressed() {
-  if (local_.store().demand_waiting() > 0) {
+  const bool shed = pressure_.overload != nullptr && pressure_.overload->sheds(Load::Prefetch);
+  if (shed || local_.store().demand_waiting() > 0) {
     pauses_.add();
     stop_jobs();
     return true;

@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "edge/metrics/registry.h"
+#include "edge/overload/overload.h"
 #include "edge/server/acceptor.h"
 #include "edge/server/connection.h"
 #include "edge/server/connection_budget.h"
@@ -64,6 +65,7 @@ struct Server::Impl {
   void link(Connection& connection) noexcept;
 
   ConnectionContext context;
+  const Overload* overload = nullptr;  // null: nothing is shed
   SpareDescriptor spare;
   std::vector<std::unique_ptr<Listening>> listeners;
   ObjectPool<Connection> pool{kConnectionsKeptMax};
@@ -95,6 +97,8 @@ void Server::Impl::adopt(int fd, const Peer& peer, std::shared_ptr<const tls::Se
     counter.add();
     close(fd);
   };
+  if (overload != nullptr && overload->sheds(Load::Connection))
+    return refuse(context.counters.refused_overload);
   const bool proxied = !proxies.empty();
   if (proxied && !is_trusted(peer, proxies)) return refuse(context.counters.refused_proxy);
   // Balancers have as many connections as they need: the clients behind them are counted.
@@ -172,6 +176,8 @@ void Server::adopt(int fd, const Peer& peer, std::shared_ptr<const tls::ServerCo
 void Server::share(ConnectionBudget* budget) noexcept { impl_->budget = budget; }
 
 void Server::limit_by(ClientLimits* limits) noexcept { impl_->context.client_limits = limits; }
+
+void Server::shed_by(const Overload* overload) noexcept { impl_->overload = overload; }
 
 void Server::stop_accepting() noexcept { impl_->listeners.clear(); }
 

@@ -15,6 +15,7 @@ namespace segue::edge {
 
 class ClientLimits;
 class ConnectionBudget;
+class Overload;
 struct Peer;
 
 /// Loop-owned: made, used and destroyed inside turns of its loop. Ignores SIGPIPE for the process.
@@ -44,6 +45,10 @@ class Server {
   void share(ConnectionBudget* budget) noexcept;
   /// Counts connections by client from here on; null: not. It outlives the connections.
   void limit_by(ClientLimits* limits) noexcept;
+
+  /// Closes new connections right after accept while `overload` says so; null: never. It outlives
+  /// the server.
+  void shed_by(const Overload* overload) noexcept;
 
   /// Closes the listeners; connections go on.
   void stop_accepting() noexcept;

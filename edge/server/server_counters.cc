@@ -79,6 +79,7 @@ void register_metrics(Registry& registry, const ServerCounters& counters, const 
   constexpr const char* kRefused = "segue_connections_refused_total";
   constexpr const char* kRefusedHelp = "Connections closed right after accept, by reason.";
   count(kRefused, kRefusedHelp, counters.refused_limit, {{"reason", "limit"}});
+  count(kRefused, kRefusedHelp, counters.refused_overload, {{"reason", "overload"}});
   count(kRefused, kRefusedHelp, counters.refused_client, {{"reason", "client"}});
   count(kRefused, kRefusedHelp, counters.refused_proxy, {{"reason", "proxy"}});
   count(kRefused, kRefusedHelp, counters.refused_fd, {{"reason", "descriptors"}});

@@ -31,20 +31,22 @@ FLOORS = {
     "origin": {"http", "base"},
     "edge": {"base", "http", "cache", "tls", "origin"},
 }
-# The same inside edge/: metrics <- fill <- prefetch, access <- delivery <- server <- admin. node/ and the files of
-# edge/ itself join the parts, so they stand above all; cli/ is the other end of the admin listener and shares nothing.
+# The same inside edge/: metrics <- overload <- fill <- prefetch, access <- delivery <- server <- admin. node/ and the
+# files of edge/ itself join the parts, so they stand above all; cli/ is the other end of the admin listener and shares
+# nothing.
 EDGE_FLOORS = {
     "metrics": set(),
-    "fill": {"metrics"},
-    "prefetch": {"metrics", "fill"},
-    "access": {"metrics", "fill"},
-    "delivery": {"metrics", "fill", "prefetch", "access"},
-    "server": {"metrics", "fill", "prefetch", "access", "delivery"},
-    "admin": {"metrics", "fill", "prefetch", "access", "delivery", "server"},
+    "overload": {"metrics"},
+    "fill": {"metrics", "overload"},
+    "prefetch": {"metrics", "overload", "fill"},
+    "access": {"metrics", "overload", "fill"},
+    "delivery": {"metrics", "overload", "fill", "prefetch", "access"},
+    "server": {"metrics", "overload", "fill", "prefetch", "access", "delivery"},
+    "admin": {"metrics", "overload", "fill", "prefetch", "access", "delivery", "server"},
     "cli": set(),
-    "replay": {"metrics", "fill", "prefetch"},
-    "node": {"metrics", "fill", "prefetch", "access", "delivery", "server", "admin"},
-    "": {"metrics", "fill", "prefetch", "access", "delivery", "server", "admin", "node"},
+    "replay": {"metrics", "overload", "fill", "prefetch"},
+    "node": {"metrics", "overload", "fill", "prefetch", "access", "delivery", "server", "admin"},
+    "": {"metrics", "overload", "fill", "prefetch", "access", "delivery", "server", "admin", "node"},
 }
 # Headers of third parties stay behind ours: in headers only where the folder is their wrapper.
 WRAPPED = re.compile(r'#include\s*[<"](openssl/|event2/|liburing|curl/|ares|nghttp2/|nats|toml\+\+/|CLI/)')

@@ -129,6 +129,7 @@ function show(interval) {
   showOrigins(interval);
   showDrives(interval);
   showPrefetch(interval);
+  showOverload(now);
 }
 
 const valuesOf = (metrics, name, label) => [...new Set((metrics[name] || []).map((one) => one.labels[label]))];
@@ -160,6 +161,17 @@ function showPrefetch(interval) {
     percent(sum(now, 'segue_prefetch_precision_ratio', {model}), 1), percent(sum(now, 'segue_prefetch_coverage_ratio', {model}), 1),
     bytes(sum(now, 'segue_prefetch_bytes_total', {model, fate: 'fetched'})),
     bytes(sum(now, 'segue_prefetch_bytes_total', {model, fate: 'wasted'}))]));
+}
+
+function showOverload(now) {
+  const shed = valuesOf(now, 'segue_overload_shedding', 'load').filter((load) => sum(now, 'segue_overload_shedding', {load}));
+  $('shed').textContent = shed.length ? shed.map((load) => load + 's').join(', ') : 'nothing';
+  $('shed').className = shed.length ? 'badge bad' : '';
+  fill('overload', valuesOf(now, 'segue_overload_used', 'resource').map((resource) => {
+    const words = resource === 'memory' ? bytes : String;
+    return [resource, ...['segue_overload_used', 'segue_overload_soft_limit', 'segue_overload_hard_limit'].map(
+      (name) => words(sum(now, name, {resource})))];
+  }));
 }
 
 let last = null;

@@ -126,6 +126,7 @@ inline Task<Result<Done>> play_stored(Fills& fills, Scope& scope, Player& player
       taken.assign(reinterpret_cast<const char*>(readable->bytes.data()), readable->bytes.size());
     }
     if (player.body.empty()) player.first_byte_at = scope.loop.now();
+    player.asked.begun = true;
     player.body += taken;
     at += taken.size();
     player.slices_hit = reader.slices_hit();

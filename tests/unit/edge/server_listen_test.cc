@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 
+#include "edge/overload/overload.h"
 #include "edge/server/connection_budget.h"
 #include "tests/unit/edge/server_fixture.h"
 
@@ -181,6 +182,27 @@ TEST_F(ServerListenTest, ABudgetThatLoopsShareIsTakenAndGivenBack) {
   budget.give_back();
   const Loop::Turn turn(*loop);
   server->share(nullptr);
+}
+
+TEST_F(ServerListenTest, WhileConnectionsAreShedNewOnesAreClosedAndThoseThereAreServed) {
+  Overload overload;
+  TestClient first = connect_tcp();
+  server->shed_by(&overload);
+  EXPECT_EQ(parse_response(exchange(first, get("/bytes/1"))).status, 200);
+  Readings readings{};
+  Reading& descriptors = readings[static_cast<uint8_t>(Resource::Descriptors)];
+  descriptors = {.used = 100, .soft = 90, .hard = 100};
+  overload.judge(readings);
+  TestClient shed = connect_tcp();
+  (void)receive_all(shed);
+  EXPECT_TRUE(shed.ended() || shed.reset());
+  EXPECT_EQ(server->counters().refused_overload.get(), 1U);
+  EXPECT_EQ(parse_response(exchange(first, get("/bytes/1"))).status, 200);
+  descriptors.used = 0;
+  overload.judge(readings);
+  TestClient later = connect_tcp();
+  EXPECT_EQ(parse_response(exchange(later, get("/bytes/1"))).status, 200);
+  server->shed_by(nullptr);
 }
 
 TEST_F(ServerListenTest, WithoutDescriptorsConnectionsAreClosedAndTheLoopDoesNotSpin) {

@@ -56,6 +56,8 @@ found.curves = await page.$$eval('#listens .curve', (all) => all.map((one) => on
 found.bars = await page.$$eval('#listens tbody tr:first-child .curve i', (all) => all.map((one) => one.getBoundingClientRect().height));
 await until(() => [...document.querySelectorAll('#prefetch tbody tr')].some((row) => row.cells[0].textContent === 'm' && row.cells[1].textContent !== '0.0 %'));
 found.prefetch = await page.$$eval('#prefetch tbody tr', (rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent)));
+found.overload = await page.$$eval('#overload tbody tr', (rows) => rows.map((row) => row.cells[0].textContent));
+found.shed = await text('shed');
 await page.screenshot({path: shots + '/page-light.png', fullPage: true});
 
 await page.emulateMedia({colorScheme: 'dark'});

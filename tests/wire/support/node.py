@@ -190,17 +190,21 @@ class Node:
 
     def metrics(self):
         """Prometheus text as {"name{label=...}": value}."""
-        lines = self.admin("/metrics").body.decode().splitlines()
-        return {
-            name: float(value)
-            for name, value in (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
-        }
+        return metrics_of(self.admin("/metrics"))
 
     def metric(self, name):
         """The sum over all label sets of one metric."""
         values = [value for key, value in self.metrics().items() if key.split("{")[0] == name]
         assert values, f"no metric {name}"
         return sum(values)
+
+
+def metrics_of(response):
+    lines = response.body.decode().splitlines()
+    return {
+        name: float(value)
+        for name, value in (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
+    }
 
 
 def run_segue(*arguments, check=False, **keywords):

@@ -72,6 +72,24 @@ TEST(TopTracks, TheLatestHourCounts) {
   EXPECT_EQ(tracks[1].track, "/b");
 }
 
+TEST(Overview, WhatIsGivenUpIsSaidWhileItIs) {
+  const auto lines = [](const char* text) {
+    const Readings none;
+    std::string all;
+    const auto now = Readings::parse(text);
+    for (const std::string& line : overview(Interval(none, now, 1), {}, 120)) all += line + "\n";
+    return all;
+  };
+  EXPECT_NE(lines("segue_overload_shedding{load=\"prefetch\"} 1\n"
+                  "segue_overload_shedding{load=\"miss\"} 0\n"
+                  "segue_overload_used{resource=\"fills\"} 1920\n"
+                  "segue_overload_hard_limit{resource=\"fills\"} 3840\n")
+                .find("SHEDDING  prefetch; in use of the hard limit: fills 50.0 %"),
+            std::string::npos);
+  EXPECT_EQ(lines("segue_overload_shedding{load=\"prefetch\"} 0\n").find("SHEDDING"),
+            std::string::npos);
+}
+
 TEST(Overview, NoLineIsWiderThanAllowedOrMoreThanPrintable) {
   const auto now = Readings::parse(
       "segue_origin_requests_total{origin=\"\x1b[2Jstore\x07\xff\"} 5\n"
