@@ -32,6 +32,8 @@ struct Platter::Operation {
   FaultDisk& disk;
   bool accepted = false;
   bool fails = false;
+  bool untouched = false;  // where it fails, nothing of a write is written
+  int os_errno = EIO;
   bool hangs = false;
   bool crashed = false;
   bool is_write = false;
@@ -58,9 +60,14 @@ void Platter::note_collisions(const Operation& operation) noexcept {
 void Platter::decide(Operation& operation) noexcept {
   ++operations_;
   operation.fails = operations_ == fail_at_ || random_.one_in(options_.error_one_in);
+  if (dead_from_ != 0 && operations_ >= dead_from_) operation.fails = operation.untouched = true;
   operation.hangs = operations_ == hang_at_ || random_.one_in(options_.hang_one_in);
   if (!operation.is_write) return;
   ++writes_;
+  if (full_from_ != 0 && writes_ >= full_from_) {
+    operation.fails = operation.untouched = true;
+    operation.os_errno = ENOSPC;
+  }
   if (writes_ == misdirect_at_) {
     operation.offset = misdirect_to_;
   } else if (random_.one_in(options_.misdirect_one_in)) {
@@ -172,8 +179,8 @@ Task<Result<Done>> FaultDisk::pass_time(Platter::Operation& operation) {
     co_return fail(Side::Disk, Kind::IoError, "drive", EIO);
   }
   if (operation.fails) {
-    if (operation.is_write) platter_.write_pages(operation, /*torn=*/true);
-    co_return fail(Side::Disk, Kind::IoError, "drive", EIO);
+    if (operation.is_write && !operation.untouched) platter_.write_pages(operation, /*torn=*/true);
+    co_return fail(Side::Disk, Kind::IoError, "drive", operation.os_errno);
   }
   co_return Done{};
 }

@@ -43,6 +43,16 @@ class Platter {
   // Plans: `nth` counts operations that start from now on (1 is the next), reads, writes and
   // flushes alike; misdirect_write() counts writes only.
   void fail_operation(uint64_t nth) noexcept { fail_at_ = operations_ + nth; }
+  /// From the nth on every operation fails: a drive that dies and stays dead.
+  void fail_from_operation(uint64_t nth) noexcept { dead_from_ = operations_ + nth; }
+  /// From the nth write on every write fails with ENOSPC and nothing of it is written: the file
+  /// system below a sparse drive is full. Reads go on.
+  void fill_up_from_write(uint64_t nth) noexcept { full_from_ = writes_ + nth; }
+  /// No plan is in force any more: the drive works.
+  void heal() noexcept {
+    fail_at_ = hang_at_ = misdirect_at_ = dead_from_ = full_from_ = 0;
+    lost_ = false;
+  }
   void hang_operation(uint64_t nth) noexcept { hang_at_ = operations_ + nth; }
   void misdirect_write(uint64_t nth, uint64_t to_offset) noexcept {
     misdirect_at_ = writes_ + nth;
@@ -111,6 +121,8 @@ class Platter {
   uint64_t hang_at_ = 0;
   uint64_t misdirect_at_ = 0;
   uint64_t misdirect_to_ = 0;
+  uint64_t dead_from_ = 0;
+  uint64_t full_from_ = 0;
   bool lost_ = false;
 };
 
