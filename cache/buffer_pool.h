@@ -35,6 +35,7 @@ struct Buffer {
   bool needed = false;          // when it left, a running response had not passed it
   bool from_drive = false;      // a drive read lands it
   bool probation = false;       // prefetched, and nobody has asked for it yet
+  bool kept_head = false;       // stands among the heads that are kept
   uint32_t uses = 0;            // finds by different uses since it landed
   uint32_t entry = UINT32_MAX;  // in the eviction order of its shard and class
   uint32_t length = 0;          // of the slice; constant while in the map

@@ -24,11 +24,12 @@ void RamTier::evict_locked(Shard& shard, Buffer& buffer, bool needed) noexcept {
 
 Buffer* RamTier::try_evict_in(Shard& shard, SizeClass size_class) noexcept {
   ResidentSet& set = shard.resident[static_cast<uint8_t>(size_class)];
+  const uint32_t now = now_seconds();
   for (uint32_t kept = 0; kept <= kKeptPerEvictionMax; ++kept) {
     Buffer* buffer = nullptr;
     {
       const std::lock_guard lock(shard.mutex);
-      buffer = set.take_victim();
+      buffer = set.take_victim(shard.starts, now);
       if (buffer == nullptr) return nullptr;
       // A running response has not passed it yet, as far as counting tells: it was found by fewer
       // uses than responses read the generation. Wrong guesses cost one write or one refetch.

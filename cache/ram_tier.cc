@@ -11,6 +11,9 @@ namespace segue::cache {
 namespace {
 constexpr uint32_t kShardsMax = 64;
 constexpr uint32_t kBuffersPerShardMin = 64;
+constexpr uint32_t kStartsOften = 2;
+// Heads looked at before one eviction takes what comes: an eviction's time is bounded.
+constexpr uint32_t kHeadsPerEvictionMax = 8;
 }  // namespace
 
 uint64_t hash_of(const SliceKey& key) noexcept {
@@ -31,11 +34,15 @@ bool same_slice(const SliceKey& a, const SliceKey& b) noexcept {
 
 // --- the order of one class in one shard ---
 
-void RamTier::ResidentSet::create(EvictionPolicy policy, uint32_t entries, uint32_t probation_max) {
+void RamTier::ResidentSet::create(EvictionPolicy policy, uint32_t entries, uint32_t probation_max,
+                                  uint32_t heads_max, uint32_t usual_size) {
   if (entries == 0) return;
   order_ = make_eviction_order(policy, entries);
   probation_ = make_eviction_order(EvictionPolicy::Lru, entries);  // never touched: a FIFO
+  heads_ = make_eviction_order(EvictionPolicy::Lru, entries);
   probation_max_ = probation_max;
+  heads_max_ = heads_max;
+  usual_size_ = std::max(1U, usual_size);
   buffers_.assign(entries, nullptr);
   free_.reserve(entries);
   for (uint32_t entry = entries; entry-- > 0;) free_.push_back(entry);
@@ -46,11 +53,11 @@ void RamTier::ResidentSet::insert(Buffer& buffer, uint32_t now_seconds) noexcept
   buffer.entry = free_.back();
   free_.pop_back();
   buffers_[buffer.entry] = &buffer;
-  (buffer.probation ? probation_ : order_)->insert(buffer.entry, hash_of(buffer.key), now_seconds);
+  order_of(buffer).insert(buffer.entry, hash_of(buffer.key), now_seconds);
 }
 
 void RamTier::ResidentSet::touch(Buffer& buffer, UseId use, uint32_t now_seconds) noexcept {
-  if (buffer.entry != kNoEntry) order_->touch(buffer.entry, use, now_seconds);
+  if (buffer.entry != kNoEntry) order_of(buffer).touch(buffer.entry, use, now_seconds);
 }
 
 void RamTier::ResidentSet::end_probation(Buffer& buffer, uint32_t now_seconds) noexcept {
@@ -60,20 +67,71 @@ void RamTier::ResidentSet::end_probation(Buffer& buffer, uint32_t now_seconds) n
 }
 
 void RamTier::ResidentSet::remove(Buffer& buffer) noexcept {
-  (buffer.probation ? probation_ : order_)->remove(buffer.entry);
+  order_of(buffer).remove(buffer.entry);
+  buffer.kept_head = false;
   buffers_[buffer.entry] = nullptr;
   free_.push_back(buffer.entry);
   buffer.entry = kNoEntry;
 }
 
-Buffer* RamTier::ResidentSet::take_victim() noexcept {
+/// What leaves first, of all queues.
+uint32_t RamTier::ResidentSet::take_entry() noexcept {
+  EvictionOrder* queues[] = {order_.get(), probation_.get(), heads_.get()};
+  if (probation_->size() > probation_max_) std::swap(queues[0], queues[1]);
+  for (EvictionOrder* queue : queues) {
+    const uint32_t entry = queue->size() > 0 ? queue->take_victim(*this) : kNoEntry;
+    if (entry != kNoEntry) return entry;
+  }
+  return kNoEntry;
+}
+
+/// False: the heads cannot pay for their places any more, and one has to go.
+bool RamTier::ResidentSet::pay_rent() noexcept {
+  rent_ += heads_->size();
+  if (rent_ < usual_size_) return true;
+  rent_ -= usual_size_;
+  if (credit_ == 0) return false;
+  --credit_;
+  return true;
+}
+
+/// `entry` was to leave: it stays among the heads if it starts often. What leaves in its place;
+/// kNoEntry: nothing had to, by now.
+uint32_t RamTier::ResidentSet::keep_head(uint32_t entry, const StartCounts& starts,
+                                         uint32_t now_seconds) noexcept {
+  Buffer& buffer = *buffers_[entry];
+  const bool may_stay =
+      credit_ > 0 && !buffer.probation && !buffer.kept_head && buffer.key.slice.value == 0;
+  if (!may_stay) return entry;
+  const uint64_t hash = hash_of(buffer.key);
+  const uint32_t often = starts.of(hash);
+  if (often < kStartsOften) return entry;
+  uint32_t leaves = kNoEntry;
+  if (heads_->size() >= heads_max_) {
+    leaves = heads_->take_victim(*this);
+    if (leaves == kNoEntry) return entry;
+    const uint64_t other = hash_of(buffers_[leaves]->key);
+    if (starts.of(other) > often) {
+      heads_->insert(leaves, other, now_seconds);
+      return entry;
+    }
+  }
+  --credit_;
+  buffer.kept_head = true;
+  heads_->insert(entry, hash, now_seconds);
+  return leaves;
+}
+
+Buffer* RamTier::ResidentSet::take_victim(const StartCounts& starts,
+                                          uint32_t now_seconds) noexcept {
   if (order_ == nullptr) return nullptr;
-  const bool over_share = probation_->size() > probation_max_;
-  EvictionOrder& first = over_share ? *probation_ : *order_;
-  EvictionOrder& then = over_share ? *order_ : *probation_;
-  uint32_t entry = first.size() > 0 ? first.take_victim(*this) : kNoEntry;
-  if (entry == kNoEntry && then.size() > 0) entry = then.take_victim(*this);
-  if (entry == kNoEntry) return nullptr;
+  uint32_t entry = pay_rent() ? kNoEntry : heads_->take_victim(*this);
+  for (uint32_t looks = 0; entry == kNoEntry; ++looks) {
+    const uint32_t next = take_entry();
+    if (next == kNoEntry) return nullptr;
+    entry = looks < kHeadsPerEvictionMax ? keep_head(next, starts, now_seconds) : next;
+  }
+  buffers_[entry]->kept_head = false;
   Buffer* buffer = std::exchange(buffers_[entry], nullptr);
   free_.push_back(entry);
   buffer->entry = kNoEntry;
@@ -99,7 +157,7 @@ uint64_t RamTier::ResidentSet::fingerprint_of(uint32_t entry) const noexcept {
 
 Result<Done> RamTier::create(uint64_t ram_bytes, const uint8_t (&shares)[kSizeClasses],
                              EvictionPolicy policy, bool huge_pages, SliceKeeper* keeper,
-                             uint8_t probation_share, Payload payload) {
+                             uint8_t probation_share, uint8_t heads_share, Payload payload) {
   if (auto made = pool_.create(ram_bytes, shares, huge_pages, payload); !made)
     return fail(made.error());
   pool_.set_queue(this);
@@ -114,12 +172,15 @@ Result<Done> RamTier::create(uint64_t ram_bytes, const uint8_t (&shares)[kSizeCl
   for (uint32_t i = 0; i < shards; ++i) {
     auto shard = std::make_unique<Shard>();
     shard->buckets.assign(buckets, nullptr);
+    if (heads_share > 0) shard->starts = StartCounts(pool_.total() / shards);
     for (uint32_t c = 0; c < kSizeClasses; ++c) {
       // Slices spread evenly, so twice the mean is never reached by chance; a shard that does get
       // there evicts one of its own (enter_order).
       const uint32_t count = pool_.total(static_cast<SizeClass>(c));
+      const bool is_small = static_cast<SizeClass>(c) == SizeClass::Small16;  // answers, not audio
       shard->resident[c].create(policy, std::min(count, 2 * (count / shards) + kBuffersPerShardMin),
-                                count * probation_share / 100 / shards);
+                                count * probation_share / 100 / shards,
+                                is_small ? 0 : count * heads_share / 100 / shards, count / shards);
     }
     shards_.push_back(std::move(shard));
   }
@@ -188,6 +249,7 @@ RamTier::Found RamTier::find(const SliceKey& key, UseId use) noexcept {
   if (buffer->uses == 0 || buffer->last_use != use) {
     buffer->last_use = use;
     if (buffer->uses < UINT32_MAX) ++buffer->uses;
+    if (key.slice.value == 0) shard.starts.add(hash);
   }
   if (buffer->probation) end_probation(shard, *buffer);
   if (resident) shard.resident[static_cast<uint8_t>(buffer->size_class)].touch(*buffer, use, now);
@@ -214,6 +276,7 @@ bool RamTier::start_wait_slice(const SliceKey& key, uint32_t beyond, WaitTicket&
 }
 
 void RamTier::end_probation(Shard& shard, Buffer& buffer) noexcept {
+  shard.resident[static_cast<uint8_t>(buffer.size_class)].earn();
   if (buffer.state != BufferState::Filling) {
     shard.resident[static_cast<uint8_t>(buffer.size_class)].end_probation(buffer, now_seconds());
     probation_bytes_.fetch_sub(buffer.length, std::memory_order_relaxed);
@@ -271,6 +334,7 @@ Buffer* RamTier::try_claim(const Ref<Generation>& generation, SliceIndex slice, 
       buffer->probation = priority == Priority::Prefetch;
       buffer->last_use = use;
       buffer->uses = use == UseId{} ? 0 : 1;
+      if (slice.value == 0 && use != UseId{}) shard.starts.add(hash);
       buffer->next = bucket_of(shard, hash);
       bucket_of(shard, hash) = buffer;
     }
@@ -303,7 +367,7 @@ Buffer* RamTier::enter_order(Shard& shard, Buffer& buffer, bool& entered) noexce
   ResidentSet& set = shard.resident[static_cast<uint8_t>(buffer.size_class)];
   Buffer* evicted = nullptr;
   if (set.full()) {
-    evicted = set.take_victim();
+    evicted = set.take_victim(shard.starts, now_seconds());
     if (evicted != nullptr) evict_locked(shard, *evicted, false);
   }
   entered = !set.full();

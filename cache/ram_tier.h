@@ -5,6 +5,7 @@
 // them. Buffers belong to no shard while free: any slice may take any. Nothing is allocated after
 // create().
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -15,6 +16,7 @@
 #include "cache/buffer_pool.h"
 #include "cache/eviction.h"
 #include "cache/generation.h"
+#include "cache/start_counts.h"
 #include "cache/types.h"
 #include "cache/wait_list.h"
 
@@ -41,7 +43,8 @@ class RamTier final : public WaitQueue {
   /// Start-up, once. `keeper` may be null (no drives).
   [[nodiscard]] Result<Done> create(uint64_t ram_bytes, const uint8_t (&shares)[kSizeClasses],
                                     EvictionPolicy policy, bool huge_pages, SliceKeeper* keeper,
-                                    uint8_t probation_share = 0, Payload payload = Payload::Kept);
+                                    uint8_t probation_share = 0, uint8_t heads_share = 0,
+                                    Payload payload = Payload::Kept);
 
   // --- reading ---
   struct Found {
@@ -111,27 +114,48 @@ class RamTier final : public WaitQueue {
  private:
   /// The resident buffers of one size class in one shard, in the order they leave. What was
   /// prefetched and not asked for yet stands in a queue of its own: in it first in, first out, and
-  /// before all others as long as it is over its share.
+  /// before all others as long as it is over its share. First slices of what starts often do too,
+  /// once they would have to leave: up to their share they stay on, least recently used first. They
+  /// live on what prefetch has earned, so that with it no fewer bytes are hits than without: each
+  /// prefetched slice that was asked for is worth one credit, a head that stays in another's place
+  /// costs one, and one more for each time that all of the set could have been replaced meanwhile.
   class ResidentSet final : public EvictionOwner {
    public:
-    void create(EvictionPolicy policy, uint32_t entries, uint32_t probation_max);
+    void create(EvictionPolicy policy, uint32_t entries, uint32_t probation_max, uint32_t heads_max,
+                uint32_t usual_size);
     [[nodiscard]] bool full() const noexcept { return free_.empty(); }
     void insert(Buffer& buffer, uint32_t now_seconds) noexcept;
     void touch(Buffer& buffer, UseId use, uint32_t now_seconds) noexcept;
+    /// Something that was prefetched was asked for.
+    void earn() noexcept { credit_ = std::min(credit_ + 1, heads_max_ * kCreditPerHeadMax); }
     /// A client asked for it: it stands among the others from here on, as the newest.
     void end_probation(Buffer& buffer, uint32_t now_seconds) noexcept;
     void remove(Buffer& buffer) noexcept;
-    [[nodiscard]] Buffer* take_victim() noexcept;
+    [[nodiscard]] Buffer* take_victim(const StartCounts& starts, uint32_t now_seconds) noexcept;
     [[nodiscard]] uint32_t size() const noexcept {
-      return order_ ? order_->size() + probation_->size() : 0;
+      return order_ ? order_->size() + probation_->size() + heads_->size() : 0;
     }
     [[nodiscard]] bool may_evict(uint32_t entry) const noexcept override;
     [[nodiscard]] uint64_t fingerprint_of(uint32_t entry) const noexcept override;
 
    private:
+    [[nodiscard]] EvictionOrder& order_of(const Buffer& buffer) noexcept {
+      return buffer.probation ? *probation_ : buffer.kept_head ? *heads_ : *order_;
+    }
+    static constexpr uint32_t kCreditPerHeadMax = 4;
+    [[nodiscard]] bool pay_rent() noexcept;
+    [[nodiscard]] uint32_t take_entry() noexcept;
+    [[nodiscard]] uint32_t keep_head(uint32_t entry, const StartCounts& starts,
+                                     uint32_t now_seconds) noexcept;
+
     std::unique_ptr<EvictionOrder> order_;
     std::unique_ptr<EvictionOrder> probation_;
+    std::unique_ptr<EvictionOrder> heads_;
     uint32_t probation_max_ = 0;
+    uint32_t heads_max_ = 0;
+    uint32_t usual_size_ = 1;
+    uint32_t credit_ = 0;
+    uint64_t rent_ = 0;             // evictions times heads, of which usual_size_ are one credit
     std::vector<Buffer*> buffers_;  // by entry; null: free
     std::vector<uint32_t> free_;    // reserved for all entries: never grows
   };
@@ -139,6 +163,7 @@ class RamTier final : public WaitQueue {
     mutable std::mutex mutex;
     std::vector<Buffer*> buckets;
     Buffer* hung = nullptr;
+    StartCounts starts{0};  // of first slices
     ResidentSet resident[kSizeClasses];
   };
 

@@ -28,6 +28,7 @@ std::optional<std::string> Store::Options::invalid() const {
   for (const uint8_t share : shares) sum += share;
   if (sum != 100) return fmt::format("the shares of the buffer classes add up to {}, not 100", sum);
   if (probation_share > 75) return std::string("more than 75 % of RAM for what nobody asked for");
+  if (heads_share > 75) return std::string("more than 75 % of RAM for heads");
   const uint8_t large = shares[static_cast<uint8_t>(SizeClass::K256)];
   if (large == 0) return std::string("the share of the 256 KiB buffers is 0; it must not be");
   if (ram_bytes * large / 100 / kSliceBytes < kLargeBuffersMin) {
@@ -73,7 +74,8 @@ Result<std::unique_ptr<Store>> Store::create(Options options, const FactsCodec& 
   }
   auto impl = std::make_unique<Impl>(options, codec, clock, std::move(drives));
   auto ram = impl->ram.create(options.ram_bytes, options.shares, options.policy, options.huge_pages,
-                              impl->drives.empty() ? nullptr : impl.get(), options.probation_share);
+                              impl->drives.empty() ? nullptr : impl.get(), options.probation_share,
+                              options.heads_share);
   if (!ram) return fail(ram.error());
   impl->take_over_drives();
   return std::unique_ptr<Store>(new Store(std::move(impl)));

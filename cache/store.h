@@ -139,6 +139,8 @@ class Store {
     /// In parts of 100 of each class: how much of it prefetched slices that nobody has asked for
     /// yet may fill before they leave before all others.
     uint8_t probation_share = 10;
+    /// Of it, for first slices of what starts often: they stay on when they would have to leave.
+    uint8_t heads_share = 0;
     uint64_t hash_seed = 0;                         // of the drives; random without drives
     uint64_t representations_bytes_max = 64 * MiB;  // generations and facts held in RAM
     bool huge_pages = true;

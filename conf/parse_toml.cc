@@ -470,6 +470,7 @@ void read_prefetch(Reader& reader, PrefetchSettings& prefetch) {
   reader.value("bytes_per_day", prefetch.bytes_per_day, kSize);
   reader.number("fills", prefetch.fills, 1, 64);
   reader.number("ram_percent", prefetch.ram_percent, 1, 75);
+  reader.number("heads_percent", prefetch.heads_percent, 0, 75);
   reader.value("head", prefetch.head, kDuration);
   reader.value("lead", prefetch.lead, kDuration);
   reader.boolean("rest", prefetch.rest);

@@ -217,6 +217,7 @@ struct PrefetchSettings {
   uint64_t bytes_per_day = 0;           // 0: no limit
   uint32_t fills = 8;                   // at once
   uint32_t ram_percent = 10;            // of the RAM tier, for what nobody has asked for yet
+  uint32_t heads_percent = 20;          // likewise, for heads of tracks that start often
   milliseconds head{10'000};            // of a track, fetched before it is asked for
   milliseconds lead{300'000};           // a track due later than this waits
   bool rest = true;                     // beyond the head, once play is confirmed

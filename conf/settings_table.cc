@@ -162,6 +162,10 @@ constexpr SettingRow kRows[] = {
     {"prefetch.fills", kNumber, "8", Takes::Reload, "tracks fetched at once", "1 to 64"},
     {"prefetch.ram_percent", kNumber, "10", Takes::Restart,
      "of the RAM tier, for what nobody has asked for yet", "1 to 75"},
+    {"prefetch.heads_percent", kNumber, "20", Takes::Restart,
+     "likewise, for the beginnings of tracks that start often: with mode `on` they stay when they "
+     "would have to leave",
+     "0 to 75"},
     {"prefetch.head", kDurations, "10s", Takes::Reload,
      "of a track's beginning, where the feed does not say", "100ms to 10m"},
     {"prefetch.lead", kDurations, "5m", Takes::Reload, "a track due later than this waits",

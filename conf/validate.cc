@@ -310,9 +310,15 @@ void check_nats(const NatsSettings& nats, PrefetchMode mode, Mistakes& mistakes)
 
 void check_prefetch(const Settings& settings, Mistakes& mistakes) {
   const PrefetchSettings& prefetch = settings.prefetch;
+  constexpr uint32_t kRamSharesMax = 90;
   if (prefetch.mode == PrefetchMode::Off && !prefetch.follow.empty()) {
     mistakes.add("prefetch.follow",
                  "a feed is followed and prefetch is off; allowed with mode \"observe\" or \"on\"");
+  }
+  if (prefetch.ram_percent + prefetch.heads_percent > kRamSharesMax) {
+    mistakes.add("prefetch.heads_percent",
+                 fmt::format("with ram_percent {} % of RAM; allowed: at most {} together",
+                             prefetch.ram_percent + prefetch.heads_percent, kRamSharesMax));
   }
   Once paths(mistakes);
   if (!prefetch.predictor_file.empty())

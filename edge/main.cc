@@ -291,6 +291,8 @@ std::expected<edge::NodeOptions, std::string> node_options(const conf::Settings&
   options.tokens = all_tokens_of(settings);
   options.limits = limits_of(settings.limits);
   options.store.probation_share = static_cast<uint8_t>(settings.prefetch.ram_percent);
+  if (settings.prefetch.mode == conf::PrefetchMode::On)
+    options.store.heads_share = static_cast<uint8_t>(settings.prefetch.heads_percent);
   if (settings.prefetch.mode != conf::PrefetchMode::Off) {
     options.prefetch = prefetch_of(settings.prefetch, plan.buffers_bytes);
     options.feeds = settings.prefetch.follow;
@@ -537,6 +539,7 @@ int replay(const conf::ReplayArguments& arguments) {
   command.options.head = options.head;
   command.options.predictor = options.predictor;
   command.options.cache.probation_percent = static_cast<uint8_t>(prefetch.ram_percent);
+  command.options.cache.heads_percent = static_cast<uint8_t>(prefetch.heads_percent);
   if (!loaded.settings.cache.drives.empty())
     command.options.cache.write_bytes_per_second =
         loaded.settings.cache.drives.front().writes_bytes_per_day / kSecondsPerDay;

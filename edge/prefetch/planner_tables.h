@@ -94,6 +94,7 @@ struct Planner::Tables {
   std::unordered_map<TrackId, uint64_t> running_by_track;
   std::unordered_map<TrackId, uint32_t> wanted;  // how many candidates name it
   Ends session_ends, held_ends;                  // one each
+  uint64_t rest_bytes = 0;                       // of the bytes held for nobody yet: beyond heads
   std::vector<uint64_t> stopped;
   std::vector<Ref<const PrefetchTarget>> dropped;
   Window windows[kPrefetchModelsMax];

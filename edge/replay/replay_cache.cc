@@ -40,7 +40,8 @@ Result<std::unique_ptr<ReplayCache>> ReplayCache::create(const Options& options,
     for (const auto& shard : made->drive_->shards()) shard->finish_restore();  // of nothing
   }
   auto ram = made->ram_.create(options.ram_bytes, kRamShares, options.policy, /*huge_pages=*/false,
-                               made.get(), options.probation_percent, cache::Payload::None);
+                               made.get(), options.probation_percent, options.heads_percent,
+                               cache::Payload::None);
   if (!ram) return fail(ram.error());
   if (made->ram_.pool().total(cache::SizeClass::K256) < kBuffersMin)
     return fail(Side::Self, Kind::Full, "RAM for a few slices");

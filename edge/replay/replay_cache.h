@@ -19,6 +19,7 @@ class ReplayCache final : public cache::SliceKeeper {
     uint64_t ram_bytes = 0;  // of buffers
     uint64_t ssd_bytes = 0;  // of the drive's file; 0: no drive
     uint8_t probation_percent = 10;
+    uint8_t heads_percent = 0;  // for heads of tracks that start often
     uint64_t write_bytes_per_second = 0;
     cache::EvictionPolicy policy = cache::EvictionPolicy::Lru;
   };

@@ -112,6 +112,7 @@ std::expected<ReplayOutput, std::string> run_replays(const ReplayCommand& comman
       ReplayOptions options = command.options;
       options.feed = feed;
       options.cache.policy = policy;
+      if (feed.kind == ReplayFeed::Kind::None) options.cache.heads_percent = 0;
       options.cache.ram_bytes = ram;
       options.cache.ssd_bytes = ssd;
       options.plan.held_bytes_max = ram / 100 * options.cache.probation_percent;

@@ -77,6 +77,22 @@ TEST_F(PlannerTest, AHeadThatItsContainerTellsIsJudgedByWhatItTold) {
   EXPECT_FALSE(rest->head_is_guess);
 }
 
+TEST_F(PlannerTest, RestsLeaveHalfOfWhatMayBeHeldToHeads) {
+  make({.held_bytes_max = 4 * MiB, .rest_bytes_max = 1 * MiB});
+  for (uint64_t session = 1; session <= 5; ++session) set(session, 1, {entry(session)});
+  EXPECT_EQ(orders().size(), 5u);
+  finish();
+  for (uint64_t session = 1; session <= 5; ++session) {
+    ask(session, {0, 256 * KiB}, session);
+    ask(session, {256 * KiB, 512 * KiB}, session);  // beyond the head: the rest is wanted
+  }
+  EXPECT_EQ(orders().size(), 2u);  // of five rests of 1 MiB
+  set(9, 1, {entry(90), entry(91), entry(92, 0.06, 0s, 1 * MiB)});
+  EXPECT_EQ(orders().size(), 3u);
+  finish();
+  EXPECT_TRUE(orders().empty());  // rests: nobody has asked for the two that are here
+}
+
 TEST_F(PlannerTest, APartOfATrackIsFetchedAndJudgedApartFromItsHead) {
   PlanEntry part = entry(part_of(1, 3), 1, 0s, 100 * KiB);
   part.first_byte = 800 * KiB;
