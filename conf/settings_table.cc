@@ -32,7 +32,9 @@ constexpr SettingRow kRows[] = {
     {"listen[].tls", "`true`, `false`", "false", Takes::Restart,
      "TLS on these addresses; needs `[[tls.certificate]]`"},
     {"listen[].client_ca", "a path", "", Takes::Restart,
-     "with `tls`: clients must show a certificate that a CA of this file signed"},
+     "with `tls`: clients must show a certificate that a CA of this file signed, each time: "
+     "nothing "
+     "is resumed"},
     {"listen[].proxy_protocol", "a network, or a list", "", Takes::Restart,
      "balancers that say by the PROXY protocol (version 1 or 2) whom a connection is from; others "
      "may not connect here; over a unix socket all may"},

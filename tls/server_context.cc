@@ -232,6 +232,10 @@ class Builder {
     }
     SSL_CTX_set_client_CA_list(context, names);
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+    // A ticket would let in who was let in once, also when the CA or the certificate is no longer
+    // good. Nodes that talk to each other do so over few connections, and long.
+    SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+    SSL_CTX_set_num_tickets(context, 0);
     return true;
   }
 

@@ -135,6 +135,25 @@ def test_a_fleet_listener_takes_only_certificates_of_its_ca(origin):
         assert results(node)["client_certificate"] == 1
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_fleet_listener_asks_for_the_certificate_each_time(origin, version):
+    """A ticket would let in whose CA was taken out since, or whose certificate has expired."""
+    authority = transport.authority()
+    tls = f'client_ca = "{authority.ca}"\n' + transport.certificate_table(transport.default_certificate())
+    context = transport.client_context()
+    context.minimum_version = context.maximum_version = version
+    context.load_cert_chain(*authority.issue(["DNS:node.example"]))
+    with Node(config_for(origin.url), tls=tls) as node:
+        session = None
+        for _ in range(2):
+            over, _ = connect(node.address, context=context, session=session)
+            over.sendall(b"GET /t HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert over.recv(12) == b"HTTP/1.1 200"
+            assert not over.session_reused
+            session = over.session
+        assert results(node)["full"] == 2
+
+
 # --- reload ---
 
 
