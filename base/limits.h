@@ -54,8 +54,11 @@ inline constexpr std::chrono::milliseconds kAcceptPause{
 inline constexpr std::chrono::seconds kTlsHandshakeTimeout{10};  // from accept to the last flight
 inline constexpr uint32_t kTlsHandshakesPerLoopMax =
     512;  // one more: the oldest is cut, half-open ones being the oldest
-// 64 KiB each, held only while a socket takes no more; one more: that response is cut.
+// 64 KiB each, held only while a socket takes no more.
 inline constexpr uint32_t kSealedBatchesPerLoopMax = 2048;
+// Of them, for what is written out at once: with the rest held, whose socket has taken nothing for
+// longest is cut, so that clients that stop reading do not keep the others from being served.
+inline constexpr uint32_t kSealedBatchesReserved = 64;
 
 // Responses streamed through unstored: each holds a fetch for as long as its client reads, and
 // stalled clients must leave fetches to the fills.

@@ -46,7 +46,9 @@ std::string tls_rows() {
       {"kTlsHandshakeTimeout", time(kTlsHandshakeTimeout), "from accept to the last flight"},
       {"kTlsHandshakesPerLoopMax", count(kTlsHandshakesPerLoopMax), "more: the oldest is cut"},
       {"kSealedBatchesPerLoopMax", count(kSealedBatchesPerLoopMax),
-       "of 70 KiB, only while a socket is full; more: cut"},
+       "of 70 KiB, only while a socket is full"},
+      {"kSealedBatchesReserved", count(kSealedBatchesReserved),
+       "of them; with the rest held: the longest stalled is cut"},
   };
   return section("TLS", rows);
 }

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -60,6 +61,7 @@ Connection::Connection(ConnectionContext& context, int fd, const Peer& peer,
 Connection::~Connection() {
   SEGUE_ASSERT(exchange_ == nullptr);
   end_handshake();
+  context_.batch_holders.remove(batch_holder_);
   give_back_memory();
   context_.loop.disarm(timer_);
   if (node_.queued()) context_.loop.cancel_ready(node_);
@@ -102,6 +104,7 @@ void Connection::step() {
   const bool reading = state_ == ConnectionState::Idle || state_ == ConnectionState::ReadingHead ||
                        state_ == ConnectionState::ReadingBody;
   if (reading && !wire_.flushed() && !wire_.flush(context_.loop.now())) die(true);
+  note_batch(0);
   in_step_ = false;
   if (state_ == ConnectionState::Closed) on_closed_(*this, owner_);
 }
@@ -272,7 +275,8 @@ bool Connection::shake_hands() {
     start_http2();
   } else {
     enter(ConnectionEvent::ShakenHands);
-    set_deadline(context_.loop.now() + context_.limits.keep_alive);
+    set_deadline(context_.loop.now() +
+                 (context_.draining ? context_.limits.drain_fresh : context_.limits.keep_alive));
   }
   readable_ = wire_.has_pending();  // a request that came with the last flight
   return true;
@@ -421,6 +425,7 @@ bool Connection::flush() {
       return false;
     }
     context_.counters.bytes_sent.add(sent->socket_bytes);
+    note_batch(sent->socket_bytes);
     if (!flushed()) {
       if (sent->socket_bytes != 0) note_progress();
       start_stall_clock();
@@ -535,12 +540,14 @@ void Connection::handle_peer_closed() {
 
 void Connection::start_drain() noexcept {
   // A response under way, or to a request that is here already, closes by context_.draining.
-  if (state_ == ConnectionState::Handshaking) return cut();  // nothing is lost by it
+  const MonoTime fresh_until = context_.loop.now() + context_.limits.drain_fresh;
+  if (state_ == ConnectionState::Handshaking)
+    return set_deadline(std::min(deadline_, fresh_until));  // its first request is yet to come
   if (state_ == ConnectionState::Multiplexed) return drain_http2();
   if (state_ != ConnectionState::Idle || unparsed_ || readable_) return;
   const bool is_fresh = request_started_ == MonoTime{};
   if (is_fresh) {
-    set_deadline(context_.loop.now() + context_.limits.drain_fresh);
+    set_deadline(fresh_until);
   } else {
     start_linger(Goodbye::Said);
   }

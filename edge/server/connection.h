@@ -141,6 +141,7 @@ class Connection final : public Stream {
   void watch_while_serving() noexcept;
   void set_deadline(MonoTime deadline);
   void note_progress() noexcept;
+  void note_batch(size_t socket_bytes) noexcept;
   void start_stall_clock() noexcept;
   [[nodiscard]] uint32_t unacknowledged_bytes() const noexcept;
 
@@ -158,6 +159,7 @@ class Connection final : public Stream {
   DeadlineTimer timer_;
   MonoTime deadline_ = kNever;  // the timer fires at this time or before; see set_deadline()
   Wire wire_;
+  BatchHolder batch_holder_{*this};
   ResponseWriter writer_;
   std::unique_ptr<ProxyInput> proxy_;  // until the PROXY header is read
   struct Http2Part;

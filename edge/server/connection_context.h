@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "base/loop/event_loop.h"
 #include "edge/delivery/exchange.h"
+#include "edge/server/batch_holders.h"
 #include "edge/server/h2_limits.h"
 #include "edge/server/h2_shared.h"
 #include "edge/server/handshakes.h"
@@ -37,6 +38,7 @@ struct ConnectionLimits {
   std::chrono::nanoseconds tls_handshake = kTlsHandshakeTimeout;  // from accept to the last flight
   uint32_t tls_handshakes_max = kTlsHandshakesPerLoopMax;
   uint32_t sealed_batches_max = kSealedBatchesPerLoopMax;
+  uint32_t sealed_batches_reserved = kSealedBatchesReserved;  // less than max, or none is
   uint32_t http2_streams_max = kHttp2StreamsMax;
   uint32_t http2_streams_per_loop_max = kConnectionsPerLoopMax;
   uint32_t http2_memory_bytes_max = kHttp2MemoryBytesMax;
@@ -65,6 +67,7 @@ struct ConnectionContext {
   ObjectPool<RequestMemory> request_memories{kRequestsKeptMax};
   ObjectPool<Exchange> exchanges{kRequestsKeptMax};
   tls::SealedPool sealed{limits.sealed_batches_max};
+  BatchHolders batch_holders;
   Handshakes handshakes;
   Http2Shared http2;
   uint64_t peer_seed = 0;                 // of the hashes of clients' addresses

@@ -19,6 +19,7 @@ struct Connection::Http2Part final : Http2Host {
   size_t room() noexcept override { return flushed() ? tls::kBatchBytes : 0; }
   Result<Wire::Written> write(std::span<const iovec> pieces) override {
     auto written = connection.wire_.write(pieces, connection.context_.loop.now());
+    if (written) connection.note_batch(written->socket_bytes);
     if (written && written->socket_bytes != 0) {
       connection.context_.counters.bytes_sent.add(written->socket_bytes);
       connection.stalled_since_ = kNever;

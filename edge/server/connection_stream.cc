@@ -24,6 +24,7 @@ Result<size_t> Connection::try_send(const ResponseHead* head, std::span<const io
     bytes_this_turn_ += static_cast<uint32_t>(sent->socket_bytes);
     note_progress();
   }
+  note_batch(sent->socket_bytes);
   return sent->body_bytes;
 }
 
@@ -89,6 +90,26 @@ void Connection::note_progress() noexcept {
   }
 }
 
+/// After what may have left sealed bytes behind, or taken some away.
+void Connection::note_batch(size_t socket_bytes) noexcept {
+  BatchHolders& holders = context_.batch_holders;
+  if (wire_.flushed()) return holders.remove(batch_holder_);
+  if (batch_holder_.listed && socket_bytes == 0) return;
+  const bool is_new = !batch_holder_.listed;
+  holders.remove(batch_holder_);
+  holders.add(batch_holder_);
+  const ConnectionLimits& limits = context_.limits;
+  const bool reserves = limits.sealed_batches_reserved < limits.sealed_batches_max;
+  const uint32_t held_max =
+      limits.sealed_batches_max - (reserves ? limits.sealed_batches_reserved : 0);
+  if (!is_new || holders.count() <= held_max) return;
+  BatchHolder& oldest = *holders.oldest();
+  holders.remove(oldest);
+  holders.add(oldest);  // it goes on its own turn; the next one takes another
+  context_.counters.batches_reclaimed.add();
+  oldest.connection.cut();
+}
+
 void Connection::start_stall_clock() noexcept {
   if (stalled_since_ == kNever) {
     stalled_since_ = context_.loop.now();
@@ -110,7 +131,7 @@ void Connection::handle_deadline() {
   deadline_ = kNever;
   switch (state_) {
     case ConnectionState::Handshaking:
-      context_.counters.handshakes_timed_out.add();
+      if (!context_.draining) context_.counters.handshakes_timed_out.add();
       die(true);
       break;
     case ConnectionState::Idle:

@@ -101,6 +101,10 @@ void register_metrics(Registry& registry, const ServerCounters& counters, const 
   count(kMalformed, kMalformedHelp, counters.refused_505, {{"status", "505"}});
   count(kMalformed, kMalformedHelp, counters.misdirected, {{"status", "421"}});
   add_handshakes(count, counters);
+  count("segue_tls_batches_reclaimed_total",
+        "Connections cut because too many kept sealed bytes, and of them they had taken none "
+        "longest.",
+        counters.batches_reclaimed);
   registry.add_gauge("segue_http2_connections", "HTTP/2 connections open now.",
                      {{"listener", listener}}, counters.http2_connections);
   add_http2(count, counters);

@@ -164,6 +164,49 @@ TEST_F(ServerTlsTest, WithNoBatchLeftAResponseIsCut) {
   EXPECT_GT(server->sealed_spent().get(), 0U);
 }
 
+TEST_F(ServerTlsTest, ClientsThatStopReadingDoNotKeepAnotherFromBeingServed) {
+  ConnectionLimits limits;
+  limits.sealed_batches_max = 4;
+  limits.sealed_batches_reserved = 1;
+  start(limits);
+  std::vector<TestClient> raws;
+  std::vector<TlsClient> stalled;
+  raws.reserve(8);
+  stalled.reserve(8);
+  for (int i = 0; i < 8; ++i) {
+    raws.push_back(connect_raw(1));
+    stalled.push_back(shake(raws.back()));
+    stalled.back().send(get("/bytes/3000000"));
+    turns(8);
+    ASSERT_LE(server->usage().sealed_batches, 3U);
+  }
+  EXPECT_EQ(server->usage().connections, 3U);  // the last three: who took nothing longest is cut
+  EXPECT_EQ(server->counters().batches_reclaimed.get(), 5U);
+  const TestClient raw = connect_raw();
+  TlsClient client = shake(raw);
+  const auto got = parse_response(ask(client, get("/bytes/1000000")));
+  EXPECT_TRUE(got.body == ScriptedHandler::pattern(1'000'000));
+  EXPECT_EQ(server->sealed_spent().get(), 0U);
+}
+
+TEST_F(ServerTlsTest, ADrainLetsAHandshakeEndAndItsFirstRequestBeServed) {
+  const TestClient raw = connect_raw();
+  const TestClient silent = connect_raw();
+  turns(4);
+  {
+    const Loop::Turn turn(*loop);
+    ASSERT_TRUE(ending->try_spawn(server->drain(seconds{30})));
+  }
+  turns(4);
+  TlsClient client = shake(raw);
+  const auto got = parse_response(ask(client, get("/bytes/10")));
+  EXPECT_EQ(got.body, ScriptedHandler::pattern(10));
+  EXPECT_EQ(server->usage().handshakes, 1U);  // of the other nothing has come yet
+  advance(seconds{2});
+  EXPECT_EQ(server->usage().connections, 0U);
+  turns(4);
+}
+
 TEST_F(ServerTlsTest, AnEndIsSaidAndACutIsNot) {
   const TestClient ending_raw = connect_raw();
   TlsClient ended = shake(ending_raw);
