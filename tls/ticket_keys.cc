@@ -82,6 +82,15 @@ void TicketKeys::take(std::vector<TicketKey> keys) {
   from_file_ = true;
 }
 
+void TicketKeys::use_own(MonoTime now) {
+  const std::lock_guard lock(mutex_);
+  if (!from_file_) return;
+  forget(keys_);
+  keys_ = {random_key()};
+  made_ = now;
+  from_file_ = false;
+}
+
 void TicketKeys::keep_up(MonoTime now) {
   const std::lock_guard lock(mutex_);
   if (from_file_ || now - made_ < kTicketKeyPeriod) return;

@@ -51,6 +51,8 @@ class TicketKeys {
 
   /// Keys of a file take the place of what was here; at least one.
   void take(std::vector<TicketKey> keys);
+  /// Keys of a file are no longer used: begins with a random key again. Else nothing.
+  void use_own(MonoTime now);
   /// Makes a new key when the one in use is a period old; not for keys of a file. Cheap: call it
   /// once a second.
   void keep_up(MonoTime now);

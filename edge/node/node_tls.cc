@@ -81,7 +81,11 @@ std::expected<std::unique_ptr<NodeTls>, std::string> NodeTls::create(const NodeT
 }
 
 void NodeTls::take(Prepared prepared) {
-  if (!prepared.ticket_keys.empty()) tickets_.take(std::move(prepared.ticket_keys));
+  if (prepared.ticket_keys.empty()) {
+    tickets_.use_own(clock_.mono());
+  } else {
+    tickets_.take(std::move(prepared.ticket_keys));
+  }
   // A client_ca that is new needs a listener that is new, and those come with a restart.
   for (auto& [client_ca, context] : prepared.contexts) {
     const auto at = holders_.find(client_ca);

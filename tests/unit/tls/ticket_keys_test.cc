@@ -59,6 +59,20 @@ TEST_F(TicketKeysTest, TheFirstKeyOfAFileSealsAndAllOpen) {
   EXPECT_EQ(keys.current().name.front(), 'a');  // a fleet's keys change when the file does
 }
 
+TEST_F(TicketKeysTest, WithoutTheFileTheKeysAreItsOwnAgainAndRotate) {
+  write(key_bytes('a'));
+  keys.take(*read_ticket_keys(path));
+  const TicketKey of_file = keys.current();
+  keys.use_own(kStart);
+  const TicketKey own = keys.current();
+  EXPECT_NE(own, of_file);
+  EXPECT_FALSE(keys.find(of_file.name).has_value());
+  keys.use_own(kStart);
+  EXPECT_EQ(keys.current(), own);
+  keys.keep_up(kStart + kTicketKeyPeriod);
+  EXPECT_NE(keys.current(), own);
+}
+
 TEST_F(TicketKeysTest, AFileThatIsNoneIsNamed) {
   for (const std::string& bytes :
        {std::string(), key_bytes('a').substr(1), key_bytes('a') + "x",
