@@ -1,4 +1,5 @@
-// edge/server/h2_limits.h - the bounds of one HTTP/2 connection; h2_guard.h has rates of frames.
+// base/limits_http2.h - the bounds of HTTP/2, as base/limits.h; edge/server/h2_guard.h has rates of
+// frames.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -8,6 +9,9 @@
 namespace segue {
 
 inline constexpr uint32_t kHttp2StreamsMax = 100;  // at once (RFC 9113 §6.5.2 advises no fewer)
+// Of all connections, each with a request, its exchange and a body that may be collected; one more
+// is REFUSED_STREAM, which its client may repeat.
+inline constexpr uint32_t kHttp2StreamsPerLoopMax = 16 * 1024;
 inline constexpr uint32_t kHttp2MemoryBytesMax =
     128 * KiB;  // what nghttp2 may hold for it; measured: 29 KiB with one stream, 78 with a hundred
 inline constexpr uint32_t kHttp2MemoryFairBytes =

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/limits.h"
+#include "base/limits_http2.h"
 #include "base/listen_limits.h"
 #include "conf/parse_units.h"
 
@@ -51,6 +52,17 @@ std::string tls_rows() {
        "of them; with the rest held: the longest stalled is cut"},
   };
   return section("TLS", rows);
+}
+
+std::string http2_rows() {
+  const Row rows[] = {
+      {"kHttp2StreamsMax", count(kHttp2StreamsMax), "of one connection; more: REFUSED_STREAM"},
+      {"kHttp2StreamsPerLoopMax", count(kHttp2StreamsPerLoopMax), "more: REFUSED_STREAM"},
+      {"kHttp2MemoryBytesMax", size(kHttp2MemoryBytesMax), "of nghttp2, for one connection"},
+      {"kHttp2ContinuationsMax", count(kHttp2ContinuationsMax), "of one field block; more: GOAWAY"},
+      {"kHttp2DrainNotice", time(kHttp2DrainNotice), "from the notice of a drain to its GOAWAY"},
+  };
+  return section("HTTP/2", rows);
 }
 
 std::string connection_rows() {
@@ -186,8 +198,8 @@ std::string loop_rows() {
 }  // namespace
 
 std::string print_limits() {
-  return connection_rows() + tls_rows() + fill_rows() + cache_rows() + overload_rows() +
-         nats_rows() + listen_rows() + loop_rows();
+  return connection_rows() + tls_rows() + http2_rows() + fill_rows() + cache_rows() +
+         overload_rows() + nats_rows() + listen_rows() + loop_rows();
 }
 
 }  // namespace segue::conf

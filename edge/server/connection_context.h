@@ -7,10 +7,10 @@
 #include <optional>
 
 #include "base/limits.h"
+#include "base/limits_http2.h"
 #include "base/loop/event_loop.h"
 #include "edge/delivery/exchange.h"
 #include "edge/server/batch_holders.h"
-#include "edge/server/h2_limits.h"
 #include "edge/server/h2_shared.h"
 #include "edge/server/handshakes.h"
 #include "edge/server/memory_pool.h"
@@ -40,7 +40,7 @@ struct ConnectionLimits {
   uint32_t sealed_batches_max = kSealedBatchesPerLoopMax;
   uint32_t sealed_batches_reserved = kSealedBatchesReserved;  // less than max, or none is
   uint32_t http2_streams_max = kHttp2StreamsMax;
-  uint32_t http2_streams_per_loop_max = kConnectionsPerLoopMax;
+  uint32_t http2_streams_per_loop_max = kHttp2StreamsPerLoopMax;
   uint32_t http2_memory_bytes_max = kHttp2MemoryBytesMax;
   uint64_t http2_memory_per_loop_max = uint64_t{kConnectionsPerLoopMax} * kHttp2MemoryFairBytes;
   std::chrono::nanoseconds http2_drain_notice = kHttp2DrainNotice;

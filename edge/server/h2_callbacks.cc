@@ -32,7 +32,7 @@ struct Http2Callbacks {
   static int on_begin_frame(nghttp2_session* /*session*/, const nghttp2_frame_hd* head,
                             void* connection) {
     Http2Connection& self = of(connection);
-    if (self.terminated_) return 0;
+    if (self.is_over()) return 0;
     if (head->type == NGHTTP2_RST_STREAM) self.context_.counters.http2_resets_received.add();
     // nghttp2 skips PRIORITY where RFC 9218 stands in for it, without a look (RFC 9113 §6.3).
     if (head->type == NGHTTP2_PRIORITY && head->stream_id == 0)
@@ -41,9 +41,17 @@ struct Http2Callbacks {
       return self.terminate(NGHTTP2_FRAME_SIZE_ERROR), 0;
     if (head->type == NGHTTP2_HEADERS) {
       self.fields_bytes_ = 0;
+      // Of a block that nghttp2 found malformed no end is told: what follows is not that request's.
+      (void)self.end_block();
+      self.request_text_.clear();
       if (self.is_stale_number(static_cast<uint32_t>(head->stream_id)))
         return self.terminate(NGHTTP2_PROTOCOL_ERROR), 0;
     }
+    // Here, because nghttp2 tells nobody of those of streams that are over.
+    if (head->type == NGHTTP2_DATA && head->length == 0 &&
+        (head->flags & NGHTTP2_FLAG_END_STREAM) == 0 &&
+        !self.guard_.allow(Flood::EmptyFrame, self.context_.loop.now()))
+      return self.calm(Flood::EmptyFrame), 0;
     if (const auto flood = self.guard_.on_frame(head->type, self.context_.loop.now()))
       self.calm(*flood);
     return 0;
@@ -60,7 +68,7 @@ struct Http2Callbacks {
                        nghttp2_rcbuf* name, nghttp2_rcbuf* value, uint8_t /*flags*/,
                        void* connection) {
     Http2Connection& self = of(connection);
-    if (self.terminated_) return 0;
+    if (self.is_over()) return 0;
     self.fields_bytes_ +=
         nghttp2_rcbuf_get_buf(name).len + nghttp2_rcbuf_get_buf(value).len + kFieldOverhead;
     if (self.fields_bytes_ > kFieldBytesMax) {
@@ -75,11 +83,11 @@ struct Http2Callbacks {
 
   static int on_frame(nghttp2_session* /*session*/, const nghttp2_frame* frame, void* connection) {
     Http2Connection& self = of(connection);
-    if (self.terminated_) return 0;
+    if (self.is_over()) return 0;
     const bool ends_stream = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
     switch (frame->hd.type) {
       case NGHTTP2_DATA:
-        if (!ends_stream && frame->hd.length == frame->data.padlen &&
+        if (!ends_stream && frame->hd.length != 0 && frame->hd.length == frame->data.padlen &&
             !self.guard_.allow(Flood::EmptyFrame, self.context_.loop.now()))
           self.calm(Flood::EmptyFrame);
         break;
@@ -112,7 +120,7 @@ struct Http2Callbacks {
     // The connection's window is for all streams, whatever becomes of this one.
     if (nghttp2_session_consume_connection(session, bytes) != 0)
       return NGHTTP2_ERR_CALLBACK_FAILURE;
-    Http2Stream* stream = self.terminated_ ? nullptr : self.find(id);
+    Http2Stream* stream = self.is_over() ? nullptr : self.find(id);
     if (stream != nullptr) self.take_body(*stream, {data, bytes});
     return 0;
   }
@@ -145,7 +153,7 @@ struct Http2Callbacks {
         break;
       case NGHTTP2_RST_STREAM:
         self.context_.counters.http2_resets_sent.add();
-        if (is_clients_fault(frame->rst_stream.error_code) && !self.terminated_ &&
+        if (is_clients_fault(frame->rst_stream.error_code) && !self.is_over() &&
             !self.guard_.allow(Flood::Reset, self.context_.loop.now()))
           self.calm(Flood::Reset);
         return 0;
@@ -260,7 +268,8 @@ void Http2Connection::calm(Flood flood) noexcept {
 /// is over, which trailers behind a reset are; those numbers were seen before.
 bool Http2Connection::is_stale_number(uint32_t id) const noexcept {
   const bool lower = id % 2 == 1 && id < last_opened_;
-  return lower && std::ranges::find(opened_, id) == opened_.end();
+  return lower && find(static_cast<int32_t>(id)) == nullptr &&
+         std::ranges::find(opened_, id) == opened_.end();
 }
 
 Http2Stream* Http2Connection::end_block() noexcept {
@@ -269,16 +278,16 @@ Http2Stream* Http2Connection::end_block() noexcept {
 }
 
 void Http2Connection::begin_request(uint32_t id) {
-  if (terminated_) return;
+  if (is_over()) return;
   last_opened_ = id;
   opened_[opened_next_] = id;
   opened_next_ = static_cast<uint8_t>((opened_next_ + 1) % opened_.size());
   // Streams that the client has reset count until their exchange has ended: resetting them does
   // not let it have more work under way than anybody else.
   // Those of all connections together are bounded too: each costs as much as a client.
-  if (open_ >= context_.limits.http2_streams_max ||
-      context_.http2.streams.in_use() >= context_.limits.http2_streams_per_loop_max ||
-      drain_ == Drain::Final) {
+  const bool none_left =
+      context_.http2.streams.in_use() >= context_.limits.http2_streams_per_loop_max;
+  if (open_ >= context_.limits.http2_streams_max || none_left || drain_ == Drain::Final) {
     context_.counters.http2_refused_streams.add();
     (void)nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, static_cast<int32_t>(id),
                                     NGHTTP2_REFUSED_STREAM);
@@ -377,6 +386,11 @@ void Http2Connection::update_priority(uint32_t id, std::string_view value) noexc
     return;
   }
   // A stream that is over keeps its number for ever, so it costs one of four places, no more.
+  const auto same = std::ranges::find(early_priorities_, id, &EarlyPriority::stream);
+  if (same != early_priorities_.end()) {
+    same->priority = priority;
+    return;
+  }
   early_priorities_[early_next_] = {id, priority};
   early_next_ = static_cast<uint8_t>((early_next_ + 1) % early_priorities_.size());
 }

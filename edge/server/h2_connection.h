@@ -17,12 +17,12 @@
 #include <string_view>
 #include <vector>
 
+#include "base/limits_http2.h"
 #include "base/loop/clock.h"
 #include "base/result.h"
 #include "edge/server/connection_context.h"
 #include "edge/server/h2_fields.h"
 #include "edge/server/h2_guard.h"
-#include "edge/server/h2_limits.h"
 #include "edge/server/h2_memory.h"
 #include "edge/server/h2_priority.h"
 #include "edge/server/h2_stream.h"
@@ -131,6 +131,8 @@ class Http2Connection {
   void calm(Flood flood) noexcept;
   void update_priority(uint32_t id, std::string_view value) noexcept;
   [[nodiscard]] Http2Stream* find(int32_t id) const noexcept;
+  /// What the client still says is not looked at.
+  [[nodiscard]] bool is_over() const noexcept { return terminated_ || broken_; }
 
   // constant after construction
   ConnectionContext& context_;

@@ -60,7 +60,12 @@ void Http2RequestText::write_line() {
   const std::string_view authority = text_of(authority_);
   // CONNECT has no :path (RFC 9113 §8.5); its target is the authority.
   const std::string_view target = path_ != nullptr ? text_of(path_) : authority;
-  if (!fits_line(method) || !fits_line(target) || !fits_line(authority)) malformed_ = true;
+  // RFC 9113 §8.3.1: a path, and no name of another server. nghttp2 looks at it for http and https
+  // alone.
+  const bool is_path =
+      path_ == nullptr || target.starts_with('/') || (target == "*" && method == "OPTIONS");
+  if (!is_path || !fits_line(method) || !fits_line(target) || !fits_line(authority))
+    malformed_ = true;
   if (malformed_) return;
   for (const std::string_view part :
        {method, std::string_view(" "), target, std::string_view(" HTTP/1.1\r\n")})

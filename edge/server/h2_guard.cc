@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
+#include "base/limits_http2.h"
 #include "base/units.h"
-#include "edge/server/h2_limits.h"
 
 namespace segue::edge {
 namespace {
@@ -64,11 +64,11 @@ std::optional<Flood> Http2Guard::on_frame(uint8_t type, MonoTime now) noexcept {
     case NGHTTP2_DATA:
     case NGHTTP2_HEADERS:
     case NGHTTP2_PUSH_PROMISE:  // from a client: an error, not a flood
-    case NGHTTP2_GOAWAY:
       return std::nullopt;
     case NGHTTP2_RST_STREAM:
       return judge(Flood::Reset);
     case NGHTTP2_SETTINGS:
+    case NGHTTP2_GOAWAY:  // one is enough
       return judge(Flood::Settings);
     case NGHTTP2_PING:
       return judge(Flood::Ping);

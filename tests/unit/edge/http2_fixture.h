@@ -70,7 +70,9 @@ struct MemoryClient {
   MemoryClient& operator=(const MemoryClient&) = delete;
 
   using Fields = std::vector<std::pair<std::string, std::string>>;
-  void ask(std::string_view path, const Fields& more = {}) {
+  /// `flags`: without END_STREAM the request goes on: trailers() end it.
+  void ask(std::string_view path, const Fields& more = {},
+           uint8_t flags = NGHTTP2_FLAG_END_STREAM) {
     const auto field = [](std::string_view name, std::string_view value) {
       const auto bytes_of = [](std::string_view text) {
         return reinterpret_cast<uint8_t*>(const_cast<char*>(text.data()));
@@ -81,7 +83,10 @@ struct MemoryClient {
     std::vector<nghttp2_nv> fields{field(":method", "GET"), field(":scheme", "https"),
                                    field(":authority", "a.example"), field(":path", path)};
     for (const auto& [name, value] : more) fields.push_back(field(name, value));
-    nghttp2_submit_request(session, nullptr, fields.data(), fields.size(), nullptr, nullptr);
+    nghttp2_submit_headers(session, flags, -1, nullptr, fields.data(), fields.size(), nullptr);
+  }
+  void trailers(int32_t id) {
+    nghttp2_submit_headers(session, NGHTTP2_FLAG_END_STREAM, id, nullptr, nullptr, 0, nullptr);
   }
   void reset(int32_t id) {
     nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_CANCEL);

@@ -276,6 +276,53 @@ TEST_F(Http2Test, StreamsOfUnknownLengthEndAndCutOnesAreReset) {
   stop();
 }
 
+TEST_F(Http2Test, TrailersBehindAMalformedRequestAreTheirStreamsOwn) {
+  start(65'536);
+  handler->body_max = 100;
+  client->ask("/bytes/10", {}, NGHTTP2_FLAG_NONE);
+  run(20);
+  EXPECT_TRUE(handler->served.empty());
+  ask("/bytes/20", {{"connection", "close"}});
+  client->trailers(1);
+  run(20);
+  EXPECT_EQ(handler->served, std::vector<std::string>{"/bytes/10"});
+  EXPECT_TRUE(client->ended[1]);
+  EXPECT_EQ(client->resets[3], NGHTTP2_PROTOCOL_ERROR);
+  stop();
+}
+
+TEST_F(Http2Test, TrailersOfAStreamThatManyOthersCameBehindEndIt) {
+  start(65'536);
+  handler->body_max = 100;
+  client->ask("/bytes/10", {}, NGHTTP2_FLAG_NONE);
+  for (int i = 0; i < 130; ++i) {
+    ask("/bytes/1");
+    run(5);
+  }
+  client->trailers(1);
+  run(20);
+  EXPECT_TRUE(client->goaways.empty());
+  EXPECT_EQ(client->bodies[1].size(), 10U);
+  stop();
+}
+
+TEST_F(Http2Test, MoreStreamsThanALoopHasAreRefusedAndTheOthersServed) {
+  ConnectionLimits limits;
+  limits.http2_streams_per_loop_max = 1;
+  start(65'536, limits);
+  for (int i = 0; i < 2; ++i) ask("/wait");
+  run(20);
+  EXPECT_EQ(client->resets[3], NGHTTP2_REFUSED_STREAM);
+  release();
+  run(20);
+  EXPECT_EQ(client->bodies[1], "done");
+  ask("/bytes/3");
+  run(20);
+  EXPECT_EQ(client->bodies[5].size(), 3U);
+  EXPECT_EQ(context->counters.http2_refused_streams.get(), 1U);
+  stop();
+}
+
 TEST_F(Http2Test, ThePiecesOfACookieAreOneFieldBehindTheOthers) {
   start(65'536);
   ask("/bytes/1", {{"cookie", "a=1"}, {"x", "y"}, {"cookie", "b=2"}, {"cookie", "c=3"}});

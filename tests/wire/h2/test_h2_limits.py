@@ -178,6 +178,16 @@ def test_more_streams_than_allowed_are_refused_and_the_others_served(node, origi
     settled(node)
 
 
+def test_who_goes_on_opening_streams_over_the_limit_is_told_to_calm_down(node):
+    """Each is a field block to unpack and a reset to send."""
+    with FrameClient(node, initial={frames.INITIAL_WINDOW_SIZE: 0}) as client:
+        for _ in range(100):
+            client.ask("/t/1")
+        send_much(client, lambda: client.frame(frames.HEADERS, 5, client.new_stream(), client.block("/t/1")), 2000)
+        assert client.error() == frames.ENHANCE_YOUR_CALM
+    settled(node)
+
+
 def test_a_body_that_nobody_wants_is_not_read_to_its_end(node):
     with FrameClient(node) as client:
         stream = client.ask("/t/small", flags=frames.END_HEADERS)
@@ -304,7 +314,7 @@ def take(client, bytes):
     return got
 
 
-def play_two(node, first, second, update=None, grant=EVEN):
+def play_two(node, first, second, update=None, early=(), grant=EVEN):
     """The two streams, and for each grant what came of both."""
     node.fetch("/t/1")
     with FrameClient(node, initial={frames.INITIAL_WINDOW_SIZE: 2**30}) as client:
@@ -312,6 +322,8 @@ def play_two(node, first, second, update=None, grant=EVEN):
         take(client, 65_535)  # the connection's first window
         client.send_frame(frames.WINDOW_UPDATE, 0, 0, word(1))
         take(client, 1)
+        for value in early:
+            client.send_frame(frames.PRIORITY_UPDATE, 0, 0, word(client.next_stream) + value)
         b = client.ask("/t/1", more=[("priority", second)] if second else [])
         if update:
             client.send_frame(frames.PRIORITY_UPDATE, 0, 0, word(a) + update)
@@ -338,6 +350,12 @@ def test_the_playing_track_goes_before_the_one_fetched_ahead(node):
 def test_a_priority_update_changes_the_order(node):
     """The track fetched ahead becomes the one that plays."""
     raised, other = sums(play_two(node, "u=6", "u=4", update=b"u=0"))
+    assert EVEN <= other <= 3 * EVEN
+    assert raised == GRANTS * EVEN - other
+
+
+def test_of_two_priority_updates_before_a_stream_begins_the_later_counts(node):
+    other, raised = sums(play_two(node, "u=3", None, early=(b"u=6", b"u=0")))
     assert EVEN <= other <= 3 * EVEN
     assert raised == GRANTS * EVEN - other
 

@@ -177,6 +177,8 @@ MALFORMED = {
     "pseudo_field_behind_a_field": [*GET[:3], ("x", "a"), GET[3]],
     "another_host": [*GET, ("host", "other.example")],
     "no_authority_and_no_host": [GET[0], GET[1], GET[3]],
+    "path_that_is_a_url": [GET[0], (":scheme", "ftp"), GET[2], (":path", "https://localhost/t/small")],
+    "path_of_another_host": [GET[0], (":scheme", "x"), GET[2], (":path", "http://other.example/t/small")],
     "path_with_a_space": [*GET[:3], (":path", "/t/small x")],
     "path_with_a_line": [*GET[:3], (":path", "/t/small HTTP/1.1\r\nx: y")],
     "length_that_is_no_number": [*GET, ("content-length", "a")],
