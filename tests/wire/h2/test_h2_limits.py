@@ -178,16 +178,6 @@ def test_more_streams_than_allowed_are_refused_and_the_others_served(node, origi
     settled(node)
 
 
-def test_who_goes_on_opening_streams_over_the_limit_is_told_to_calm_down(node):
-    """Each is a field block to unpack and a reset to send."""
-    with FrameClient(node, initial={frames.INITIAL_WINDOW_SIZE: 0}) as client:
-        for _ in range(100):
-            client.ask("/t/1")
-        send_much(client, lambda: client.frame(frames.HEADERS, 5, client.new_stream(), client.block("/t/1")), 2000)
-        assert client.error() == frames.ENHANCE_YOUR_CALM
-    settled(node)
-
-
 def test_a_body_that_nobody_wants_is_not_read_to_its_end(node):
     with FrameClient(node) as client:
         stream = client.ask("/t/small", flags=frames.END_HEADERS)
