@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "base/counter.h"
-#include "edge/server/h2_limits.h"
+#include "base/limits_http2.h"
 
 namespace segue::edge {
 

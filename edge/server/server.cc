@@ -212,7 +212,6 @@ Server::Usage Server::usage() const noexcept {
 
 const ServerCounters& Server::counters() const noexcept { return impl_->context.counters; }
 
-const Counter& Server::http2_memory() const noexcept { return impl_->context.http2.memory_bytes; }
 
 const Counter& Server::sealed_spent() const noexcept { return impl_->context.sealed.spent(); }
 

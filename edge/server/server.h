@@ -72,7 +72,6 @@ class Server {
   };
   [[nodiscard]] Usage usage() const noexcept;
   [[nodiscard]] const ServerCounters& counters() const noexcept;
-  [[nodiscard]] const Counter& http2_memory() const noexcept;
   [[nodiscard]] const Counter& sealed_spent() const noexcept;
 
  private:
