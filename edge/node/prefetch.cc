@@ -20,11 +20,13 @@ NodePrefetch::NodePrefetch(const NodeOptions& options, SharedParts& shared,
   for (const auto& worker : workers) {
     worker->delivery().tell(&prefetcher_->inbox(worker->loop().index()));
     pressure.fills.push_back(&worker->fills().counters());
-    for (const auto& fetcher : worker->fetchers()) {
-      if (fetcher->counters() != nullptr) pressure.origins.push_back(fetcher->counters());
+    pressure.origins.resize(worker->fetchers().size());  // the same origins on each loop
+    for (size_t i = 0; i < pressure.origins.size(); ++i) {
+      const origin::OriginCounters* counters = worker->fetchers()[i]->counters();
+      if (counters != nullptr) pressure.origins[i].push_back(counters);
     }
   }
-  prefetcher_->set_pressure(std::move(pressure));
+  prefetcher_->set_pressure(pressure);
   for (const std::string& path : options.feeds)
     followers_.push_back(std::make_unique<FeedFollower>(loop_, *prefetcher_, path));
   for (const NatsFeed::Options& one : options.nats)

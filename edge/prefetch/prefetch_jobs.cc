@@ -14,10 +14,6 @@ using cache::Where;
 constexpr milliseconds kLookWhileBusy{50};
 constexpr seconds kHeaderMax{6};
 constexpr seconds kBytesMax{20};
-// The origin's time to the head, against what is usual: slower than this, prefetches stand aside.
-constexpr double kSlowFactor = 2;
-constexpr double kSlowFloorNs = 20e6;
-constexpr double kUsualDrift = 0.02;
 constexpr uint32_t kDroppedSlicesMax = 32;  // heads and rests are never longer
 
 }  // namespace
@@ -45,37 +41,38 @@ void Prefetcher::step() {
   loop_.arm(tick_, wake);
 }
 
+void Prefetcher::set_pressure(const Pressure& pressure) {
+  demand_ = pressure.fills;
+  overload_ = pressure.overload;
+  origins_.clear();
+  for (const auto& counters : pressure.origins)
+    origins_.push_back({.counters = counters, .pace = {}});
+}
+
 /// Whether the node sheds prefetches, or clients wait for what they would take: buffers (told at
 /// once, not at the manager's next look), or the origin's attention.
 bool Prefetcher::is_pressed() {
-  const bool shed = pressure_.overload != nullptr && pressure_.overload->sheds(Load::Prefetch);
+  const bool shed = overload_ != nullptr && overload_->sheds(Load::Prefetch);
   if (shed || local_.store().demand_waiting() > 0) {
     pauses_.add();
     stop_jobs();
     return true;
   }
   uint64_t waiting = 0;
-  for (const FillCounters* fills : pressure_.fills) waiting += fills->demand_awaiting_head.get();
-  uint64_t heads = 0;
-  uint64_t head_ns = 0;
-  for (const origin::OriginCounters* origin : pressure_.origins) {
-    heads += origin->first_byte_count.get();
-    head_ns += origin->first_byte_ns_sum.get();
+  for (const FillCounters* fills : demand_) waiting += fills->demand_awaiting_head.get();
+  const MonoTime now = loop_.now();
+  bool slow = false;
+  for (Source& origin : origins_) {
+    uint64_t heads = 0;
+    uint64_t head_ns = 0;
+    for (const origin::OriginCounters* of_loop : origin.counters) {
+      heads += of_loop->first_byte_count.get();
+      head_ns += of_loop->first_byte_ns_sum.get();
+    }
+    origin.pace.see(heads, head_ns, now);
+    slow = slow || origin.pace.is_slow(now);
   }
-  if (heads > heads_seen_) {
-    const double recent =
-        static_cast<double>(head_ns - head_ns_seen_) / static_cast<double>(heads - heads_seen_);
-    heads_seen_ = heads;
-    head_ns_seen_ = head_ns;
-    slow_ = head_ns_usual_ > 0 && recent > kSlowFactor * head_ns_usual_ + kSlowFloorNs;
-    // Down at once, up slowly: an origin that stays slower is what is usual after a while.
-    head_ns_usual_ = head_ns_usual_ == 0 || recent < head_ns_usual_
-                         ? recent
-                         : head_ns_usual_ + kUsualDrift * (recent - head_ns_usual_);
-  } else if (waiting == 0) {
-    slow_ = false;  // nobody is there to be slowed down
-  }
-  const bool pressed = waiting >= options_.pause_fills || (slow_ && waiting > 0);
+  const bool pressed = waiting >= options_.pause_fills || (slow && waiting > 0);
   if (pressed) {
     pauses_.add();
     stop_jobs();

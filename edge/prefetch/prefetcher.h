@@ -15,6 +15,7 @@
 #include "edge/prefetch/asked_queue.h"
 #include "edge/prefetch/feed_lines.h"
 #include "edge/prefetch/hint_gate.h"
+#include "edge/prefetch/origin_pace.h"
 #include "edge/prefetch/planner.h"
 #include "edge/prefetch/predictor.h"
 #include "origin/counters.h"
@@ -44,9 +45,9 @@ class Prefetcher {
   };
   /// What says how busy the node is; all outlive the prefetcher.
   struct Pressure {
-    std::vector<const FillCounters*> fills;              // of all loops
-    std::vector<const origin::OriginCounters*> origins;  // likewise
-    const Overload* overload = nullptr;                  // null: nothing is shed
+    std::vector<const FillCounters*> fills;                           // of all loops
+    std::vector<std::vector<const origin::OriginCounters*>> origins;  // by origin, of all loops
+    const Overload* overload = nullptr;  // null: nothing is shed
   };
   /// `loops`: how many deliveries tell what they were asked.
   Prefetcher(Loop& loop, cache::LocalStore& local, Fills& fills, uint32_t loops, Options options);
@@ -56,7 +57,7 @@ class Prefetcher {
 
   /// The sites that tracks are on, from here on; those under way end as they began.
   void set_sites(std::vector<Ref<const Site>> sites);
-  void set_pressure(Pressure pressure) { pressure_ = std::move(pressure); }
+  void set_pressure(const Pressure& pressure);
   void configure(const Options& options);
 
   enum class Line : uint8_t { Taken, Malformed, TooFast, Purge };
@@ -122,6 +123,10 @@ class Prefetcher {
   };
   struct Job;
   struct Learned;
+  struct Source {
+    std::vector<const origin::OriginCounters*> counters;  // of all loops
+    OriginPace pace;
+  };
   struct Tick : Timer {
     explicit Tick(Prefetcher& to) : Timer(&Tick::run), owner(to) {}
     static void run(Timer& timer) { static_cast<Tick&>(timer).owner.step(); }
@@ -160,13 +165,15 @@ class Prefetcher {
   Loop& loop_;
   cache::LocalStore& local_;
   Fills& fills_;
-  Pressure pressure_;
+  std::vector<const FillCounters*> demand_;
+  const Overload* overload_ = nullptr;
   // loop-owned
   Options options_;
   std::vector<Ref<const Site>> sites_;
   ModelScores scores_;
   Planner planner_;
   FeedParser parser_;
+  std::vector<Source> origins_;
   FeedCounters feeds_[kPrefetchSources];
   std::unordered_map<TrackId, Facts> facts_;
   std::vector<TrackId> facts_order_;  // a ring: the oldest goes first
@@ -182,10 +189,6 @@ class Prefetcher {
   double lines_left_ = 0;
   MonoTime lines_filled_at_{};
   MonoTime logged_at_{};
-  uint64_t heads_seen_ = 0;
-  uint64_t head_ns_seen_ = 0;
-  double head_ns_usual_ = 0;
-  bool slow_ = false;
   bool draining_ = false;
   bool has_new_lines_ = false;  // taken, and not planned with yet
 };
