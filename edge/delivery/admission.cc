@@ -73,6 +73,7 @@ std::optional<Refusal> admit(Exchange& exchange, const SiteTable& sites, ClientL
     if (!refusal && !id.empty()) exchange.asked.payer = limits->key_of_token(id);
     if (auto over = count_request(exchange, limits, exchange.asked.payer, now)) return over;
   }
+  if (!refusal) exchange.token_id = id;
   return refusal;
 }
 

@@ -17,7 +17,8 @@ namespace segue::edge {
 
 inline constexpr uint32_t kNoteTextBytesMax = 256;
 
-/// What delivery tells. `listener` is a hash of whoever asks (token subject, or its address).
+/// What delivery tells. `listener` is a hash of whoever asks: of whom the token names, else of the
+/// address and the player.
 struct AskedNote {
   DemandNote demand;
   uint64_t listener = 0;
