@@ -42,6 +42,8 @@ template <class Note, uint32_t kNotes>
 class NoteQueue {
  public:
   static constexpr uint32_t kNotesMax = kNotes;
+  /// Some 10 us each: the loop that plans serves clients as well.
+  static constexpr uint32_t kNotesPerTurnMax = 64;
   /// `take` is called on `reader`'s loop when there are notes; all outlive the writers' loops.
   using Take = void (*)(NoteQueue& queue, void* owner);
   NoteQueue(Loop& reader, Take take, void* owner) noexcept
@@ -56,11 +58,13 @@ class NoteQueue {
     // seq_cst with arrive(): either the reader sees this note, or we see that it was told before.
     if (!told_.exchange(true, std::memory_order_seq_cst)) reader_.post(message_);
   }
-  /// The reader's loop: calls `see(note)` for each, oldest first.
+  /// The reader's loop: calls `see(note)` for each, oldest first. What is more than
+  /// kNotesPerTurnMax comes by `take` on a later turn.
   template <class See>
   void drain(See see) {
     uint32_t tail = tail_.load(std::memory_order_relaxed);
-    while (tail != head_.load(std::memory_order_acquire)) {
+    const uint32_t end = tail + kNotesPerTurnMax;
+    while (tail != end && tail != head_.load(std::memory_order_acquire)) {
       const Note note = notes_[tail % kNotesMax];
       tail_.store(++tail, std::memory_order_release);
       see(note);
@@ -69,12 +73,17 @@ class NoteQueue {
   [[nodiscard]] const Counter& dropped() const noexcept { return dropped_; }
 
  private:
+  [[nodiscard]] bool is_empty() const noexcept {
+    return tail_.load(std::memory_order_relaxed) == head_.load(std::memory_order_acquire);
+  }
   struct Message : PostNode {
     explicit Message(NoteQueue& owner) : PostNode(&Message::arrive), queue(owner) {}
     static void arrive(PostNode& node) {
       NoteQueue& queue = static_cast<Message&>(node).queue;
       queue.told_.store(false, std::memory_order_seq_cst);
       queue.take_(queue, queue.owner_);
+      if (queue.is_empty() || queue.told_.exchange(true, std::memory_order_seq_cst)) return;
+      queue.reader_.post(queue.message_);
     }
     NoteQueue& queue;
   };

@@ -13,9 +13,10 @@
 
 namespace segue::edge {
 namespace {
-constexpr milliseconds kLookAgain{100};     // for more of a regular file
-constexpr milliseconds kOpenAgain{500};     // what is not there yet
-constexpr milliseconds kTooFastAgain{100};  // the loop's turn to say "slower"
+constexpr milliseconds kLookAgain{100};      // for more of a regular file
+constexpr milliseconds kOpenAgain{500};      // what is not there yet
+constexpr uint32_t kPiecesPerTurnMax = 256;  // lines: some 2 us each
+constexpr milliseconds kTooFastAgain{100};   // the loop's turn to say "slower"
 }  // namespace
 
 FeedFollower::FeedFollower(Loop& loop, Prefetcher& prefetcher, std::string path)
@@ -119,7 +120,8 @@ void FeedFollower::hand_over(size_t bytes) {
 void FeedFollower::consume() {
   if (stopping_.load(std::memory_order_relaxed)) return;
   if (std::exchange(restarted_, false)) lines_.restart();
-  while (consumed_ < chunk_bytes_) {
+  for (uint32_t pieces = 0; consumed_ < chunk_bytes_; ++pieces) {
+    if (pieces == kPiecesPerTurnMax) return loop_.post(message_);
     if (!prefetcher_.has_room()) {
       loop_.arm(retry_, loop_.now() + kTooFastAgain);
       return;

@@ -16,10 +16,13 @@ namespace {
 struct Reader {
   std::vector<TrackId> seen;
   uint32_t told = 0;
+  size_t most = 0;  // at once
   static void take(AskedQueue& queue, void* owner) {
     auto& self = *static_cast<Reader*>(owner);
     ++self.told;
+    const size_t before = self.seen.size();
     queue.drain([&](const AskedNote& note) { self.seen.push_back(note.demand.track); });
+    self.most = std::max(self.most, self.seen.size() - before);
   }
 };
 
@@ -53,6 +56,13 @@ TEST_F(AskedQueueTest, AFullQueueDropsTheNewestAndCountsThem) {
   loop.run();
   EXPECT_EQ(reader.seen.size(), AskedQueue::kNotesMax);
   EXPECT_EQ(reader.seen.back(), AskedQueue::kNotesMax);
+}
+
+TEST_F(AskedQueueTest, AFullQueueIsReadOverSeveralTurns) {
+  for (TrackId track = 1; track <= AskedQueue::kNotesMax; ++track) queue.push(note_of(track));
+  loop.run();
+  EXPECT_EQ(reader.told, AskedQueue::kNotesMax / AskedQueue::kNotesPerTurnMax);
+  EXPECT_EQ(reader.most, AskedQueue::kNotesPerTurnMax);
 }
 
 TEST_F(AskedQueueTest, NothingIsLostBetweenTwoThreads) {
