@@ -5,16 +5,15 @@
 #include <unistd.h>
 
 #include "base/assert.h"
-#include "base/entropy.h"
 #include "edge/metrics/registry.h"
 #include "edge/node/node.h"
 #include "edge/server/listen_address.h"
 
 namespace segue::edge {
 
-HandedOver::HandedOver(std::vector<Target> targets)
+HandedOver::HandedOver(std::vector<Target> targets, uint64_t peer_seed)
     : targets_(std::move(targets)),
-      seed_(kernel_random()),
+      seed_(peer_seed),
       messages_(std::make_unique<std::array<Message, kHandOversMax>>()),
       coming_(std::make_unique<std::atomic<uint32_t>[]>(targets_.size())) {
   for (Message& message : *messages_) message.owner = this;

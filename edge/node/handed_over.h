@@ -33,8 +33,8 @@ class HandedOver {
     EventLoop* loop = nullptr;
     Server* server = nullptr;
   };
-  /// `targets` by loop; the first is loop 0.
-  explicit HandedOver(std::vector<Target> targets);
+  /// `targets` by loop; the first is loop 0. `peer_seed`: that of the servers.
+  HandedOver(std::vector<Target> targets, uint64_t peer_seed);
   /// Every message has been taken: the loops have ended.
   ~HandedOver();
   HandedOver(const HandedOver&) = delete;

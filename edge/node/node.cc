@@ -129,6 +129,7 @@ std::expected<void, std::string> Node::Impl::build_shared(
     return std::unexpected(
         fmt::format("cache: {} ({})", store.error().where, name_of(store.error().kind)));
   shared.store = std::move(*store);
+  shared.peer_seed = shared.store->hash("segue peers").low;
   const bool plain_pages = store_options.huge_pages && !shared.store->usage().huge_pages;
   if (plain_pages) log_warning("degraded", "what=plain_pages: no huge pages for the RAM tier");
   shared.registry.set_degraded("plain_pages", plain_pages);
@@ -219,7 +220,7 @@ std::expected<void, std::string> Node::Impl::listen() {
     std::vector<HandedOver::Target> targets;
     for (auto& worker : workers) targets.push_back({&worker->loop(), &worker->server()});
     const Loop::Turn turn(workers.front()->loop());
-    handed_over = std::make_unique<HandedOver>(std::move(targets));
+    handed_over = std::make_unique<HandedOver>(std::move(targets), shared.peer_seed);
     handed_over->register_metrics(shared.registry);
     for (size_t i = 0; i < given.size(); ++i) {
       const ListenTls& how = (*claimed)[i];

@@ -29,6 +29,9 @@ struct SharedParts {
   std::unique_ptr<ConnectionBudget> connections;  // of clients, of all loops
   std::vector<cache::DriveLock> drive_locks;      // held as long as the drives are used
   std::unique_ptr<cache::Store> store;
+  // Of the hashes of client addresses: out of the store's own secret, so that a client is the same
+  // one on every loop and, where there is a drive, after a restart.
+  uint64_t peer_seed = 0;
   Ref<const SiteTable> sites;  // of loop 0 once the node runs; each worker has its own
   std::vector<std::shared_ptr<origin::Health>> health;  // by origin
   std::unique_ptr<Listens> listens;                     // null: not counted; outlives the log

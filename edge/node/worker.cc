@@ -65,7 +65,8 @@ std::expected<void, std::string> Worker::wire(SharedParts& shared) {
       *loop_, *handler_,
       ConnectionLimits{.connections_max = connections_max,
                        .http2_streams_per_loop_max = of_loop,
-                       .http2_memory_per_loop_max = uint64_t{of_loop} * kHttp2MemoryFairBytes});
+                       .http2_memory_per_loop_max = uint64_t{of_loop} * kHttp2MemoryFairBytes},
+      shared.peer_seed);
   server_->share(shared.connections.get());
   fills_->shed_by(&shared.overload);
   server_->shed_by(&shared.overload);

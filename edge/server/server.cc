@@ -50,9 +50,9 @@ struct Listening {
 };
 
 struct Server::Impl {
-  Impl(EventLoop& loop, RequestHandler& handler, ConnectionLimits limits)
+  Impl(EventLoop& loop, RequestHandler& handler, ConnectionLimits limits, uint64_t peer_seed)
       : context(loop, handler, limits) {
-    context.peer_seed = secret_seed();
+    context.peer_seed = peer_seed != 0 ? peer_seed : secret_seed();
   }
 
   static void on_accepted(int fd, const sockaddr_storage& from, void* listening);
@@ -151,8 +151,9 @@ void Server::Impl::on_closed(Connection& connection, void* server) {
   if (self.first == nullptr) self.emptied.raise();
 }
 
-Server::Server(EventLoop& loop, RequestHandler& handler, ConnectionLimits limits)
-    : impl_(std::make_unique<Impl>(loop, handler, limits)) {
+Server::Server(EventLoop& loop, RequestHandler& handler, ConnectionLimits limits,
+               uint64_t peer_seed)
+    : impl_(std::make_unique<Impl>(loop, handler, limits, peer_seed)) {
   // writev(2) has no MSG_NOSIGNAL; a client that left is an EPIPE, not the end of the process.
   std::signal(SIGPIPE, SIG_IGN);
 }

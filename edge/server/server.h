@@ -21,8 +21,10 @@ struct Peer;
 /// Loop-owned: made, used and destroyed inside turns of its loop. Ignores SIGPIPE for the process.
 class Server {
  public:
-  /// `handler` outlives the server.
-  Server(EventLoop& loop, RequestHandler& handler, ConnectionLimits limits = {});
+  /// `handler` outlives the server. `peer_seed`: of the hashes of client addresses, a secret; the
+  /// same for all loops of a node, since a client has connections on several. 0: one of its own.
+  Server(EventLoop& loop, RequestHandler& handler, ConnectionLimits limits = {},
+         uint64_t peer_seed = 0);
   /// All connections are gone (drain() first).
   ~Server();
   Server(const Server&) = delete;

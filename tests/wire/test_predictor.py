@@ -115,3 +115,57 @@ def test_a_file_that_cannot_be_written_stops_nobody(tracks, tmp_path):
     with Node(settings) as node:
         play(node, "s", "/a", "/b")
     assert "could not be written" in node.log
+
+
+def begun(node, count):
+    wait_for(lambda: node.metric("segue_first_byte_requests_total") == count, what=f"{count} notes")
+
+
+def observed_used(node):
+    return node.metrics().get('segue_prefetch_tracks_total{model="predictor-observed",fate="used"}', 0)
+
+
+def test_players_behind_one_address_are_listeners_of_their_own(origin):
+    for path in ("/a", "/b", "/x", "/y"):
+        origin.add(path, 20_000)
+    with Node(config_for(origin.url, more='[prefetch]\nmode = "on"\n')) as node:
+        plays = 0
+
+        def play_with(player, path):
+            nonlocal plays
+            assert node.fetch(path, User_Agent=player).status == 200
+            plays += 1
+            begun(node, plays)
+
+        for _ in range(20):
+            for player, path in (("one", "/a"), ("other", "/x"), ("one", "/b"), ("other", "/y")):
+                play_with(player, path)
+        play_with("third", "/a")
+        used = observed_used(node)
+        play_with("third", "/b")  # not /x, which somebody else began after /a each time
+        wait_for(lambda: observed_used(node) == used + 1, what="the guess to be used")
+
+
+def rows_after_plays(origin, threads):
+    config = config_for(origin.url, more='[prefetch]\nmode = "on"\n')
+    with Node(config.replace("threads = 2", f"threads = {threads}")) as node:
+        for i in range(24):
+            assert node.fetch(f"/{i}").status == 200
+            begun(node, i + 1)
+        return node.metric("segue_predictor_rows")
+
+
+def test_a_listener_is_the_same_one_on_every_loop(origin):
+    for i in range(24):
+        origin.add(f"/{i}", 20_000)
+    assert rows_after_plays(origin, threads=2) == rows_after_plays(origin, threads=1)
+
+
+def test_paths_that_do_not_exist_are_no_names(origin):
+    origin.add("/a", 20_000)
+    with Node(config_for(origin.url, more='[prefetch]\nmode = "on"\n')) as node:
+        assert [node.fetch("/a").status for _ in range(2)] == [200, 200]
+        for i in range(20):
+            assert [node.fetch(f"/missing{i}").status for _ in range(2)] == [404, 404]
+        begun(node, 42)
+        assert node.metric("segue_predictor_tracks") == 1
