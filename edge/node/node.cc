@@ -206,6 +206,9 @@ std::expected<void, std::string> Node::Impl::build() {
     stop_messages[i].impl = drained_messages[i].impl = this;
     stop_messages[i].index = i;
   }
+  // Last, as nothing fails any more, and before anyone is told that the node is ready: what is
+  // appended to a feed from then on is taken.
+  if (prefetch) prefetch->start(admin->actions());
   return {};
 }
 
@@ -267,7 +270,6 @@ void Node::run() {
     const bool spawned = impl_->upkeep->try_spawn(impl_->keep_up());
     SEGUE_ASSERT(spawned);
   }
-  if (impl_->prefetch) impl_->prefetch->start(impl_->admin->actions());
   impl_->overload->start();
   impl_->workers.front()->loop().run();
 }

@@ -45,6 +45,7 @@ NodePrefetch::~NodePrefetch() {
 }
 
 void NodePrefetch::start(AdminActions& actions) {
+  const Loop::Turn turn(loop_);
   purges_ = std::make_unique<NodeFeedPurges>(actions);
   if (keeper_) keeper_->start();
   for (const auto& follower : followers_) follower->start();
