@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -39,6 +40,7 @@ void FeedFollower::start() {
   (void)open_file();
   seen_before_ = true;  // what appears later is read from its start
   thread_ = std::thread([this] { follow(); });
+  pthread_setname_np(thread_.native_handle(), "feed");
 }
 
 void FeedFollower::stop() noexcept {
@@ -49,8 +51,9 @@ void FeedFollower::stop() noexcept {
   taken_.release();
 }
 
-void FeedFollower::pause(std::chrono::milliseconds most) const noexcept {
-  pollfd waits[] = {{wake_fd_, POLLIN, 0}, {is_regular_ ? -1 : fd_, POLLIN, 0}};
+/// `for_bytes`: what can say that there are some (a FIFO) ends the pause.
+void FeedFollower::pause(std::chrono::milliseconds most, bool for_bytes) const noexcept {
+  pollfd waits[] = {{wake_fd_, POLLIN, 0}, {for_bytes && !is_regular_ ? fd_ : -1, POLLIN, 0}};
   poll(waits, 2, static_cast<int>(most.count()));
 }
 
@@ -92,7 +95,7 @@ bool FeedFollower::was_replaced() const {
 void FeedFollower::follow() {
   while (!stopping_.load(std::memory_order_acquire)) {
     if (fd_ < 0 && !open_file()) {
-      pause(kOpenAgain);
+      pause(kOpenAgain, false);
       continue;
     }
     const bool replaced = was_replaced();  // before the read: nothing appended meanwhile is lost
@@ -106,7 +109,9 @@ void FeedFollower::follow() {
     } else if (replaced || (got < 0 && errno != EAGAIN && errno != EINTR)) {
       close_file();
     } else {
-      pause(kLookAgain);
+      // A FIFO that we may only read is at its end while nobody has it open for writing, and
+      // poll(2) says so (POLLHUP) at once each time.
+      pause(kLookAgain, got != 0);
     }
   }
 }

@@ -58,7 +58,7 @@ class FeedFollower {
   void close_file() noexcept;
   [[nodiscard]] bool was_replaced() const;
   void hand_over(size_t bytes);
-  void pause(std::chrono::milliseconds most) const noexcept;
+  void pause(std::chrono::milliseconds most, bool for_bytes) const noexcept;
   // the loop
   void consume();
 
