@@ -477,6 +477,7 @@ void read_prefetch(Reader& reader, PrefetchSettings& prefetch) {
   reader.number("probability_percent", prefetch.probability_percent, 0, 100);
   reader.number("floor_percent", prefetch.floor_percent, 0, 100);
   reader.number("hints_percent", prefetch.hints_percent, 0, 100);
+  reader.value("memory", prefetch.memory, kSize);
   reader.value("predictor", prefetch.predictor, kPrefetchMode);
   reader.value("predictor_memory", prefetch.predictor_memory, kSize);
   reader.value("predictor_file", prefetch.predictor_file, kPath);

@@ -48,11 +48,13 @@ constexpr uint64_t slot_cost(size_t size_class) {
   return kSlotPayloads[size_class] + kSlotHeaderBytes + kTableEntryBytes + record;
 }
 
-/// Of the predictor: its rows, a copy of them while they are saved, and the names it knows.
-uint64_t learning_bytes(const PrefetchSettings& prefetch) {
+/// What a feed may fill, and the predictor's: its rows, a copy of them while they are saved, and
+/// the names it knows.
+uint64_t prefetch_bytes(const PrefetchSettings& prefetch) {
   constexpr uint64_t kKnownNamesBytes = 12 * MiB;
-  const bool learns = prefetch.mode != PrefetchMode::Off && prefetch.predictor != PrefetchMode::Off;
-  return learns ? 2 * prefetch.predictor_memory + kKnownNamesBytes : 0;
+  if (prefetch.mode == PrefetchMode::Off) return 0;
+  const bool learns = prefetch.predictor != PrefetchMode::Off;
+  return prefetch.memory + (learns ? 2 * prefetch.predictor_memory + kKnownNamesBytes : 0);
 }
 
 /// Of the subjects followed: messages in flight, and libnats's own buffers.
@@ -122,7 +124,7 @@ void plan_streaming(const Settings& settings, uint64_t spare_bytes, Plan& plan) 
 /// What does not depend on how much memory there is.
 uint64_t plan_fixed(const Settings& settings, const Machine& machine, ClientKind kind, Plan& plan) {
   plan.process_bytes = kProcessBytes + nats_bytes(settings.prefetch.nats);
-  plan.learning_bytes = learning_bytes(settings.prefetch);
+  plan.prefetch_bytes = prefetch_bytes(settings.prefetch);
   plan.logs_bytes = plan_logs(settings, plan.threads);
   plan.loops_bytes = kLoopBytes * plan.threads;
   for (size_t i = 0; i < settings.cache.drives.size(); ++i) {
@@ -136,7 +138,7 @@ uint64_t plan_fixed(const Settings& settings, const Machine& machine, ClientKind
                                           uint64_t{kConnectionsPerLoopMax} * plan.threads);
     plan.connections_bytes = client_bytes(plan.connections, kind);
   }
-  return plan.process_bytes + plan.learning_bytes + plan.logs_bytes + plan.loops_bytes +
+  return plan.process_bytes + plan.prefetch_bytes + plan.logs_bytes + plan.loops_bytes +
          plan.index_bytes + plan.connections_bytes;
 }
 
@@ -214,7 +216,7 @@ std::string print_plan(const Plan& plan) {
   row("drive index", plan.index_bytes, "slots, ghosts, known representations");
   row("loops", plan.loops_bytes, "stacks, rings, origin connections");
   row("logs", plan.logs_bytes, "access log's queues, listens, clients with limits");
-  row("predictor", plan.learning_bytes, "what it learns, and what is being saved");
+  row("prefetch", plan.prefetch_bytes, "what feeds name, what the predictor learns");
   row("process", plan.process_bytes, "program, libraries, certificates");
   text += fmt::format("  coroutine frames: at most {} of a loop, within connections\n",
                       format_size(plan.frames_bytes_per_loop));

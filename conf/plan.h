@@ -35,7 +35,7 @@ struct Plan {
   uint32_t threads = 1;
   uint64_t ram_bytes = 0;
   uint64_t process_bytes = 0;          // program, libraries, allocator
-  uint64_t learning_bytes = 0;         // what the predictor remembers
+  uint64_t prefetch_bytes = 0;         // what feeds name, what the predictor learns
   uint64_t logs_bytes = 0;             // access log's queues, listens, clients with limits
   uint64_t loops_bytes = 0;            // stacks, rings, origin connections, metrics
   uint64_t streaming_bytes = 0;        // answers on their way that are not stored

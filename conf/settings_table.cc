@@ -182,6 +182,9 @@ constexpr SettingRow kRows[] = {
      "of `bytes_per_second`, for what players say they ask for next (CMCD `nor`, `nrr`); 0: they "
      "are not listened to",
      "0 to 100"},
+    {"prefetch.memory", kSizes, "32MiB", Takes::Restart,
+     "plans, guesses and facts: about 600 bytes a recommended track; more are not taken",
+     "1MiB to 1GiB"},
     {"prefetch.predictor", "`off`, `observe`, `on`", "observe", Takes::Restart,
      "learns from the node's own traffic what follows what, for sessions that no feed plans; `on`: "
      "fetched once its guesses have proved as precise as the floor"},

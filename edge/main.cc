@@ -191,6 +191,7 @@ edge::Prefetcher::Options prefetch_of(const conf::PrefetchSettings& settings,
   if (settings.predictor == conf::PrefetchMode::Observe)
     options.learn = edge::Prefetcher::Learn::Observe;
   if (settings.predictor == conf::PrefetchMode::On) options.learn = edge::Prefetcher::Learn::Fetch;
+  options.memory = settings.memory;
   options.predictor.memory_bytes = settings.predictor_memory;
   return options;
 }

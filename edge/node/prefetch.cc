@@ -235,6 +235,9 @@ void NodePrefetch::register_metrics(Registry& registry) const {
                      &ask_gauge<&Gauges::running>, &prefetcher);
   registry.add_gauge("segue_prefetch_held_bytes", "Bytes fetched and not asked for yet.", {},
                      &ask_gauge<&Gauges::held_bytes>, &prefetcher);
+  registry.add_gauge("segue_prefetch_memory_bytes",
+                     "Memory of plans and of what is held (prefetch.memory bounds it).", {},
+                     &ask_gauge<&Gauges::memory_bytes>, &prefetcher);
   registry.add_gauge("segue_prefetch_bytes_today", "Bytes fetched in the present day's budget.", {},
                      &ask_gauge<&Gauges::bytes_today>, &prefetcher);
   registry.add_counter("segue_prefetch_pauses_total", "Looks at which clients' fills came first.",

@@ -40,11 +40,13 @@ void Prefetcher::take_hints(HintQueue& queue, void* owner) {
 }
 
 /// Nothing if it names no site that is here, or is not canonical.
-Ref<const PrefetchTarget> Prefetcher::target_of_key(std::string_view key_text) {
+Ref<const PrefetchTarget> Prefetcher::target_of_key(std::string_view key_text,
+                                                    TargetBytes* counted) {
   const size_t slash = key_text.find('/');
   if (slash == std::string_view::npos) return {};
-  auto target = target_of({.site = std::string(key_text.substr(0, slash)),
-                           .path = std::string(key_text.substr(slash))});
+  auto target = make_target(
+      {.site = std::string(key_text.substr(0, slash)), .path = std::string(key_text.substr(slash))},
+      counted);
   return target && target->key_text == key_text ? target : Ref<const PrefetchTarget>();
 }
 
@@ -65,7 +67,7 @@ bool Prefetcher::is_here(const PrefetchTarget& target, ByteRange& range) const {
 }
 
 void Prefetcher::take_hint(const HintNote& note) {
-  auto target = target_of_key(note.key_text());
+  auto target = target_of_key(note.key_text(), &targets_);
   if (!target) return hint_counts_.unknown_site.add();
   ByteRange range = note.range;
   if (range.empty()) range.end = range.first + kHintBytes;

@@ -14,9 +14,12 @@ Prefetcher::Learned::Learned(Prefetcher& owner_in, const Options& options)
 
 PredictedPlans::Options Prefetcher::Learned::plans_of(const Options& options) {
   // A guess below the floor would only bring the model under it.
-  return {.fetches = options.learn == Learn::Fetch && options.plan.fetches,
-          .probability_min = std::max(options.plan.probability_min, options.plan.precision_floor),
-          .plan = options.plan};
+  PredictedPlans::Options plans{
+      .fetches = options.learn == Learn::Fetch && options.plan.fetches,
+      .probability_min = std::max(options.plan.probability_min, options.plan.precision_floor),
+      .plan = options.plan};
+  plans.plan.memory_max = options.memory / 8;
+  return plans;
 }
 
 void Prefetcher::Learned::see(const AskedNote& note, uint64_t session) {
@@ -28,7 +31,8 @@ void Prefetcher::Learned::see(const AskedNote& note, uint64_t session) {
 
 void Prefetcher::Learned::know(std::string_view key_text) {
   if (tracks.contains(track_of(owner.local_.store().hash(key_text)))) return;
-  const auto target = owner.target_of_key(key_text);
+  // The names have a bound of their own: kKnownTracksMax of kNoteTextBytesMax.
+  const auto target = owner.target_of_key(key_text, nullptr);
   if (!target) return;
   const TrackId track = track_of(target->key);
   if (order.size() < kKnownTracksMax) {

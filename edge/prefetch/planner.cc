@@ -14,8 +14,8 @@ constexpr seconds kSkipSlack{5};
 constexpr uint64_t kRestBytesMin = 64 * KiB;
 }  // namespace
 
-Planner::Planner(Options options, ModelScores& scores)
-    : options_(options), scores_(scores), tables_(std::make_unique<Tables>()) {}
+Planner::Planner(Options options, ModelScores& scores, const TargetBytes* targets)
+    : options_(options), scores_(scores), targets_(targets), tables_(std::make_unique<Tables>()) {}
 Planner::~Planner() = default;
 
 void Planner::configure(const Options& options) { options_ = options; }
@@ -26,7 +26,25 @@ Planner::Gauges Planner::gauges() const noexcept {
           .running = tables_->running.size(),
           .held = tables_->held.size(),
           .held_bytes = held_bytes_,
-          .bytes_today = bytes_today_};
+          .bytes_today = bytes_today_,
+          .memory_bytes = memory_bytes()};
+}
+
+uint64_t Planner::memory_bytes() const noexcept {
+  return tables_->sessions.size() * kPlanSessionBytes +
+         (tables_->candidates.size() - tables_->free.size()) * kPlanCandidateBytes +
+         tables_->held.size() * kPlanHeldBytes + (targets_ != nullptr ? targets_->alive : 0);
+}
+
+/// For plans: whatever they take, what was fetched for them can still be held and judged.
+bool Planner::has_memory(uint64_t bytes) const noexcept {
+  const uint64_t of_plans = memory_bytes() - tables_->held.size() * kPlanHeldBytes;
+  return of_plans + bytes <= options_.memory_max / 4 * 3;
+}
+
+bool Planner::may_hold_more() const noexcept {
+  return tables_->held.size() <
+         std::min<uint64_t>(kPlanHeldMax, options_.memory_max / 4 / kPlanHeldBytes);
 }
 
 bool Planner::take_candidate(uint32_t model) {
@@ -45,7 +63,8 @@ bool Planner::set(const PlanUpdate& update, MonoTime now) {
   const bool old = known != tables_->sessions.end() && update.revision != 0 &&
                    update.revision <= known->second.revision;
   const bool full =
-      known == tables_->sessions.end() && tables_->sessions.size() >= kPlanSessionsMax;
+      known == tables_->sessions.end() &&
+      (tables_->sessions.size() >= kPlanSessionsMax || !has_memory(kPlanSessionBytes));
   if (old || full || update.until <= now) {
     score.ignored.add();
     return false;
@@ -102,7 +121,8 @@ bool Planner::set(const PlanUpdate& update, MonoTime now) {
 bool Planner::add(const PlanUpdate& update, Session& session, const PlanEntry& entry,
                   MonoTime now) {
   if (entry.probability < options_.probability_min || !take_candidate(update.model)) return true;
-  if (tables_->candidates.size() - tables_->free.size() >= kPlanCandidatesMax) {
+  if (tables_->candidates.size() - tables_->free.size() >= kPlanCandidatesMax ||
+      !has_memory(kPlanCandidateBytes)) {
     scores_.at(update.model).ignored.add();
     return false;
   }

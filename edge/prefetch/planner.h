@@ -29,6 +29,10 @@ using std::chrono::seconds;
 inline constexpr uint32_t kPlanSessionsMax = 64 * 1024;
 inline constexpr uint32_t kPlanCandidatesMax = 256 * 1024;
 inline constexpr uint32_t kPlanHeldMax = 256 * 1024;
+// What one of each costs with its places in sets and maps (planner_tables.h checks the structs).
+inline constexpr uint64_t kPlanSessionBytes = 384;
+inline constexpr uint64_t kPlanCandidateBytes = 448;
+inline constexpr uint64_t kPlanHeldBytes = 256;
 
 /// One recommended track, in bytes and points of time.
 struct PlanEntry {
@@ -76,10 +80,12 @@ class Planner {
     bool rest = true;       // fetch beyond the head once play is confirmed
     uint64_t rest_bytes_max = 4 * MiB;
     double precision_floor = 0.2;
-    uint64_t judge_bytes = 32 * MiB;  // a model's precision is looked at after so many
-    uint32_t probe_every = 16;        // of a throttled model's candidates, one in so many is taken
+    uint64_t judge_bytes = 32 * MiB;   // a model's precision is looked at after so many
+    uint64_t memory_max = UINT64_MAX;  // sessions, candidates, targets; a quarter for what is held
+    uint32_t probe_every = 16;         // of a throttled model's candidates, one in so many is taken
   };
-  Planner(Options options, ModelScores& scores);
+  /// `targets`: where what its entries point to is counted; null: nowhere. Both outlive it.
+  Planner(Options options, ModelScores& scores, const TargetBytes* targets = nullptr);
   ~Planner();
   Planner(const Planner&) = delete;
   Planner& operator=(const Planner&) = delete;
@@ -128,6 +134,7 @@ class Planner {
 
   struct Gauges {
     uint64_t sessions = 0, candidates = 0, running = 0, held = 0, held_bytes = 0, bytes_today = 0;
+    uint64_t memory_bytes = 0;
   };
   [[nodiscard]] Gauges gauges() const noexcept;
   struct Totals {
@@ -150,7 +157,9 @@ class Planner {
   [[nodiscard]] static uint64_t planned_bytes(const Candidate& candidate) noexcept;
   [[nodiscard]] MonoTime affordable_at(uint32_t candidate, MonoTime now) const;
   void forget_session(uint64_t session, MonoTime now);
-  [[nodiscard]] bool wanted_by_others(TrackId track, uint64_t session) const;
+  [[nodiscard]] uint64_t memory_bytes() const noexcept;
+  [[nodiscard]] bool has_memory(uint64_t bytes) const noexcept;
+  [[nodiscard]] bool may_hold_more() const noexcept;
   [[nodiscard]] bool take_candidate(uint32_t model);
   bool add(const PlanUpdate& update, Session& session, const PlanEntry& entry, MonoTime now);
   void add_rest(uint64_t session, TrackId track, MonoTime now);
@@ -165,6 +174,7 @@ class Planner {
 
   Options options_;
   ModelScores& scores_;
+  const TargetBytes* const targets_;
   Totals totals_;
   std::unique_ptr<Tables> tables_;
   bool paused_ = false;

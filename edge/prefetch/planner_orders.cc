@@ -46,7 +46,7 @@ std::optional<Planner::Order> Planner::next(MonoTime now) {
   ripen(now);
   refill(now);
   while (!paused_ && !tables_->ready.empty() && tables_->running.size() < options_.orders_max &&
-         tables_->held.size() < kPlanHeldMax) {
+         may_hold_more()) {
     auto ready = tables_->ready.begin();
     const auto waits_for_room = [&](const Candidate& of) {
       return of.part.first > 0 && tables_->rest_bytes > 0 &&

@@ -62,6 +62,10 @@ struct Planner::Running {
 };
 
 struct Planner::Tables {
+  // A vector that doubled has twice the place it needs; a node of a set or map costs its block.
+  static_assert(2 * sizeof(Candidate) + 4 * 48 <= kPlanCandidateBytes);
+  static_assert(sizeof(Session) + 2 * 64 + 64 <= kPlanSessionBytes);
+  static_assert(sizeof(Held) + 2 * 64 <= kPlanHeldBytes);
   struct Ready {
     int density;
     MonoTime due;

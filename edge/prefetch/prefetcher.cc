@@ -30,7 +30,7 @@ Prefetcher::Prefetcher(Loop& loop, cache::LocalStore& local, Fills& fills, uint3
       local_(local),
       fills_(fills),
       options_(options),
-      planner_(options.plan, scores_),
+      planner_(plan_of(options), scores_, &targets_),
       tasks_(loop, kPrefetchTasksPerLoopMax),
       tick_(*this) {
   if (options.learn != Learn::Off) learned_ = std::make_unique<Learned>(*this, options);
@@ -47,11 +47,21 @@ void Prefetcher::set_sites(std::vector<Ref<const Site>> sites) {
   if (learned_) learned_->renew();
 }
 
+/// Of `memory`: half for plans that are carried out, an eighth for those that are only observed,
+/// the rest for facts.
+Planner::Options Prefetcher::plan_of(const Options& options) {
+  Planner::Options plan = options.plan;
+  plan.memory_max = options.memory / 2;
+  return plan;
+}
+
 void Prefetcher::configure(const Options& options) {
+  const uint64_t memory = options_.memory;
   options_ = options;
-  planner_.configure(options.plan);
+  options_.memory = memory;
+  planner_.configure(plan_of(options_));
   set_budgets();
-  if (learned_) learned_->plans.configure(Learned::plans_of(options));
+  if (learned_) learned_->plans.configure(Learned::plans_of(options_));
   step();
 }
 
@@ -125,6 +135,10 @@ Prefetcher::Line Prefetcher::take_line(PrefetchSource source, std::string_view l
 }
 
 Ref<const PrefetchTarget> Prefetcher::target_of(const FeedTrack& track) {
+  return make_target(track, &targets_);
+}
+
+Ref<const PrefetchTarget> Prefetcher::make_target(const FeedTrack& track, TargetBytes* counted) {
   const Site* site = nullptr;
   if (track.site.empty() && sites_.size() == 1) site = sites_.front().get();
   for (const Ref<const Site>& one : sites_) {
@@ -135,11 +149,8 @@ Ref<const PrefetchTarget> Prefetcher::target_of(const FeedTrack& track) {
   std::array<char, kKeyBytesMax> out;
   const auto text = write_key_text(*site, track.path, scratch, out);
   if (!text) return {};
-  auto target = make_ref<PrefetchTarget>();
-  target->site = Ref<const Site>(site);
-  target->key = local_.store().hash(text->key_text);
-  target->key_text = text->key_text;
-  return target;
+  return make_ref<PrefetchTarget>(Ref<const Site>(site), local_.store().hash(text->key_text),
+                                  text->key_text, counted);
 }
 
 PlanEntry Prefetcher::entry_of(const FeedNext& next, MonoTime due,
@@ -208,11 +219,13 @@ void Prefetcher::take_plan(const FeedMessage& message, milliseconds age) {
 /// Of a track nothing was known of, they are empty; the oldest known ones make room.
 Prefetcher::Facts& Prefetcher::facts_for(TrackId track) {
   if (!facts_.contains(track)) {
-    if (facts_order_.size() < kCatalogueFactsMax) {
+    const uint64_t facts_max =
+        std::min<uint64_t>(kCatalogueFactsMax, options_.memory / 8 * 3 / kFactBytes);
+    if (facts_order_.size() < facts_max) {
       facts_order_.push_back(track);
     } else {
       facts_.erase(std::exchange(facts_order_[facts_oldest_], track));
-      facts_oldest_ = (facts_oldest_ + 1) % kCatalogueFactsMax;
+      facts_oldest_ = (facts_oldest_ + 1) % facts_max;
     }
   }
   return facts_[track];

@@ -23,6 +23,7 @@
 namespace segue::edge {
 
 inline constexpr uint32_t kCatalogueFactsMax = 256 * 1024;
+inline constexpr uint64_t kFactBytes = 136;  // of one, with its places in the map and the ring
 inline constexpr uint64_t kHeadBytesMax = 4 * MiB;
 
 struct FeedCounters {
@@ -40,8 +41,9 @@ class Prefetcher {
     uint32_t lines_per_second = 20'000;  // of all sources together; more: come again
     uint32_t pause_fills = 64;           // requests of clients that wait for origins: no prefetch
     uint64_t hint_bytes_per_second = 4 * MiB;  // of what players say they ask for next; 0: nothing
-    Learn learn = Learn::Off;                  // from the node's own traffic, where no feed plans
-    Predictor::Options predictor{};            // constant after construction
+    uint64_t memory = 32 * MiB;      // of plans, guesses, facts; constant after construction
+    Learn learn = Learn::Off;        // from the node's own traffic, where no feed plans
+    Predictor::Options predictor{};  // constant after construction
   };
   /// What says how busy the node is; all outlive the prefetcher.
   struct Pressure {
@@ -121,12 +123,12 @@ class Prefetcher {
     uint64_t kin = 0;   // tracks that sound alike
     bool tail = false;  // players look at its end first
   };
-  struct Job;
-  struct Learned;
   struct Source {
     std::vector<const origin::OriginCounters*> counters;  // of all loops
     OriginPace pace;
   };
+  struct Job;
+  struct Learned;
   struct Tick : Timer {
     explicit Tick(Prefetcher& to) : Timer(&Tick::run), owner(to) {}
     static void run(Timer& timer) { static_cast<Tick&>(timer).owner.step(); }
@@ -137,7 +139,8 @@ class Prefetcher {
   static void take_hints(HintQueue& queue, void* owner);
   void see(const AskedNote& note);
   void take_hint(const HintNote& note);
-  [[nodiscard]] Ref<const PrefetchTarget> target_of_key(std::string_view key_text);
+  [[nodiscard]] Ref<const PrefetchTarget> target_of_key(std::string_view key_text,
+                                                        TargetBytes* counted);
   [[nodiscard]] bool is_here(const PrefetchTarget& target, ByteRange& range) const;
   void set_budgets();
   void note_malformed(PrefetchSource source, uint64_t number, std::string_view mistake);
@@ -147,6 +150,8 @@ class Prefetcher {
   [[nodiscard]] uint64_t kin_of(const FeedTrackFacts& facts) const;
   [[nodiscard]] uint32_t minute() const;
   [[nodiscard]] Ref<const PrefetchTarget> target_of(const FeedTrack& track);
+  [[nodiscard]] Ref<const PrefetchTarget> make_target(const FeedTrack& track, TargetBytes* counted);
+  [[nodiscard]] static Planner::Options plan_of(const Options& options);
   [[nodiscard]] PlanEntry entry_of(const FeedNext& next, MonoTime due,
                                    Ref<const PrefetchTarget> target) const;
   [[nodiscard]] uint64_t session_of(std::string_view name) const;
@@ -168,12 +173,13 @@ class Prefetcher {
   std::vector<const FillCounters*> demand_;
   const Overload* overload_ = nullptr;
   // loop-owned
+  std::vector<Source> origins_;
   Options options_;
   std::vector<Ref<const Site>> sites_;
   ModelScores scores_;
+  TargetBytes targets_;  // of all plans, whoever made them
   Planner planner_;
   FeedParser parser_;
-  std::vector<Source> origins_;
   FeedCounters feeds_[kPrefetchSources];
   std::unordered_map<TrackId, Facts> facts_;
   std::vector<TrackId> facts_order_;  // a ring: the oldest goes first

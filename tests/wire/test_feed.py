@@ -2,8 +2,13 @@
 it says wrongly changes nothing; and players come first."""
 import json
 import os
+import pathlib
+import re
+import socket
+import threading
 
 import pytest
+import support.node
 
 from support import client, faults
 from support.client import fetch
@@ -156,6 +161,78 @@ def test_a_fifo_is_followed_while_feeders_come_and_go(origin, tmp_path):
                 feeder.write(plan(session=session, tracks=[track]) + "\n")
         wait_for(lambda: fate(node, "fetched") == 2)
         assert node.fetch("/b", Range="bytes=0-9").is_hit
+
+
+def without_override(folder):
+    """Segue as a user for whom the modes of files count, which they do not for root."""
+    if os.geteuid() != 0:
+        return support.node.BINARY
+    script = folder / "segue-as-others"
+    script.write_text(f'#!/bin/sh\nexec setpriv --bounding-set -dac_override "{support.node.BINARY}" "$@"\n')
+    script.chmod(0o755)
+    return script
+
+
+def naps_of(node, name):
+    """How often the thread waited: one that goes round and round never does."""
+    for task in pathlib.Path(f"/proc/{node.process.pid}/task").iterdir():
+        if (task / "comm").read_text().strip() == name:
+            return int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", (task / "status").read_text(), re.M)[1])
+    raise AssertionError(f"no thread {name}")
+
+
+def test_a_fifo_it_may_only_read_costs_nothing_while_nobody_feeds(origin, tmp_path, monkeypatch):
+    origin.add("/a", TRACK)
+    path = tmp_path / "feed.fifo"
+    os.mkfifo(path)
+    path.chmod(0o440)
+    monkeypatch.setattr(support.node, "BINARY", without_override(tmp_path))
+    with Node(prefetching(origin.url, more=f'follow = "{path}"')) as node:
+        wait_for(lambda: node.metric("segue_feed_files_open") == 1)
+        path.chmod(0o640)
+        with path.open("w") as feeder:
+            feeder.write(plan(tracks=["/a"]) + "\n")
+        wait_for(lambda: fate(node, "fetched") == 1)
+        naps = naps_of(node, "feed")
+        wait_for(lambda: naps_of(node, "feed") >= naps + 5, what="the thread to wait")
+
+
+def test_what_is_appended_once_it_is_ready_is_taken(origin, tmp_path):
+    path = tmp_path / "feed"
+    path.write_text("")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(30)
+
+        def append_when_ready():
+            while b"READY=1" not in manager.recv(65536):
+                pass
+            with path.open("a") as feed:
+                feed.write('{"session":"s"}\n')
+
+        for _ in range(5):
+            feeder = threading.Thread(target=append_when_ready)
+            feeder.start()
+            environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+            with Node(prefetching(origin.url, more=f'follow = "{path}"'), environment=environment) as node:
+                feeder.join()
+                wait_for(lambda: node.metrics()['segue_feed_lines_total{source="file"}'] == 1, what="the line")
+
+
+def test_a_feed_without_end_fills_its_memory_and_no_more(origin):
+    with Node(prefetching(origin.url, "observe", 'memory = "1MiB"\npredictor = "off"')) as node:
+        for session in range(60):
+            tracks = [f"/{session}-{i}-" + "x" * 1900 for i in range(32)]
+            entries = [{"track": track, "eta_ms": 80_000_000} for track in tracks]
+            line = json.dumps({"session": f"s{session}", "model": "m", "ttl_ms": 86_400_000, "next": entries})
+            assert post(node, line).status == 200
+        metrics = node.metrics()
+        assert 0 < metrics["segue_prefetch_memory_bytes"] <= 1 << 20
+        assert metrics["segue_prefetch_waiting"] * 1900 < 1 << 20
+        assert metrics['segue_prefetch_plans_ignored_total{model="m"}'] > 0
+        # A listener who has a plan still gets a new one.
+        post(node, json.dumps({"session": "s0", "model": "m", "next": [{"track": "/next"}]}))
+        assert node.metrics()["segue_prefetch_waiting"] < metrics["segue_prefetch_waiting"]
 
 
 def test_a_cancel_lets_go_of_what_nobody_asked_for(feeding):

@@ -243,6 +243,17 @@ TEST(Validate, ADurableConsumerIsNamedAfterItsNode) {
   EXPECT_EQ(apart.plan.process_bytes, named.plan.process_bytes + 9 * MiB);
 }
 
+TEST(Validate, WhatAFeedMayFillIsPartOfTheMemoryPlan) {
+  const auto table = [](std::string_view rest) {
+    return with_origin("[prefetch]\npredictor = 'off'\n" + std::string(rest));
+  };
+  EXPECT_TRUE(only_mistake(table("memory = '1023KiB'\n")).contains("prefetch.memory"));
+  EXPECT_TRUE(only_mistake(table("memory = '1025MiB'\n")).contains("1MiB to 1GiB"));
+  const Loaded off = loaded(table(""));
+  const Loaded on = loaded(table("mode = 'on'\nmemory = '48MiB'\n"));
+  EXPECT_EQ(on.plan.process_bytes, off.plan.process_bytes + 48 * MiB);
+}
+
 TEST(Validate, AnOriginsNameIsAWord) {
   EXPECT_TRUE(only_mistake("[origin.'a b']\nservers='dir:/x'\n")
                   .contains("\"a b\" is not allowed as a name"));

@@ -293,6 +293,58 @@ TEST_F(PlannerTest, WhatPlaysNowIsNotRevoked) {
   EXPECT_EQ(score().used.get(), 1u);
 }
 
+TEST_F(PlannerTest, MemoryBoundsPlansAndAnotherListenersPlanFitsOnceOneIsGone) {
+  const uint64_t each = kPlanSessionBytes + kPlanCandidateBytes;
+  make({.memory_max = (10 * each / 3 + 1) * 4});
+  for (uint64_t session = 1; session <= 10; ++session)
+    ASSERT_TRUE(set(session, 1, {entry(session)}));
+  EXPECT_EQ(planner->gauges().memory_bytes, 10 * each);
+  EXPECT_FALSE(set(11, 1, {entry(11)}));
+  EXPECT_EQ(score().ignored.get(), 1u);
+  EXPECT_TRUE(set(1, 2, {entry(12)}));  // instead of what this listener had
+  EXPECT_EQ(planner->gauges().candidates, 10u);
+  planner->cancel(1, 3, now);
+  EXPECT_TRUE(set(11, 1, {entry(11)}));
+  EXPECT_EQ(planner->gauges().memory_bytes, 10 * each);
+}
+
+TEST_F(PlannerTest, MemoryBoundsTheCandidatesOfOneSession) {
+  make({.memory_max = (kPlanSessionBytes + 2 * kPlanCandidateBytes) / 3 * 4 + 4});
+  EXPECT_TRUE(set(1, 1, {entry(1), entry(2), entry(3)}));
+  EXPECT_EQ(planner->gauges().candidates, 2u);
+  EXPECT_EQ(score().ignored.get(), 1u);
+}
+
+TEST_F(PlannerTest, TextsOfTargetsAreMemoryUntilTheLastWhoHoldsThemIsGone) {
+  TargetBytes texts;
+  planner = std::make_unique<Planner>(Planner::Options{.memory_max = 16 * KiB}, scores, &texts);
+  const auto named = [&](TrackId track) {
+    PlanEntry one = entry(track);
+    one.target =
+        make_ref<PrefetchTarget>(Ref<const Site>(), KeyHash{}, std::string(4000, 'x'), &texts);
+    return one;
+  };
+  EXPECT_TRUE(set(1, 1, {named(1)}));
+  EXPECT_TRUE(set(2, 1, {named(2)}));
+  EXPECT_FALSE(set(3, 1, {named(3)}));
+  EXPECT_GT(planner->gauges().memory_bytes, 8000u);
+  planner->cancel(1, 2, now);
+  planner->cancel(2, 2, now);
+  EXPECT_EQ(texts.alive, 0u);
+  EXPECT_EQ(planner->gauges().memory_bytes, 0u);
+}
+
+TEST_F(PlannerTest, WhatIsHeldHasAQuarterOfTheMemory) {
+  make({.orders_max = 1, .memory_max = 4 * 3 * kPlanHeldBytes});
+  ASSERT_TRUE(set(1, 1, {entry(1), entry(2), entry(3), entry(4)}));
+  for (TrackId track = 1; track <= 4; ++track) {
+    orders();
+    finish();
+  }
+  EXPECT_EQ(planner->gauges().held, 3u);
+  EXPECT_TRUE(orders().empty());
+}
+
 TEST_F(PlannerTest, ACancelRevokesAllButWhatOthersWant) {
   set(1, 1, {entry(10), entry(11)});
   set(2, 1, {entry(11)});
