@@ -72,6 +72,8 @@ struct ModelSeries {
   const char* help;
   const char* label;  // value of the label "fate" or "unit"; null: none
 };
+constexpr const char* kBytesHelp =
+    "Bytes fetched for nobody yet; of models that are only observed, used and wasted as if.";
 constexpr ModelSeries kModelSeries[] = {
     {&ModelScore::messages, "segue_prefetch_plans_total", "Plans taken.", nullptr},
     {&ModelScore::ignored, "segue_prefetch_plans_ignored_total",
@@ -95,12 +97,9 @@ constexpr ModelSeries kModelSeries[] = {
      "revoked"},
     {&ModelScore::unused_evicted, "segue_prefetch_tracks_total", "Tracks by what became of them.",
      "evicted"},
-    {&ModelScore::bytes_fetched, "segue_prefetch_bytes_total", "Bytes fetched for nobody yet.",
-     "fetched"},
-    {&ModelScore::bytes_used, "segue_prefetch_bytes_total", "Bytes fetched for nobody yet.",
-     "used"},
-    {&ModelScore::bytes_wasted, "segue_prefetch_bytes_total", "Bytes fetched for nobody yet.",
-     "wasted"},
+    {&ModelScore::bytes_fetched, "segue_prefetch_bytes_total", kBytesHelp, "fetched"},
+    {&ModelScore::bytes_used, "segue_prefetch_bytes_total", kBytesHelp, "used"},
+    {&ModelScore::bytes_wasted, "segue_prefetch_bytes_total", kBytesHelp, "wasted"},
     {&ModelScore::avoided, "segue_prefetch_first_byte_misses_avoided_total",
      "Plays that began with a hit because of a prefetch.", nullptr},
 };

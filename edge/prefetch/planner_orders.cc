@@ -143,7 +143,8 @@ void Planner::landed(uint64_t order, uint64_t bytes) {
   const auto at = tables_->running.find(order);
   if (at == tables_->running.end()) return;
   at->second.landed += bytes;
-  scores_.at(at->second.model).bytes_fetched.add(bytes);
+  // What is only observed moves no byte; that it would have is seen by what is judged.
+  if (options_.fetches) scores_.at(at->second.model).bytes_fetched.add(bytes);
 }
 
 void Planner::ended(uint64_t order, End end, MonoTime now) {

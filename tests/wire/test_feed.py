@@ -124,6 +124,7 @@ def test_observing_judges_without_fetching(origin):
         wait_for(lambda: fate(node, "used") == 1)
         assert node.metric("segue_prefetch_first_byte_misses_avoided_total") == 1
         assert len(ranges_of(origin, "/next")) == 1
+        assert node.metrics()['segue_prefetch_bytes_total{model="m",fate="fetched"}'] == 0
 
 
 def test_a_followed_file_survives_rotation_and_truncation(origin, tmp_path):

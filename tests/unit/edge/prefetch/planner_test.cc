@@ -519,6 +519,7 @@ TEST_F(PlannerTest, ObservingFetchesNothingAndJudgesAll) {
   EXPECT_EQ(score().planned.get(), 2u);
   EXPECT_EQ(score().avoided.get(), 1u);
   EXPECT_DOUBLE_EQ(score().precision(), 0.5);
+  EXPECT_EQ(score().bytes_fetched.get(), 0u);  // none has moved
 }
 
 TEST_F(PlannerTest, WhatFailedOrWasHereIsNeitherUsedNorWaste) {
