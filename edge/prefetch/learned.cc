@@ -96,11 +96,24 @@ uint64_t Prefetcher::known_tracks() const noexcept {
 
 uint64_t Prefetcher::owner_of_ids() const { return local_.store().hash("segue predictor").low; }
 
+uint64_t Prefetcher::learned_bytes_max() const noexcept {
+  constexpr uint64_t kNamesBytesMax = kKnownTracksMax * uint64_t{kNoteTextBytesMax + 2};
+  return options_.predictor.memory_bytes + kNamesBytesMax + KiB;
+}
+
 uint64_t Prefetcher::copy_learned(SavedPredictor& saved, uint64_t from, uint64_t most) const {
-  const uint64_t next = saved.add_rows(learned_->predictor, from, most);
-  if (next != 0) return next;
-  for (const TrackId track : learned_->order) saved.add_text(learned_->tracks.at(track)->key_text);
-  return 0;
+  constexpr uint64_t kNamesFrom = uint64_t{1} << 32;  // there are fewer rows
+  if (from < kNamesFrom) {
+    const uint64_t next = saved.add_rows(learned_->predictor, from, most);
+    return next != 0 ? next : kNamesFrom;
+  }
+  // Names may come and go between two slices: one that is missed is learned anew.
+  const uint64_t names = learned_->order.size();
+  const uint64_t first = std::min(from - kNamesFrom, names);
+  const uint64_t end = std::min(names, first + most);
+  for (uint64_t i = first; i < end; ++i)
+    saved.add_text(learned_->tracks.at(learned_->order[i])->key_text);
+  return end < names ? kNamesFrom + end : 0;
 }
 
 std::expected<void, std::string> Prefetcher::take_learned(std::span<const std::byte> file) {

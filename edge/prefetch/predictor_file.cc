@@ -24,7 +24,10 @@ static_assert(sizeof(Header) == 32);
 
 }  // namespace
 
-SavedPredictor::SavedPredictor() : bytes_(sizeof(Header)) {}
+SavedPredictor::SavedPredictor(uint64_t bytes_max) {
+  bytes_.reserve(bytes_max);
+  bytes_.resize(sizeof(Header));
+}
 
 uint64_t SavedPredictor::add_rows(const Predictor& predictor, uint64_t from, uint64_t most) {
   return predictor.append_rows(from, most, bytes_);

@@ -23,7 +23,9 @@ inline constexpr uint64_t kPredictorFileBytesMax = Predictor::kMemoryMax + 64 * 
 /// Grows in pieces: rows first, then texts, then sealed.
 class SavedPredictor {
  public:
-  SavedPredictor();
+  /// `bytes_max`: room for what will come, so that growing copies nothing; pages of it that are
+  /// never written cost nothing. More is right, and slower.
+  explicit SavedPredictor(uint64_t bytes_max = 0);
   /// See Predictor::append_rows().
   [[nodiscard]] uint64_t add_rows(const Predictor& predictor, uint64_t from, uint64_t most);
   /// The key text of a track that rows name; one that is too long is left out.

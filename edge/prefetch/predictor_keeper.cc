@@ -60,6 +60,7 @@ PredictorKeeper::~PredictorKeeper() {
 
 void PredictorKeeper::start() {
   read();
+  owner_ = prefetcher_.owner_of_ids();
   started_ = true;
   thread_ = std::jthread([this](const std::stop_token& stop) { write_all(stop); });
   loop_.arm(tick_, loop_.now() + kSaveEvery);
@@ -97,15 +98,14 @@ void PredictorKeeper::read() {
 
 void PredictorKeeper::copy_some() {
   if (copying_ == nullptr) {
-    copying_ = std::make_unique<SavedPredictor>();
+    copying_ = std::make_unique<SavedPredictor>(prefetcher_.learned_bytes_max());
     copied_ = 0;
   }
   copied_ = prefetcher_.copy_learned(*copying_, copied_, kRowsPerTurn);
   if (copied_ != 0) return loop_.arm(tick_, loop_.now() + kCopyEvery);
-  const std::unique_ptr<SavedPredictor> whole = std::move(copying_);
   {
-    const std::lock_guard lock(mutex_);
-    ready_ = std::move(*whole).seal(prefetcher_.owner_of_ids());
+    const std::lock_guard lock(mutex_);  // the thread holds it for as long as this
+    ready_ = std::move(copying_);
   }
   handed_over_.notify_one();
   loop_.arm(tick_, loop_.now() + kSaveEvery);
@@ -113,10 +113,11 @@ void PredictorKeeper::copy_some() {
 
 void PredictorKeeper::write_all(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
-  while (handed_over_.wait(lock, stop, [&] { return !ready_.empty(); })) {
-    const std::vector<std::byte> bytes = std::exchange(ready_, {});
+  while (handed_over_.wait(lock, stop, [&] { return ready_ != nullptr; })) {
+    std::unique_ptr<SavedPredictor> saved = std::move(ready_);
     lock.unlock();
-    write(bytes);
+    write(std::move(*saved).seal(owner_));
+    saved.reset();
     lock.lock();
   }
 }

@@ -54,10 +54,11 @@ class PredictorKeeper {
   std::unique_ptr<SavedPredictor> copying_;  // null: between two snapshots
   uint64_t copied_ = 0;
   bool started_ = false;
+  uint64_t owner_ = 0;  // of the ids; constant after start()
   // under mutex_
   std::mutex mutex_;
   std::condition_variable_any handed_over_;
-  std::vector<std::byte> ready_;  // empty: nothing to write
+  std::unique_ptr<SavedPredictor> ready_;  // null: nothing to write
   // the thread's
   Counters counters_;
   std::jthread thread_;

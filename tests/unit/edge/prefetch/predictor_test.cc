@@ -169,6 +169,17 @@ class PredictorFileTest : public PredictorTest {
   }
 };
 
+TEST_F(PredictorFileTest, ACopyThatHasRoomNeverMoves) {
+  for (TrackId track = 10; track < 20'000; track += 2) play({track, track + 1});
+  const uint64_t room = predictor.rows() * Predictor::kRowBytes + 4 * KiB;
+  SavedPredictor copy(room);
+  for (uint64_t from = 0; (from = copy.add_rows(predictor, from, 100)) != 0;) {
+  }
+  for (int i = 0; i < 10; ++i) copy.add_text("music/a.ogg");
+  // A vector that had to grow would have grown by half of it at least.
+  EXPECT_EQ(std::move(copy).seal(7).capacity(), room);
+}
+
 TEST_F(PredictorFileTest, WhatWasSavedIsKnownAgain) {
   for (int i = 0; i < 20; ++i) play({1, 2, 3});
   const std::vector<std::byte> file = saved();
