@@ -128,7 +128,7 @@ def observed_used(node):
 def test_players_behind_one_address_are_listeners_of_their_own(origin):
     for path in ("/a", "/b", "/x", "/y"):
         origin.add(path, 20_000)
-    with Node(config_for(origin.url, more='[prefetch]\nmode = "on"\n')) as node:
+    with Node(config_for(origin.url, more='[prefetch]\nmode = "on"\nbytes_per_second = "1GiB"\n')) as node:
         plays = 0
 
         def play_with(player, path):
