@@ -19,7 +19,7 @@ Settings settings_with(uint64_t ram_bytes, size_t drives = 0) {
 }
 
 uint64_t sum(const Plan& plan) {
-  return plan.process_bytes + plan.learning_bytes + plan.logs_bytes + plan.loops_bytes +
+  return plan.process_bytes + plan.prefetch_bytes + plan.logs_bytes + plan.loops_bytes +
          plan.streaming_bytes + plan.connections_bytes + plan.index_bytes +
          plan.representations_bytes + plan.buffers_bytes;
 }
@@ -154,7 +154,7 @@ TEST(Plan, ABudgetBelowTheFixedPartsLeavesNoRamTierRatherThanWrappingAround) {
 TEST(Plan, ThePrintedPlanNamesEveryPartAndDrive) {
   const std::string text = print_plan(make_plan(settings_with(GiB, 2), {1, {GiB, 2 * GiB}, ""}));
   for (const char* part : {"RAM tier", "connections", "drive index", "loops", "process",
-                           "streaming", "logs", "predictor", "coroutine frames", "/drive0: 1.0 GiB",
+                           "streaming", "logs", "prefetch", "coroutine frames", "/drive0: 1.0 GiB",
                            "/drive1: 2.0 GiB", "memory: 1.0 GiB in all"}) {
     EXPECT_TRUE(text.contains(part)) << part << "\n" << text;
   }

@@ -191,7 +191,7 @@ TEST(Validate, ThePredictorHasMemoryToLearnInAndAFileOfItsOwn) {
   // What it may remember is part of the memory plan.
   const Loaded with = loaded(table("predictor_memory = '64MiB'\n"));
   const Loaded without = loaded(table("predictor = 'off'\n"));
-  EXPECT_EQ(with.plan.learning_bytes, without.plan.learning_bytes + 140 * MiB);
+  EXPECT_EQ(with.plan.prefetch_bytes, without.plan.prefetch_bytes + 140 * MiB);
 }
 
 TEST(Validate, ClientConnectionsAreBoundedByTheThreadsAndPaidForByTheMemory) {
@@ -251,7 +251,7 @@ TEST(Validate, WhatAFeedMayFillIsPartOfTheMemoryPlan) {
   EXPECT_TRUE(only_mistake(table("memory = '1025MiB'\n")).contains("1MiB to 1GiB"));
   const Loaded off = loaded(table(""));
   const Loaded on = loaded(table("mode = 'on'\nmemory = '48MiB'\n"));
-  EXPECT_EQ(on.plan.process_bytes, off.plan.process_bytes + 48 * MiB);
+  EXPECT_EQ(on.plan.prefetch_bytes, off.plan.prefetch_bytes + 48 * MiB);
 }
 
 TEST(Validate, AnOriginsNameIsAWord) {
