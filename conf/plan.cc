@@ -22,7 +22,7 @@ namespace {
 constexpr uint64_t kProcessBytes = 32 * MiB;
 constexpr uint64_t kLoopBytes = 12 * MiB;        // 256 fetches of an origin at once take most of it
 constexpr uint64_t kAccessQueueBytes = 5 * MiB;  // of one loop: 4096 records
-constexpr uint64_t kLimitsBytes = 2 * MiB;  // of one loop: kClientsLimitedMax places
+constexpr uint64_t kLimitsBytes = 2 * MiB;       // of one loop: kClientsLimitedMax places
 // What one answer holds on its way; how many at once is a 64th of the memory each.
 constexpr uint64_t kCollectionBytes = 4 * MiB;
 constexpr uint64_t kRelayBytes = kRelayBodyBytesMax + kPassBufferBytes;

@@ -36,7 +36,7 @@ struct Guest {
   std::unique_ptr<TokenMemo> token;
   ConnectionLease lease;
   int64_t paced_until = 0;  // ns of the loop's clock: when what was sent would have been played
-  uint64_t pace = 0;  // bytes/s that it is slowed down to; 0: it is not
+  uint64_t pace = 0;        // bytes/s that it is slowed down to; 0: it is not
 };
 
 }  // namespace segue::edge

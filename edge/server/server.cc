@@ -213,7 +213,6 @@ Server::Usage Server::usage() const noexcept {
 
 const ServerCounters& Server::counters() const noexcept { return impl_->context.counters; }
 
-
 const Counter& Server::sealed_spent() const noexcept { return impl_->context.sealed.spent(); }
 
 namespace {

@@ -4,7 +4,8 @@
 5,000 connections ask for 5,000 cold tracks and read nothing; the process has 256 MiB, of which node.connections sets
 aside what the clients need. Printed: server CPU per hit of a hot track without them and with them (wrk, interleaved is
 not possible here: before, with, after), whether hits and cold misses of others go on, buffers pinned, memory per
-stalled connection, and what was fetched again. Ends with 1 if a hit or a miss of others failed, or a stalled reader kept a
+stalled connection, and what was fetched again. Ends with 1 if a hit or a miss of others failed, or a stalled reader
+kept a
 buffer.
 """
 import pathlib
