@@ -17,7 +17,7 @@ constexpr uint64_t kHttp2Bytes = 32 * KiB;
 constexpr uint64_t kFillBytes = 8 * KiB;  // a contact or run: frames, the ask, the fetch
 
 // Of the frame pool (base/loop/frame_pool.h), which keeps blocks of 64 KiB for one class of frames.
-// tests/unit/edge/frame_pool_plan_test.cc fills a node with the dearest and counts.
+// tests/sim/sim_test.cc has a loop full of the dearest and counts.
 constexpr uint64_t kRequestFrameBytes = 8 * KiB;
 constexpr uint64_t kFillFrameBytes = 8 * KiB;
 constexpr uint64_t kOtherFrameBytes = 2 * MiB;  // drive operations, upkeep, prefetch, admin

@@ -11,8 +11,8 @@ constexpr std::chrono::hours kDay{24};
 // The bucket holds so much of the rate: a burst after a pause, not the pause's whole budget.
 constexpr double kBurstSeconds = 2;
 // Of what may be held for nobody, rests leave half to heads: a head makes a start, a rest only
-// spares a wait that read-ahead would have hidden. Replayed with a cache of 2 % of all tracks and
-// 300 listeners, rests that could fill it all kept heads from 8 of 9 starts (loadtest/NOTES.md).
+// spares a wait that read-ahead would have hidden. In a cache of 2 % of all tracks rests that could
+// fill it all crowded heads out (loadtest/NOTES.md).
 constexpr uint64_t kRestsShareOf = 2;
 constexpr uint32_t kReadyLookedAt = 64;
 }  // namespace

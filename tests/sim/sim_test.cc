@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <iostream>
 
+#include "conf/client_memory.h"
 #include "tests/sim/sim_life.h"
 #include "tests/sim/sim_node.h"
 
@@ -81,6 +82,29 @@ TEST(NodeSim, AHundredColdRangesOfOneUnknownTrackAreOneContact) {
   serve_crowd(
       node, 25 * MiB, [](uint64_t i) { return range_of(i * 262144, i * 262144 + 1000); }, 1000);
   EXPECT_EQ(node.fill_counters(0).contacts.get() + node.fill_counters(1).contacts.get(), 1U);
+}
+
+/// Half of them ask for parts, whose coroutines stand deepest, and each brings a fill.
+TEST(NodeSim, TheFramesOfClientsAreNoMoreThanThePlanSetsAside) {
+  SimNode node(7, with_ram(256 * MiB));
+  constexpr uint64_t kClients = 400;
+  std::vector<SimClient*> clients;
+  for (uint64_t i = 0; i < kClients; ++i) {
+    const std::string track = "/t/" + std::to_string(i);
+    node.add_track(track, 1 * MiB).latency = milliseconds{50};
+    const std::string range = i % 2 == 0 ? range_of(0, 1 * MiB) : "bytes=0-0,300000-300009";
+    clients.push_back(&node.request(0, {.target = track, .range = range}));
+  }
+  EXPECT_TRUE(node.world().run_until(
+      [&] { return std::ranges::all_of(clients, [](auto* client) { return client->finished(); }); },
+      seconds{60}));
+  for (const SimClient* client : clients) EXPECT_EQ(client->result().status, 206);
+  const uint64_t reserved = node.world().loop(0).frames().bytes_reserved();
+  RecordProperty("frame_bytes_per_client", std::to_string(reserved / kClients));
+#if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
+  EXPECT_LE(reserved, conf::frame_pool_bytes(kClients));
+  EXPECT_GE(reserved * 8, conf::frame_pool_bytes(kClients)) << "then the plan wastes memory";
+#endif
 }
 
 TEST(NodeSim, TheTailOfAColdTrackIsOneSmallRequest) {
