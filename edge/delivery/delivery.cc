@@ -72,6 +72,9 @@ struct Delivery::Impl {
   void prepare_stored(Exchange& exchange, uint64_t resident_bytes) noexcept;
   SliceCounts count_slices(const Exchange& exchange, uint64_t resident_bytes) const noexcept;
   void answer_own(Exchange& exchange, int status, std::string_view reason, AccessEnd end);
+  void send_short(Exchange& exchange, std::string_view body, AccessEnd end);
+  /// What of it was not taken at once.
+  Task<void> send_rest(Exchange& exchange, std::string_view rest, AccessEnd end);
   void finish(Exchange& exchange, AccessEnd end) noexcept;
 
   [[nodiscard]] Scope scope_of(Exchange& exchange) noexcept;
@@ -197,8 +200,7 @@ bool Delivery::Impl::answer_plainly(Exchange& exchange) {
   exchange.record.path.assign(asked.target.substr(0, asked.target.find('?')));
   if (request.method == http::Method::Options) {
     write_options_head(exchange, *fields_of(exchange));
-    auto sent = send_now(exchange, {}, loop.now());
-    finish(exchange, sent && exchange.stream.flushed() ? AccessEnd::Complete : AccessEnd::Cut);
+    send_short(exchange, {}, AccessEnd::Complete);
     return true;
   }
   if (request.method != http::Method::Get && request.method != http::Method::Head &&
@@ -223,8 +225,8 @@ bool Delivery::Impl::answer_plainly(Exchange& exchange) {
   return false;
 }
 
-/// Sends a short answer of ours. It always fits an idle socket; on a full one (a pipelining client
-/// that does not read) the connection is cut.
+/// Sends a short answer of ours. It always fits an idle socket; on a full one, or where it is
+/// another stream's turn, a task waits for room. Where the connection ends with it, it is cut.
 void Delivery::Impl::answer_own(Exchange& exchange, int status, std::string_view reason,
                                 AccessEnd end) {
   exchange.record.reason = reason;
@@ -234,12 +236,24 @@ void Delivery::Impl::answer_own(Exchange& exchange, int status, std::string_view
   exchange.head.close = close;
   const std::string_view body =
       write_own_head(exchange, fields_of(exchange), options.node_name, status, reason);
+  send_short(exchange, body, end);
+}
+
+void Delivery::Impl::send_short(Exchange& exchange, std::string_view body, AccessEnd end) {
   iovec part{const_cast<char*>(body.data()),
              body.size()};  // NOLINT(cppcoreguidelines-pro-type-const-cast): writev reads only
-  auto sent = send_now(exchange, {&part, 1}, loop.now());
-  const bool all = sent && *sent == body.size() && exchange.stream.flushed();
-  if (all) return finish(exchange, end);
+  auto sent = send_now(exchange, {&part, body.empty() ? size_t{0} : size_t{1}}, loop.now());
+  if (sent && *sent == body.size() && exchange.stream.flushed()) return finish(exchange, end);
+  const bool may_wait = sent && end != AccessEnd::Refused && !exchange.stream.gone();
+  if (may_wait && tasks.try_spawn(send_rest(exchange, body.substr(*sent), end))) return;
   finish(exchange, exchange.stream.gone() ? AccessEnd::Gone : AccessEnd::Cut);
+}
+
+Task<void> Delivery::Impl::send_rest(Exchange& exchange, std::string_view rest, AccessEnd end) {
+  auto sent = co_await send_text(exchange, rest);
+  if (sent) sent = co_await flush(exchange);
+  if (!sent) end = exchange.stream.gone() ? AccessEnd::Gone : AccessEnd::Cut;
+  finish(exchange, end);
 }
 
 SliceCounts Delivery::Impl::count_slices(const Exchange& exchange,

@@ -257,6 +257,22 @@ def test_a_drain_says_goaway_and_lets_what_runs_end(origin):
         assert node.stop() == 0
 
 
+def test_answers_of_our_own_wait_for_room_beside_tracks_that_fill_the_socket(node):
+    wide = {frames.INITIAL_WINDOW_SIZE: 2**30}
+    with FrameClient(node, wide, receive_buffer=4096) as client:
+        node.fetch("/t/1")
+        before = node.metric("segue_http2_requests_total")
+        client.send_frame(frames.WINDOW_UPDATE, 0, 0, word(2**30))
+        full = [client.ask("/t/1") for _ in range(2)]
+        batch = 'segue_connection_pieces{listener="public",pool="tls_batch"}'
+        wait_until(lambda: node.metrics()[batch] == 1, what="a full socket")
+        refused, allowed = client.ask("/t/1", method="DELETE"), client.ask("/t/1", method="OPTIONS")
+        wait_until(lambda: node.metric("segue_http2_requests_total") == before + 4, what="all asked")
+        for stream in full:
+            assert len(client.answer(stream).body) == 1_500_000
+        assert (client.answer(refused).status, client.answer(allowed).status) == (405, 204)
+
+
 def test_a_hundred_tracks_with_long_heads_come_whole_to_a_client_that_reads_late(origin):
     """Their heads alone are more than may be held for a connection, and there is no room for them when they are due."""
     for i in range(100):
