@@ -85,8 +85,7 @@ std::string ip_text(const ASN1_OCTET_STRING* address) {
   return text.data();
 }
 
-/// Names of the certificate; its subject's common name counts only where there are no others
-/// (RFC 6125 §6.4.4 forbids more, and clients no longer look at it).
+/// Names of the certificate. Its subject's common name is none: clients no longer look at it.
 std::vector<std::string> names_of(X509* leaf) {
   std::vector<std::string> names;
   auto* general =

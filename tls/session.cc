@@ -181,6 +181,10 @@ std::optional<HandshakeEnd> Session::handshake(Source& source) {
   return end;
 }
 
+bool Session::has_more_of_flight() const noexcept {
+  return SSL_want(impl_->ssl.get()) == SSL_WRITING;
+}
+
 Session::Received Session::receive(Source& source, std::span<char> into, size_t& bytes) {
   if (broken_) return Received::Dead;
   ERR_clear_error();

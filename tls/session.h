@@ -61,8 +61,11 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   /// Goes on with the handshake: at most one signature. nullopt: send what is unsent, and call
-  /// again when there is more to read. A failed one may leave an alert unsent.
+  /// again when there is more to read, or at once where the flight is not all in the batch. A
+  /// failed one may leave an alert unsent.
   [[nodiscard]] std::optional<HandshakeEnd> handshake(Source& source);
+  /// A flight longer than a batch: handshake() has more of it to send.
+  [[nodiscard]] bool has_more_of_flight() const noexcept;
 
   enum class Received : uint8_t { Bytes, Nothing, End, Dead };
   /// Plaintext into `into` (not empty). Only after the handshake.

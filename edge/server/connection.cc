@@ -244,7 +244,7 @@ bool Connection::shake_hands() {
     if (!sent) return die(true), false;
     if (sent->blocked) return watch_.want(Readiness::Write), false;
   }
-  if (!readable_) return watch_for_reading(), false;
+  if (!readable_ && !wire_.has_more_of_flight()) return watch_for_reading(), false;
   readable_ = false;
   if (!wire_.is_tls()) wire_.start_tls(std::move(handshake_->context), context_.sealed);
   const auto end = wire_.handshake();

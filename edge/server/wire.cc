@@ -42,11 +42,13 @@ class SocketSource final : public tls::Source {
 
 std::optional<tls::HandshakeEnd> Wire::handshake() {
   SocketSource source(fd_);
-  const auto end = session_->handshake(source);
-  const bool done = end == tls::HandshakeEnd::Full || end == tls::HandshakeEnd::Resumed;
-  Written written;
-  if (!done && !write_unsent(written)) return tls::HandshakeEnd::Closed;
-  return end;
+  for (;;) {
+    const auto end = session_->handshake(source);
+    const bool done = end == tls::HandshakeEnd::Full || end == tls::HandshakeEnd::Resumed;
+    Written written;
+    if (!done && !write_unsent(written)) return tls::HandshakeEnd::Closed;
+    if (end || !flushed() || !session_->has_more_of_flight()) return end;
+  }
 }
 
 void Wire::end() noexcept {

@@ -31,6 +31,10 @@ class Wire {
   /// One step of the handshake, its flights written; nullopt: more is to come, see blocked(). What
   /// a completed one leaves (tickets) waits for the first response.
   [[nodiscard]] std::optional<tls::HandshakeEnd> handshake();
+  /// Under way, and what is to be sent of it waited for room.
+  [[nodiscard]] bool has_more_of_flight() const noexcept {
+    return session_ != nullptr && session_->has_more_of_flight();
+  }
   /// Says goodbye, if the socket takes it: what came before is whole (RFC 8446 §6.1). Plain:
   /// nothing.
   void end() noexcept;

@@ -3,6 +3,7 @@ import os
 import signal
 import socket
 import ssl
+import subprocess
 
 import pytest
 
@@ -313,3 +314,28 @@ def test_an_expired_certificate_is_served_with_a_warning(origin):
         context = transport.client_context(check_hostname=False)
         context.verify_mode = ssl.CERT_NONE
         transport.wrapped(socket.create_connection(node.address, 15), context).close()
+
+
+def test_a_flight_longer_than_a_batch_is_sent_whole(origin, tmp_path):
+    """A long chain, and a request for a client certificate by any of many CAs with long names."""
+    origin.add("/t", 1000)
+    authority = transport.authority()
+    key = tmp_path / "key"
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True)
+    unit = "/OU=" + "u" * 60
+    make = ["openssl", "req", "-x509", "-key", key, "-days", "2", "-subj"]
+    others = [
+        subprocess.run([*make, f"/CN=ca{i}{unit * 20}"], check=True, capture_output=True, text=True).stdout
+        for i in range(40)
+    ]
+    authorities, long_chain = tmp_path / "authorities", tmp_path / "chain"
+    authorities.write_text(authority.ca.read_text() + "".join(others))
+    chain, own_key = transport.default_certificate()
+    long_chain.write_text(chain.read_text() + "".join(others[:10]))
+    table = f'client_ca = "{authorities}"\n' + transport.certificate_table((long_chain, own_key))
+    with Node(config_for(origin.url), tls=table) as node:
+        context = transport.client_context()
+        context.load_cert_chain(*authority.issue(["DNS:node.example"]))
+        with transport.wrapped(socket.create_connection(node.address, 15), context) as connection:
+            connection.sendall(b"GET /t HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert connection.recv(12) == b"HTTP/1.1 200"
