@@ -116,7 +116,8 @@ constexpr SettingRow kRows[] = {
      "8 to 10000"},
     {"site[].pace.times", kNumber, "4", Takes::Reload, "that bitrate, once the burst is over",
      "1 to 100"},
-    {"site[].pace.burst", kSizes, "2MiB", Takes::Reload, "as fast as it goes, per connection",
+    {"site[].pace.burst", kSizes, "2MiB", Takes::Reload,
+     "as fast as it goes; all of it is per connection, on HTTP/2 for all its streams together",
      "0 to 1024TiB"},
     {"site[].tokens.keys", "a table of paths", "", Takes::Reload,
      "keys = { NAME = \"FILE\" }, up to 16: who asks needs a token by one of them; 32 to 128 "
