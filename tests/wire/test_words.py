@@ -79,7 +79,7 @@ def test_dev_and_the_readme_have_the_same_verbs():
 
 def test_the_limits_and_files_that_the_security_page_names_exist():
     page = (ROOT / "SECURITY.md").read_text()
-    limits = (ROOT / "base/limits.h").read_text() + (ROOT / "base/listen_limits.h").read_text()
+    limits = "".join(file.read_text() for file in (ROOT / "base").glob("*limits*.h"))
     for name in re.findall(r"`(k[A-Z]\w+)`", page):
         assert re.search(rf"\b{name}\b", limits), name
     for path in re.findall(r"\b(?:tests|base|conf|systemd)/[\w./-]*\w", page):

@@ -3,6 +3,8 @@
 // space. Method: the life is repeated until n lies behind its end. Whatever failed: no wrong byte,
 // no purged slice comes back after an acknowledged purge, nothing hangs; and a drive that works
 // again is mounted, and keeps what it is given, without a hand.
+#include <tuple>
+
 #include "cache/drive_impl.h"
 #include "tests/unit/cache/drive_rig.h"
 
@@ -35,19 +37,19 @@ uint32_t read_all(DriveRig& rig) {
 /// The whole life; each step may fail. Whether it was mounted at the end.
 bool live(DriveRig& rig, Purges& purges) {
   if (!rig.format() || !rig.mount()) return false;
-  for (uint64_t number = 0; number < 3; ++number) (void)rig.put(number, 10 + number);
-  (void)rig.flush();
+  for (uint64_t number = 0; number < 3; ++number) std::ignore = rig.put(number, 10 + number);
+  std::ignore = rig.flush();
   read_all(rig);
   const auto purge = [&](uint64_t number) {
     if (rig.purge(purge_of(number))) purges.acknowledged.push_back(number);
   };
   purge(0);
   for (uint64_t number = 3; number < kTracks; ++number)
-    (void)rig.put(number, 10 + number, 0, 100 * KiB);
+    std::ignore = rig.put(number, 10 + number, 0, 100 * KiB);
   purge(3);
-  (void)rig.flush();
+  std::ignore = rig.flush();
   read_all(rig);
-  (void)rig.run([&] { return rig.drive->lease_sequences(rig.disk(), Sequence{1000}); });
+  std::ignore = rig.run([&] { return rig.drive->lease_sequences(rig.disk(), Sequence{1000}); });
   if (!rig.mount()) return false;
   read_all(rig);
   return true;

@@ -133,7 +133,7 @@ TEST(UriContainerTest, AnExpressionThatRepetitionsMakeLargeIsRefused) {
                            "https://h/(((a+)+)+)+", "https://h/[]{9999}]", R"(https://h/\{9999\})"})
     EXPECT_TRUE(is_uri_container(std::string("regex:") + text)) << text;
   std::string doubling = "a";
-  for (int i = 0; i < 60; ++i) doubling = "(" + doubling + "+)";
+  for (int i = 0; i < 60; ++i) doubling.insert(0, "(").append("+)");
   for (const std::string& text :
        {doubling, std::string("(a?){250}"), std::string("a{1,2000}"), std::string("a{9999,}"),
         std::string("(a{1,30}){0,30}"), std::string("a{20}{20}"), std::string("[[:alpha:]]{999}"),
