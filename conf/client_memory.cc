@@ -22,6 +22,10 @@ constexpr uint64_t kRequestFrameBytes = 8 * KiB;
 constexpr uint64_t kFillFrameBytes = 8 * KiB;
 constexpr uint64_t kOtherFrameBytes = 2 * MiB;  // drive operations, upkeep, prefetch, admin
 
+// Of TLS clients, how many there are for each that may hold a sealed batch: a paused player does,
+// and when more do than there are, whoever took nothing for longest is cut.
+constexpr uint64_t kClientsPerBatch = 4;
+
 /// The first with a price of its own, on each loop.
 uint64_t capped(uint64_t clients, uint64_t per_loop_max, uint32_t threads) noexcept {
   return std::min(clients, per_loop_max * threads);
@@ -35,8 +39,13 @@ uint64_t client_bytes(uint64_t clients, ClientKind kind) noexcept {
   if (kind.tls && kind.http2) each += kHttp2Bytes;
   uint64_t bytes = clients * each + capped(clients, kFillsPerLoopMax, kind.threads) * kFillBytes;
   if (kind.tls)
-    bytes += capped(clients, kSealedBatchesPerLoopMax, kind.threads) * kSealedBatchBytes;
+    bytes += sealed_batches_per_loop(clients, kind.threads) * kind.threads * kSealedBatchBytes;
   return bytes;
+}
+
+uint64_t sealed_batches_per_loop(uint64_t clients, uint32_t threads) noexcept {
+  return std::min<uint64_t>(clients / kClientsPerBatch / threads + kSealedBatchesReserved + 1,
+                            kSealedBatchesPerLoopMax);
 }
 
 uint64_t clients_within(uint64_t bytes, ClientKind kind) noexcept {

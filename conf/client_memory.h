@@ -19,6 +19,9 @@ struct ClientKind {
 /// The most clients that `bytes` are enough for.
 [[nodiscard]] uint64_t clients_within(uint64_t bytes, ClientKind kind) noexcept;
 
+/// How many of a loop's TLS clients may hold sealed bytes that their sockets do not take.
+[[nodiscard]] uint64_t sealed_batches_per_loop(uint64_t clients, uint32_t threads) noexcept;
+
 /// What the coroutine frames of one loop may take while `clients` are served there: all of them,
 /// for the kernel spreads connections as it likes.
 [[nodiscard]] uint64_t frame_pool_bytes(uint64_t clients) noexcept;

@@ -194,6 +194,8 @@ Plan make_plan(const Settings& settings, const Machine& machine) {
     others += plan.connections_bytes;
   }
   plan.frames_bytes_per_loop = frame_pool_bytes(plan.connections);
+  plan.sealed_batches_per_loop =
+      static_cast<uint32_t>(sealed_batches_per_loop(plan.connections, plan.threads));
   plan.buffers_bytes = divided > others ? divided - others : 0;
   return plan;
 }

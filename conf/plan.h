@@ -45,11 +45,12 @@ struct Plan {
   uint64_t buffers_bytes = 0;          // the RAM tier
   uint64_t needed_bytes = 0;           // the least ram_bytes these settings work with
   // What the parts are enough for; the modules take these as their bounds.
-  uint64_t connections = 0;            // at once, of the node
-  uint64_t frames_bytes_per_loop = 0;  // coroutine frames; within connections_bytes
-  uint32_t passes_per_loop = 0;        // answers passed through at once
-  uint32_t relays_per_loop = 0;        // requests of other methods at once
-  uint32_t collections_per_loop = 0;   // answers of unknown length collected at once
+  uint64_t connections = 0;              // at once, of the node
+  uint64_t frames_bytes_per_loop = 0;    // coroutine frames; within connections_bytes
+  uint32_t sealed_batches_per_loop = 0;  // within connections_bytes
+  uint32_t passes_per_loop = 0;          // answers passed through at once
+  uint32_t relays_per_loop = 0;          // requests of other methods at once
+  uint32_t collections_per_loop = 0;     // answers of unknown length collected at once
   std::vector<DrivePlan> drives;
 };
 

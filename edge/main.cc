@@ -309,6 +309,7 @@ std::expected<edge::NodeOptions, std::string> node_options(const conf::Settings&
   if (settings.log.access != "off") options.access_log = settings.log.access;
   options.connections_max = static_cast<uint32_t>(std::max<uint64_t>(plan.connections, 1));
   options.frame_bytes_per_loop_max = plan.frames_bytes_per_loop;
+  options.sealed_batches_per_loop_max = plan.sealed_batches_per_loop;
   options.passes_per_loop_max = plan.passes_per_loop;
   options.relays_per_loop_max = plan.relays_per_loop;
   options.collections_per_loop_max = plan.collections_per_loop;

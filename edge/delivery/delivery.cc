@@ -82,6 +82,8 @@ struct Delivery::Impl {
   Task<Result<Done>> serve_selected(Scope& scope, Exchange& exchange);
   Task<Result<Done>> serve_pass(Scope& scope, Exchange& exchange);
   Task<void> run_relay(Exchange& exchange);
+  /// Errors: {Self, Overloaded} if none came in time; {Client, Closed}.
+  Task<Result<origin::FetchPlace>> take_turn(origin::FetchPlaces& places, Exchange& exchange);
   Task<Result<Done>> relay(Scope& scope, Exchange& exchange);
   void answer_error(Exchange& exchange, Error error);
 
@@ -99,8 +101,9 @@ struct Delivery::Impl {
   TaskGroup tasks;
   DeliveryCounters counters;
   MissNotes misses;  // any thread may look
-  uint32_t passes = 0;
-  uint32_t relays = 0;
+  // Places of what holds memory while it goes through: waited for in the order of coming.
+  origin::FetchPlaces passes{options.passes_max};
+  origin::FetchPlaces relays{options.relays_max};
 };
 
 Delivery::Delivery(Loop& loop, cache::LocalStore& local, Fills& fills, Ref<const SiteTable> sites,
@@ -393,11 +396,10 @@ Task<void> Delivery::Impl::run(Exchange& exchange) {
 
 Task<void> Delivery::Impl::run_relay(Exchange& exchange) {
   Scope scope = scope_of(exchange);
-  Result<Done> served = fail_retryable(Side::Self, Kind::Overloaded, "relays");
-  if (relays < options.relays_max) {
-    ++relays;
-    served = co_await relay(scope, exchange);
-    --relays;
+  Result<Done> served = Done{};
+  {
+    auto turn = co_await take_turn(relays, exchange);
+    served = turn ? co_await relay(scope, exchange) : fail(turn.error());
   }
   if (served) served = co_await flush(exchange);
   if (!served) {
@@ -405,6 +407,19 @@ Task<void> Delivery::Impl::run_relay(Exchange& exchange) {
     co_return;
   }
   finish(exchange, AccessEnd::Complete);
+}
+
+Task<Result<origin::FetchPlace>> Delivery::Impl::take_turn(origin::FetchPlaces& places,
+                                                           Exchange& exchange) {
+  if (auto place = places.try_take(/*prefetch=*/false)) co_return place;
+  origin::FetchTicket ticket(places, exchange.signal);
+  const bool waits = ticket.start_wait();
+  while (waits && !exchange.stream.gone() && loop.now() < exchange.first_byte_deadline) {
+    (void)co_await exchange.signal.wait(exchange.first_byte_deadline);
+    if (auto place = ticket.take()) co_return place;
+  }
+  if (exchange.stream.gone()) co_return fail(Side::Client, Kind::Closed, "turn");
+  co_return fail_retryable(Side::Self, Kind::Overloaded, "turn");
 }
 
 Task<Result<Done>> Delivery::Impl::relay(Scope& scope, Exchange& exchange) {
@@ -459,7 +474,8 @@ Task<Result<Done>> Delivery::Impl::serve_selected(Scope& scope, Exchange& exchan
 }
 
 Task<Result<Done>> Delivery::Impl::serve_pass(Scope& scope, Exchange& exchange) {
-  if (passes >= options.passes_max) co_return fail(Side::Self, Kind::Overloaded, "passes");
+  const auto turn = co_await take_turn(passes, exchange);
+  if (!turn) co_return fail(turn.error());
   PassPlan plan = plan_pass(exchange);
   if (!fit_to_preview(plan, exchange.asked.head_only, exchange.preview_bytes)) {
     exchange.refusal = {403, "preview_over"};
@@ -471,10 +487,7 @@ Task<Result<Done>> Delivery::Impl::serve_pass(Scope& scope, Exchange& exchange) 
                   plan.content_range, plan.complete_length);
   exchange.record.bytes_total = exchange.head.bodyless ? 0 : plan.length.value_or(0);
   if (exchange.head.bodyless || plan.body.empty()) co_return co_await send_text(exchange, {});
-  ++passes;
-  auto sent = co_await send_pass(scope, exchange, plan.body);
-  --passes;
-  co_return sent;
+  co_return co_await send_pass(scope, exchange, plan.body);
 }
 
 /// Before the head an error has a status; after it the connection is cut, so that no client takes a

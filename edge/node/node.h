@@ -67,6 +67,7 @@ struct NodeOptions {
   // What the memory plan (conf/plan.h) reserves; more is refused.
   uint32_t connections_max = kConnectionsPerLoopMax;  // of clients, of all loops
   uint64_t frame_bytes_per_loop_max = kFramePoolBytesMax;
+  uint32_t sealed_batches_per_loop_max = kSealedBatchesPerLoopMax;
   uint32_t passes_per_loop_max = kPassesPerLoopMax;
   uint32_t relays_per_loop_max = kRelaysPerLoopMax;
   uint32_t collections_per_loop_max = kCollectionsMax;

@@ -133,7 +133,7 @@ def test_ram_that_is_too_little_is_refused_with_the_figure_that_is_enough(origin
     needed = re.search(r"\((\d+)MiB\)", run_segue("check", str(path)).stderr)
     assert needed
     origin.add("/t", LENGTH)
-    with Node(config_for(origin.url).replace("256MiB", f"{int(needed[1]) + 1}MiB")) as node:
+    with Node(config_for(origin.url).replace("256MiB", f"{int(needed[1]) + 1}MiB"), tls=False) as node:
         assert node.fetch("/t").status == 200
 
 
