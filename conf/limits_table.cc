@@ -73,7 +73,7 @@ std::string connection_rows() {
       {"kHeaderFieldsMax", count(kHeaderFieldsMax), "more: 431"},
       {"kRequestBodyDrainBytesMax", size(kRequestBodyDrainBytesMax), "longer: the connection ends"},
       {"kRelayBodyBytesMax", size(kRelayBodyBytesMax), "of a relayed request; more: 413"},
-      {"kRelaysPerLoopMax", count(kRelaysPerLoopMax), "relayed requests at once; more: 503"},
+      {"kRelaysPerLoopMax", count(kRelaysPerLoopMax), "relayed requests at once; more wait"},
       {"kWayBytesMax", size(kWayBytesMax), "of CDN-Loop; more: 508"},
       {"kTokenBytesMax", size(kTokenBytesMax), "of an access token; longer: 403"},
       {"kTokenKeysMax", count(kTokenKeysMax), "live keys of one site"},
