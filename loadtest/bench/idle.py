@@ -12,7 +12,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from lib import bench, http, processes  # noqa: E402
 
 BYTES_MAX = 1024  # target
-RAM = "2304MiB"  # of which the plan sets aside enough for the connections
+RAM = "1GiB"
+SPARE_CLIENTS = 100
 
 
 def wait_until_steady(server):
@@ -53,7 +54,7 @@ def main():
         options.connections = hard - 500
     with bench.Bench(options) as run:
         origin = run.origin(4 << 20)
-        servers = [run.segue(origin, RAM)]
+        servers = [run.segue(origin, RAM, connections=options.connections + SPARE_CLIENTS)]
         if options.peers:
             servers += [run.nginx(origin, "1m"), run.varnish(origin, 1 << 30)]
         for server in filter(None, servers):

@@ -5,8 +5,7 @@
 aside what the clients need. Printed: server CPU per hit of a hot track without them and with them (wrk, interleaved is
 not possible here: before, with, after), whether hits and cold misses of others go on, buffers pinned, memory per
 stalled connection, and what was fetched again. Ends with 1 if a hit or a miss of others failed, or a stalled reader
-kept a
-buffer.
+kept a buffer.
 """
 import pathlib
 import resource
@@ -110,9 +109,8 @@ def main():
     others = range(cold.stop, cold.stop + 200)
     with bench.Bench(options) as run:
         bench.make_tracks(run.folder, others.stop, TRACK_BYTES, sparse=True)
-        settings = run.folder / "segue.toml"
-        settings.write_text(f"[node]\nconnections = {options.readers + options.connections + SPARE_CLIENTS}\n")
-        server = run.segue([f"dir:{run.folder}"], options.ram, more=["--config", settings])
+        clients = options.readers + options.connections + SPARE_CLIENTS
+        server = run.segue([f"dir:{run.folder}"], options.ram, connections=clients)
         warm(server)
         alone = hits(server, options)
         figures = besiege(server, options, cold, others)

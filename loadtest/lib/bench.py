@@ -50,8 +50,13 @@ class Bench(contextlib.ExitStack):
     def origin(self, track_bytes=0, delay_us=0):
         return self.enter_context(processes.start_origin(self.options.build, track_bytes, delay_us))
 
-    def segue(self, origins, ram, **more):
-        """One event loop on the server's core unless told otherwise; `origins` is the origin or --origin values."""
+    def segue(self, origins, ram, connections=0, **more):
+        """One event loop on the server's core unless told otherwise; `origins` is the origin or --origin values.
+        `connections`: node.connections, for more than the share of `ram` that they get by default."""
+        if connections:
+            settings = self.folder / "segue.toml"
+            settings.write_text(f"[node]\nconnections = {connections}\n")
+            more["more"] = [*more.get("more", ()), "--config", settings]
         if isinstance(origins, processes.Server):
             origins = [f"http://127.0.0.1:{origins.port}"]
         (port,) = processes.free_ports(1)
