@@ -38,7 +38,7 @@ def asked_bytes(origin, target):
 
 
 def test_a_hundred_clients_on_one_cold_range_are_one_origin_request(node, origin):
-    track = origin.add("/t", 10 * MIB, delay=1 if transport.WIRE == "h2" else 0.05)
+    track = origin.add("/t", 10 * MIB, delay=1)
     responses = at_once(100, lambda _: node.fetch("/t", Range="bytes=1000000-1099999"))
     assert all(response.status == 206 and response.body == track.body[1_000_000:1_100_000] for response in responses)
     assert len(origin.requests_for("/t")) == 1
