@@ -8,7 +8,6 @@ import pytest
 
 from support.client import Closed, Connection, request_bytes, wait_until, wait_until_steady
 from support.node import Node
-from support import transport
 from support.origin import track_bytes
 from support.settings import config_for
 
