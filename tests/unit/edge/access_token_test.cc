@@ -162,6 +162,18 @@ class TokenCheckTest : public ::testing::Test {
                        &memo)
         .verdict;
   }
+  /// Of https://h/a/t, for all of /a/.
+  std::string signed_jwt() {
+    SignOrder order;
+    order.form = TokenForm::Jwt;
+    order.url = "https://h/a/t";
+    order.scope = SignOrder::Scope::Prefix;
+    order.pattern = "/a/";
+    order.expires = 2000;
+    const auto url = sign_url(order, rules->keys.front());
+    EXPECT_TRUE(url.has_value());
+    return url.value_or("");
+  }
   Ref<TokenRules> rules = make_ref<TokenRules>();
   Ref<const TokenRules> shared = rules;
   std::unique_ptr<TokenMemo> memo;
@@ -199,15 +211,8 @@ TEST_F(TokenCheckTest, WhatIsRememberedIsForgottenWithTheRulesItWasRightBy) {
 }
 
 TEST_F(TokenCheckTest, AJwtIsRememberedWithTheUriThatItWasRightForAndForOthersMatchedAnew) {
-  SignOrder order;
-  order.form = TokenForm::Jwt;
-  order.url = "https://h/a/t";
-  order.scope = SignOrder::Scope::Prefix;
-  order.pattern = "/a/";
-  order.expires = 2000;
-  auto url = sign_url(order, rules->keys.front());
-  ASSERT_TRUE(url.has_value());
-  const std::string token = url->substr(url->find("?token="));
+  const std::string url = signed_jwt();
+  const std::string token = url.substr(url.find("?token="));
   ASSERT_EQ(check("/a/t" + token), TokenVerdict::Allowed);
   EXPECT_EQ(memo->token.allowed_uri, "https://h/a/t");
   EXPECT_EQ(check("/a/t" + token), TokenVerdict::Allowed);
@@ -222,15 +227,7 @@ TEST_F(TokenCheckTest, AJwtIsRememberedWithTheUriThatItWasRightForAndForOthersMa
 }
 
 TEST_F(TokenCheckTest, AnIdleConnectionKeepsNoCompiledRegexOfItsToken) {
-  SignOrder order;
-  order.form = TokenForm::Jwt;
-  order.url = "https://h/a/t";
-  order.scope = SignOrder::Scope::Prefix;
-  order.pattern = "/a/";
-  order.expires = 2000;
-  const auto url = sign_url(order, rules->keys.front());
-  ASSERT_TRUE(url.has_value());
-  const std::string target = url->substr(std::string_view("https://h").size());
+  const std::string target = signed_jwt().substr(std::string_view("https://h").size());
   ASSERT_EQ(check(target), TokenVerdict::Allowed);
   constexpr size_t kConnections = 100;
   std::vector<std::unique_ptr<TokenMemo>> idle;
