@@ -7,14 +7,10 @@
 namespace segue::conf {
 namespace {
 
-// Measured: 21 KiB with its coroutine frames (bench stalled), most of it the request's buffer and
-// the exchange; an idle client costs 0.5 KiB (bench idle).
-constexpr uint64_t kClientBytes = 22 * KiB;
 constexpr uint64_t kTlsSessionBytes = 16 * KiB;
 constexpr uint64_t kSealedBatchBytes = 72 * KiB;  // held while the socket takes no more
 // A connection's fair share of what nghttp2 may hold (edge/server/h2_memory.h).
 constexpr uint64_t kHttp2Bytes = 32 * KiB;
-constexpr uint64_t kFillBytes = 8 * KiB;  // a contact or run: frames, the ask, the fetch
 
 // Of the frame pool (base/loop/frame_pool.h), which keeps blocks of 64 KiB for one class of frames.
 // tests/sim/sim_test.cc has a loop full of the dearest and counts.

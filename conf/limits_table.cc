@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "base/limits_http2.h"
 #include "base/listen_limits.h"
+#include "conf/client_memory.h"
 #include "conf/parse_units.h"
 
 namespace segue::conf {
@@ -37,8 +38,6 @@ std::string section(std::string_view title, std::span<const Row> rows) {
 }
 
 // Estimates of one entry, for the cost column alone.
-constexpr uint64_t kConnectionBytes = 16 * KiB;
-constexpr uint64_t kFillBytes = 4 * KiB;
 constexpr uint64_t kWaiterBytes = 64;
 constexpr uint64_t kOperationBytes = 128;
 
@@ -57,7 +56,8 @@ std::string tls_rows() {
 std::string http2_rows() {
   const Row rows[] = {
       {"kHttp2StreamsMax", count(kHttp2StreamsMax), "of one connection; more: REFUSED_STREAM"},
-      {"kHttp2StreamsPerLoopMax", count(kHttp2StreamsPerLoopMax), "more: REFUSED_STREAM"},
+      {"kHttp2StreamsPerLoopMax", count(kHttp2StreamsPerLoopMax),
+       "or a loop's part of node.connections; more: REFUSED_STREAM"},
       {"kHttp2MemoryBytesMax", size(kHttp2MemoryBytesMax), "of nghttp2, for one connection"},
       {"kHttp2ContinuationsMax", count(kHttp2ContinuationsMax), "of one field block; more: GOAWAY"},
       {"kHttp2DrainNotice", time(kHttp2DrainNotice), "from the notice of a drain to its GOAWAY"},
@@ -92,7 +92,7 @@ std::string connection_rows() {
       {"kAcceptsPerTurnMax", count(kAcceptsPerTurnMax), "of one listener"},
       {"kAcceptPause", time(kAcceptPause), "where no descriptor is left"},
       {"kConnectionsPerLoopMax", count(kConnectionsPerLoopMax),
-       fmt::format("at most {} a loop", size(kConnectionsPerLoopMax * kConnectionBytes))},
+       fmt::format("at most {} a loop", size(kConnectionsPerLoopMax * kClientBytes))},
       {"kPassesPerLoopMax", count(kPassesPerLoopMax), "responses streamed through unstored"},
       {"kPassBufferBytes", size(kPassBufferBytes),
        fmt::format("at most {} a loop", size(uint64_t{kPassesPerLoopMax} * kPassBufferBytes))},

@@ -65,7 +65,7 @@ std::expected<void, std::string> Worker::wire(SharedParts& shared) {
       *loop_, *handler_,
       ConnectionLimits{.connections_max = connections_max,
                        .sealed_batches_max = options_.sealed_batches_per_loop_max,
-                       .http2_streams_per_loop_max = of_loop,
+                       .http2_streams_per_loop_max = std::min(of_loop, kHttp2StreamsPerLoopMax),
                        .http2_memory_per_loop_max = uint64_t{of_loop} * kHttp2MemoryFairBytes},
       shared.peer_seed);
   server_->share(shared.connections.get());

@@ -284,9 +284,10 @@ void Http2Connection::begin_request(uint32_t id) {
   opened_next_ = static_cast<uint8_t>((opened_next_ + 1) % opened_.size());
   // Streams that the client has reset count until their exchange has ended: resetting them does
   // not let it have more work under way than anybody else.
-  // Those of all connections together are bounded too: each costs as much as a client.
+  // Those of all connections together are bounded too: each costs as much as a client. The first
+  // one of each is that client, whatever the others have.
   const bool none_left =
-      context_.http2.streams.in_use() >= context_.limits.http2_streams_per_loop_max;
+      open_ > 0 && context_.http2.streams.in_use() >= context_.limits.http2_streams_per_loop_max;
   if (open_ >= context_.limits.http2_streams_max || none_left || drain_ == Drain::Final) {
     context_.counters.http2_refused_streams.add();
     (void)nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, static_cast<int32_t>(id),

@@ -188,16 +188,6 @@ TEST(Http2Memory, OverItsBoundAnAllocationFails) {
   EXPECT_EQ(total.get(), 0U);
 }
 
-TEST_F(Http2Test, TheStreamsOfAllConnectionsOfALoopAreBounded) {
-  start(1 << 20, {.http2_streams_per_loop_max = 2});
-  for (int i = 0; i < 5; ++i) ask("/wait");
-  run(4);
-  EXPECT_EQ(context->http2.streams.in_use(), 2U);
-  EXPECT_EQ(context->counters.http2_refused_streams.get(), 3U);
-  EXPECT_EQ(connection->status(), Http2Connection::Status::Open);
-  stop();
-}
-
 TEST(Http2MemoryTest, WhatIsBeyondAFairShareIsGivenOnlyWhileAllTogetherAreWithinTheirs) {
   Counter total;
   const Http2MemoryBounds bounds{.of_one_max = 450, .fair_share = 100, .total_max = 500};
@@ -320,6 +310,19 @@ TEST_F(Http2Test, MoreStreamsThanALoopHasAreRefusedAndTheOthersServed) {
   run(20);
   EXPECT_EQ(client->bodies[5].size(), 3U);
   EXPECT_EQ(context->counters.http2_refused_streams.get(), 1U);
+  stop();
+}
+
+TEST_F(Http2Test, AConnectionHasOneStreamHoweverManyTheOthersHave) {
+  start(65'536, {.http2_streams_per_loop_max = 0});  // all are taken
+  for (int i = 0; i < 3; ++i) ask("/wait");
+  run(20);
+  EXPECT_EQ(context->counters.http2_refused_streams.get(), 2U);
+  EXPECT_EQ(client->resets[5], NGHTTP2_REFUSED_STREAM);
+  release();
+  run(20);
+  EXPECT_EQ(client->bodies[1], "done");
+  EXPECT_EQ(connection->status(), Http2Connection::Status::Open);
   stop();
 }
 
