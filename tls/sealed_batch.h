@@ -16,6 +16,10 @@ namespace segue::tls {
 
 /// Bytes of plaintext that one batch holds: one writev each.
 inline constexpr size_t kBatchBytes = 64 * KiB;
+/// So few sealed bytes that the socket left are moved out of their batch, which goes back: who
+/// seals no more than the socket has room for (edge/server/wire.h) leaves no more than these, and a
+/// client that pauses holds them for minutes.
+inline constexpr size_t kRestBytesMax = 5 * KiB;
 inline constexpr size_t kRecordBytesMax = 16 * KiB;  // RFC 8446 §5.1
 /// What a record adds at most: its header, TLS 1.2's nonce, the tag, TLS 1.3's type byte.
 inline constexpr size_t kRecordOverheadBytesMax = 5 + 8 + 16 + 1;

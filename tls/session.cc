@@ -218,6 +218,7 @@ size_t Session::record_bytes() const noexcept {
 Result<size_t> Session::seal(std::span<const iovec> pieces, size_t skip, size_t bytes_max,
                              MonoTime now) {
   if (broken_) return fail(Side::Self, Kind::IoError, "tls session is over");
+  if (rest_ != nullptr) return 0;
   if (now - sealed_at_ > kPause) since_pause_ = 0;
   sealed_at_ = now;
   if (!take_batch()) return fail(Side::Self, Kind::Overloaded, "tls batches");
@@ -268,19 +269,38 @@ void Session::seal_end() noexcept {
 }
 
 std::span<const std::byte> Session::unsent() const noexcept {
+  if (rest_ != nullptr)
+    return {rest_.get() + rest_begin_, static_cast<size_t>(rest_end_ - rest_begin_)};
   if (batch_ == nullptr) return {};
   return {batch_->bytes.data() + batch_->begin, batch_->end - batch_->begin};
 }
 
-void Session::sent(size_t count) noexcept {
-  if (count == 0 && !unsent().empty()) return;
+void Session::sent(size_t count) {
+  SEGUE_ASSERT(count <= unsent().size());
+  if (rest_ != nullptr) {
+    rest_begin_ += static_cast<uint16_t>(count);
+    if (rest_begin_ == rest_end_) rest_.reset();
+    return;
+  }
   if (batch_ == nullptr) return;
-  SEGUE_ASSERT(count <= batch_->end - batch_->begin);
   batch_->begin += count;
-  if (batch_->begin == batch_->end) drop_unsent();
+  const std::span<const std::byte> left = unsent();
+  if (left.size() > kRestBytesMax) return;
+  if (!left.empty()) {
+    rest_ = std::make_unique_for_overwrite<std::byte[]>(left.size());
+    std::memcpy(rest_.get(), left.data(), left.size());
+    rest_begin_ = 0;
+    rest_end_ = static_cast<uint16_t>(left.size());
+  }
+  give_back_batch();
 }
 
 void Session::drop_unsent() noexcept {
+  rest_.reset();
+  give_back_batch();
+}
+
+void Session::give_back_batch() noexcept {
   if (batch_ == nullptr) return;
   pool_.give_back(batch_);
   batch_ = nullptr;

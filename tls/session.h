@@ -81,10 +81,12 @@ class Session {
   /// Says goodbye (close_notify, RFC 8446 §6.1) where there is room for it.
   void seal_end() noexcept;
 
-  /// What the socket is to be given. Valid until the next call of anything here.
+  /// What the socket is to be given next; empty: nothing is left. Valid until the next call of
+  /// anything here.
   [[nodiscard]] std::span<const std::byte> unsent() const noexcept;
-  /// `count` bytes of it were taken; the batch goes back when all were.
-  void sent(size_t count) noexcept;
+  /// `count` bytes of it were taken; the batch goes back when all were, or all but a small rest.
+  void sent(size_t count);
+  [[nodiscard]] bool holds_batch() const noexcept { return batch_ != nullptr; }
   /// Gives unsent bytes up.
   void drop_unsent() noexcept;
   /// Gives OpenSSL's buffers back until they are needed again (about 34 KiB); only what holds no
@@ -101,6 +103,7 @@ class Session {
   struct Impl;
   [[nodiscard]] HandshakeEnd why_failed(int error) const;
   [[nodiscard]] bool take_batch();
+  void give_back_batch() noexcept;
   [[nodiscard]] size_t record_bytes() const noexcept;
 
   // constant after construction
@@ -109,6 +112,9 @@ class Session {
   std::unique_ptr<Impl> impl_;
   // loop-owned
   SealedBatch* batch_ = nullptr;
+  std::unique_ptr<std::byte[]> rest_;  // of the batch before: goes out first
+  uint16_t rest_begin_ = 0;
+  uint16_t rest_end_ = 0;
   Source* source_ = nullptr;  // within one call
   size_t plain_bytes_ = 0;    // sealed into the present batch
   uint64_t since_pause_ = 0;  // plaintext sealed since the last pause

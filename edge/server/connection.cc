@@ -100,13 +100,24 @@ void Connection::step() {
   bytes_this_turn_ = 0;
   handle_events();
   advance();
-  // What no response took with it: the tickets of a handshake, an answer to a key update.
-  const bool reading = state_ == ConnectionState::Idle || state_ == ConnectionState::ReadingHead ||
-                       state_ == ConnectionState::ReadingBody;
-  if (reading && !wire_.flushed() && !wire_.flush(context_.loop.now())) die(true);
+  if (!wire_.flushed()) flush_records();
   note_batch(0);
   in_step_ = false;
   if (state_ == ConnectionState::Closed) on_closed_(*this, owner_);
+}
+
+/// What no response took with it: the tickets of a handshake, an answer to a key update. Those of a
+/// client that waits for an origin would else keep a batch for as long.
+void Connection::flush_records() noexcept {
+  const bool reading = state_ == ConnectionState::Idle || state_ == ConnectionState::ReadingHead ||
+                       state_ == ConnectionState::ReadingBody;
+  const bool waiting = state_ == ConnectionState::Serving && !want_writable_ && !ended_;
+  if (!reading && !waiting) return;
+  const auto written = wire_.flush(context_.loop.now());
+  if (!written && waiting) return become_gone();
+  if (!written) return die(true);
+  context_.counters.bytes_sent.add(written->socket_bytes);
+  note_batch(written->socket_bytes);
 }
 
 void Connection::handle_events() {

@@ -142,6 +142,7 @@ class Connection final : public Stream {
   void set_deadline(MonoTime deadline);
   void note_progress() noexcept;
   void note_batch(size_t socket_bytes) noexcept;
+  void flush_records() noexcept;
   void start_stall_clock() noexcept;
   [[nodiscard]] uint32_t unacknowledged_bytes() const noexcept;
 

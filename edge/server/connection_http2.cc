@@ -16,7 +16,7 @@ constexpr uint32_t kReadsPerTurnMax = 16;
 struct Connection::Http2Part final : Http2Host {
   explicit Http2Part(Connection& of) : connection(of), protocol(of.context_, *this, of.client_) {}
 
-  size_t room() noexcept override { return flushed() ? tls::kBatchBytes : 0; }
+  size_t room() noexcept override { return flushed() ? connection.wire_.room() : 0; }
   Result<Wire::Written> write(std::span<const iovec> pieces) override {
     auto written = connection.wire_.write(pieces, connection.context_.loop.now());
     if (written) connection.note_batch(written->socket_bytes);

@@ -93,7 +93,7 @@ void Connection::note_progress() noexcept {
 /// After what may have left sealed bytes behind, or taken some away.
 void Connection::note_batch(size_t socket_bytes) noexcept {
   BatchHolders& holders = context_.batch_holders;
-  if (wire_.flushed()) return holders.remove(batch_holder_);
+  if (!wire_.holds_batch()) return holders.remove(batch_holder_);
   if (batch_holder_.listed && socket_bytes == 0) return;
   const bool is_new = !batch_holder_.listed;
   holders.remove(batch_holder_);

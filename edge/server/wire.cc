@@ -1,8 +1,14 @@
 #include "edge/server/wire.h"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+
+#include "base/limits.h"
+#include "base/units.h"
 
 namespace segue::edge {
 namespace {
@@ -24,6 +30,18 @@ class SocketSource final : public tls::Source {
   size_t bytes = 0;
   for (const iovec& piece : pieces) bytes += piece.iov_len;
   return bytes;
+}
+
+/// Sealed at least at a time, whatever the socket says: only a write that it refused makes it tell
+/// when there is room. No more than kRestBytesMax once it is sealed.
+constexpr size_t kRoomMin = 4 * KiB;
+
+/// Bytes that the kernel still takes: it stops at so many that are not sent yet
+/// (TCP_NOTSENT_LOWAT). Many where it does not tell (unix(7)).
+[[nodiscard]] size_t socket_room(int fd) noexcept {
+  int unsent = 0;
+  if (ioctl(fd, SIOCOUTQNSD, &unsent) != 0) return SIZE_MAX;
+  return kNotSentLowatBytes - std::min(static_cast<uint32_t>(unsent), kNotSentLowatBytes);
 }
 
 /// writev(2) once; nullopt: the socket is full.
@@ -93,16 +111,21 @@ Result<Wire::Written> Wire::write_plain(std::span<const iovec> pieces) noexcept 
   return Written{taken, taken, taken < bytes_of(pieces)};
 }
 
-Result<Done> Wire::write_unsent(Written& written) noexcept {
-  const std::span<const std::byte> unsent = session_->unsent();
-  if (unsent.empty()) return Done{};
-  const iovec all{const_cast<std::byte*>(unsent.data()), unsent.size()};
-  const auto taken = write_once(fd_, {&all, 1});
-  if (!taken) return fail(taken.error());
-  written.socket_bytes += taken->value_or(0);
-  written.blocked = taken->value_or(0) < unsent.size();
-  if (*taken) session_->sent(**taken);
+Result<Done> Wire::write_unsent(Written& written) {
+  while (!written.blocked && !flushed()) {
+    const std::span<const std::byte> unsent = session_->unsent();
+    const iovec all{const_cast<std::byte*>(unsent.data()), unsent.size()};
+    const auto taken = write_once(fd_, {&all, 1});
+    if (!taken) return fail(taken.error());
+    written.socket_bytes += taken->value_or(0);
+    written.blocked = taken->value_or(0) < unsent.size();
+    if (*taken) session_->sent(**taken);
+  }
   return Done{};
+}
+
+size_t Wire::room() const noexcept {
+  return std::clamp(socket_room(fd_), kRoomMin, tls::kBatchBytes);
 }
 
 Result<Wire::Written> Wire::write(std::span<const iovec> pieces, MonoTime now) {
@@ -112,8 +135,11 @@ Result<Wire::Written> Wire::write(std::span<const iovec> pieces, MonoTime now) {
   // response. One with none is written first.
   const size_t offered = bytes_of(pieces);
   do {
-    if (written.taken < offered) {
-      const auto sealed = session_->seal(pieces, written.taken, SIZE_MAX, now);
+    const size_t left = offered - written.taken;
+    // One record is not worth the question.
+    const size_t bytes_max = left > tls::kRecordBytesMax ? std::min(left, room()) : left;
+    if (bytes_max != 0) {
+      const auto sealed = session_->seal(pieces, written.taken, bytes_max, now);
       if (!sealed) return fail(sealed.error());
       written.taken += *sealed;
     }

@@ -62,6 +62,12 @@ class Wire {
   /// Errors: {Client, Closed, errno}; {Self, Overloaded}: no batch is left; {Self, IoError}.
   [[nodiscard]] Result<Written> write(std::span<const iovec> pieces, MonoTime now);
   [[nodiscard]] Result<Written> flush(MonoTime now) { return write({}, now); }
+  /// About how many bytes of plaintext to seal now, up to a batch: what the socket has no room for
+  /// would wait in its sealed form, and hold memory for as long as a client pauses. Never 0.
+  [[nodiscard]] size_t room() const noexcept;
+  [[nodiscard]] bool holds_batch() const noexcept {
+    return session_ != nullptr && session_->holds_batch();
+  }
   [[nodiscard]] bool flushed() const noexcept {
     return session_ == nullptr || session_->unsent().empty();
   }
@@ -72,7 +78,7 @@ class Wire {
 
  private:
   [[nodiscard]] Result<Written> write_plain(std::span<const iovec> pieces) noexcept;
-  [[nodiscard]] Result<Done> write_unsent(Written& written) noexcept;
+  [[nodiscard]] Result<Done> write_unsent(Written& written);
 
   const int fd_;
   std::unique_ptr<tls::Session> session_;  // null: plain

@@ -339,3 +339,50 @@ def test_a_flight_longer_than_a_batch_is_sent_whole(origin, tmp_path):
         with transport.wrapped(socket.create_connection(node.address, 15), context) as connection:
             connection.sendall(b"GET /t HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert connection.recv(12) == b"HTTP/1.1 200"
+
+
+# --- what a client holds while nothing moves ---
+
+
+def batches_held(node):
+    return node.metrics()['segue_connection_pieces{listener="public",pool="tls_batch"}']
+
+
+def ask(address, target, receive_buffer=None):
+    """A TLS connection that has sent one request."""
+    plain = socket.socket()
+    plain.settimeout(15)
+    if receive_buffer:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    plain.connect(address)
+    over = transport.wrapped(plain, transport.client_context())
+    over.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    return over
+
+
+def test_a_client_that_waits_for_the_origin_holds_no_batch(origin, named):
+    """The tickets of its handshake do not wait for the response."""
+    origin.add("/slow", 1000, delay=1)
+    waiting = [ask(named.address, "/slow") for _ in range(5)]
+    wait_until(lambda: origin.requests_for("/slow"), what="the request")
+    wait_until(lambda: batches_held(named) == 0, what="the tickets to be sent")
+    for over in waiting:
+        assert over.recv(12) == b"HTTP/1.1 200"
+        over.close()
+
+
+def test_a_client_that_pauses_holds_no_batch_and_goes_on(origin, named):
+    """No more is sealed than the socket has room for."""
+    track = origin.add("/long", 4 << 20)
+    named.fetch("/long")
+    paused = [ask(named.address, "/long", receive_buffer=4096) for _ in range(5)]
+    sent = 'segue_http_sent_bytes_total{listener="public"}'
+    least = len(track.body) + len(paused) * (128 << 10)  # of each, what fits a socket
+    wait_until(lambda: named.metrics()[sent] > least, what="bytes")
+    wait_until(lambda: batches_held(named) == 0, what="the socket to be full")
+    for over in paused:
+        got = b""
+        while not got.endswith(track.body[-64:]):
+            got += over.recv(1 << 18)
+        assert got.endswith(b"\r\n\r\n" + track.body)
+        over.close()

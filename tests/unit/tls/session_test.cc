@@ -148,6 +148,29 @@ TEST_F(SessionTest, AFullBatchTakesNoMoreUntilItIsSent) {
   EXPECT_EQ(pool.in_use().get(), 0U);
 }
 
+TEST_F(SessionTest, WhatAFullSocketLeavesHoldsABatchUnlessItIsLittle) {
+  Session session(server_, pool);
+  TestClient other(client("a.example"));
+  ASSERT_EQ(other.handshake(session), HandshakeEnd::Full);
+  other.receive(session);
+  const std::string body = pattern(kBatchBytes);
+  const iovec one = piece(body);
+  ASSERT_EQ(session.seal({&one, 1}, 0, SIZE_MAX, start), kBatchBytes);
+  other.take_some(session, session.unsent().size() - kRestBytesMax - 1);
+  EXPECT_EQ(pool.in_use().get(), 1U);
+  other.take_some(session, 1);
+  EXPECT_EQ(pool.in_use().get(), 0U);
+  EXPECT_EQ(session.unsent().size(), kRestBytesMax);
+  // It goes out before anything else is sealed, and before an alert.
+  EXPECT_EQ(session.seal({&one, 1}, 0, 100, start), 0U);
+  other.take_some(session, kRestBytesMax - 10);
+  EXPECT_EQ(session.unsent().size(), 10U);
+  session.seal_end();
+  EXPECT_TRUE(other.receive(session) == body);
+  EXPECT_TRUE(other.ended());
+  EXPECT_EQ(pool.in_use().get(), 0U);
+}
+
 TEST_F(SessionTest, ASpentPoolIsAnErrorThatALaterTryCanGetPast) {
   Session session(server_, pool);
   TestClient other(client("a.example"));

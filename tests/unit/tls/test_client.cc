@@ -84,13 +84,15 @@ void TestClient::take_written() {
     to_server.append(some.data(), static_cast<size_t>(got));
 }
 
+void TestClient::take_some(Session& server, size_t bytes) {
+  const auto some = server.unsent().first(bytes);
+  half_record_.append(reinterpret_cast<const char*>(some.data()), some.size());
+  BIO_write(impl_->in, some.data(), static_cast<int>(some.size()));
+  server.sent(some.size());
+}
+
 void TestClient::give(Session& server) {
-  while (!server.unsent().empty()) {
-    const auto bytes = server.unsent();
-    half_record_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    BIO_write(impl_->in, bytes.data(), static_cast<int>(bytes.size()));
-    server.sent(bytes.size());
-  }
+  while (!server.unsent().empty()) take_some(server, server.unsent().size());
   while (half_record_.size() >= 5) {
     const auto high = static_cast<unsigned char>(half_record_[3]);
     const auto low = static_cast<unsigned char>(half_record_[4]);

@@ -39,6 +39,8 @@ class TestClient {
   /// Sends plaintext; what the server reads of it.
   std::string send(Session& server, std::string_view text);
 
+  /// Takes the next `bytes` of what is unsent, as a socket that is full then.
+  void take_some(Session& server, size_t bytes);
   /// Lengths of the records received since the last call, without their headers.
   std::vector<size_t> take_record_lengths();
   [[nodiscard]] bool trusts_server() const;
@@ -58,8 +60,8 @@ class TestClient {
 
  private:
   struct Impl;
-  void take_written();
   void give(Session& server);
+  void take_written();
   std::unique_ptr<Impl> impl_;
   std::vector<size_t> record_lengths_;
   std::string half_record_;
