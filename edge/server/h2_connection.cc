@@ -99,10 +99,17 @@ void Http2Connection::give_up_memory() noexcept {
   abandon();
 }
 
+/// nghttp2 could not do what it was asked for. It may go on with the bytes it was at and say so
+/// again.
+void Http2Connection::fail_session() noexcept {
+  if (broken_) return;
+  memory_.spent() ? give_up_memory() : abandon();
+}
+
 void Http2Connection::feed(std::span<const char> bytes) {
   const ssize_t taken = nghttp2_session_mem_recv(
       session_, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
-  if (taken >= 0) return;
+  if (taken >= 0 || broken_) return;
   if (memory_.spent()) return give_up_memory();
   // The rest of what nghttp2 calls fatal is the client's doing: no preface, or a limit of nghttp2
   // that ours did not come before.
@@ -279,17 +286,15 @@ void Http2Connection::abandon() noexcept {
 void Http2Connection::terminate(uint32_t error_code) noexcept {
   if (terminated_ || broken_) return;
   terminated_ = true;
-  if (nghttp2_session_terminate_session(session_, error_code) != 0) return abandon();
+  if (nghttp2_session_terminate_session(session_, error_code) != 0) return fail_session();
   leave_streams();
 }
 
 void Http2Connection::reset(Http2Stream& stream, uint32_t error_code) noexcept {
   if (stream.closed || broken_) return;
-  const int done = nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE,
-                                             static_cast<int32_t>(stream.id), error_code);
-  if (done == 0) return;
-  if (memory_.spent()) return give_up_memory();
-  abandon();
+  if (nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, static_cast<int32_t>(stream.id),
+                                error_code) != 0)
+    fail_session();
 }
 
 /// RFC 9113 §6.8: first a notice, so that what is on its way to us is still served, then, a round
@@ -300,7 +305,7 @@ void Http2Connection::start_drain() {
   noticed_at_ = context_.loop.now();
   if (nghttp2_submit_shutdown_notice(session_) != 0 ||
       nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, kDrainPing.data()) != 0)
-    abandon();
+    fail_session();
 }
 
 void Http2Connection::send_final_goaway() {
@@ -309,7 +314,7 @@ void Http2Connection::send_final_goaway() {
   noticed_at_ = kNever;
   const int32_t last = nghttp2_session_get_last_proc_stream_id(session_);
   if (nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, nullptr, 0) != 0)
-    abandon();
+    fail_session();
 }
 
 MonoTime Http2Connection::deadline() const noexcept {

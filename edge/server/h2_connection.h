@@ -92,6 +92,7 @@ class Http2Connection {
   void feed(std::span<const char> bytes);
   void count_unknown(std::span<const char> bytes) noexcept;
   void give_up_memory() noexcept;
+  void fail_session() noexcept;
   void serve_asked();
   void serve(Http2Stream& stream);
   [[nodiscard]] Http2Stream* next_asked() const noexcept;

@@ -172,11 +172,7 @@ bool Http2Connection::compose() {
     const uint8_t* frame = nullptr;
     const ssize_t bytes = nghttp2_session_mem_send(session_, &frame);
     if (bytes < 0) {
-      if (memory_.spent()) {
-        give_up_memory();
-      } else {
-        abandon();
-      }
+      fail_session();
       return false;
     }
     if (bytes == 0) break;

@@ -326,6 +326,37 @@ TEST_F(Http2Test, AConnectionHasOneStreamHoweverManyTheOthersHave) {
   stop();
 }
 
+TEST_F(Http2Test, AConnectionThatMayHoldNoMoreMemorySaysSoAndIsCountedOnce) {
+  const auto end_of = [&](uint32_t bytes_max, auto flood) {
+    start(65'536, {.http2_memory_bytes_max = bytes_max});
+    run(5);
+    flood();
+    run(20);
+    const bool broken = connection->status() == Http2Connection::Status::Broken;
+    EXPECT_EQ(context->counters.http2_memory_spent.get(), broken ? 1U : 0U) << bytes_max;
+    if (broken) {
+      EXPECT_EQ(client->goaways, std::vector<uint32_t>{NGHTTP2_ENHANCE_YOUR_CALM}) << bytes_max;
+    }
+    stop();
+    return broken;
+  };
+  start(65'536);
+  run(5);
+  const auto without = static_cast<uint32_t>(connection->memory().bytes_peak());
+  stop();
+  uint32_t ended = 0;
+  for (uint32_t bytes_max = without; bytes_max < without + 8 * KiB; bytes_max += 32) {
+    // Each is malformed, so that it is reset while nghttp2 goes on with the next.
+    ended += end_of(bytes_max, [&] {
+      for (int i = 0; i < 30; ++i) ask("/bytes/1", {{"host", "other.example"}});
+    });
+    ended += end_of(bytes_max, [&] {
+      for (int i = 0; i < 40; ++i) nghttp2_submit_ping(client->session, NGHTTP2_FLAG_NONE, nullptr);
+    });
+  }
+  EXPECT_GT(ended, 20U);
+}
+
 TEST_F(Http2Test, ThePiecesOfACookieAreOneFieldBehindTheOthers) {
   start(65'536);
   ask("/bytes/1", {{"cookie", "a=1"}, {"x", "y"}, {"cookie", "b=2"}, {"cookie", "c=3"}});
