@@ -17,11 +17,6 @@ constexpr size_t kFieldOverhead = 32;  // RFC 9113 §6.5.2
 
 constexpr size_t kFrameHeadBytes = 9;
 
-[[nodiscard]] bool is_clients_fault(uint32_t error_code) noexcept {
-  return error_code == NGHTTP2_PROTOCOL_ERROR || error_code == NGHTTP2_FLOW_CONTROL_ERROR ||
-         error_code == NGHTTP2_STREAM_CLOSED || error_code == NGHTTP2_FRAME_SIZE_ERROR;
-}
-
 }  // namespace
 
 struct Http2Callbacks {
@@ -153,7 +148,7 @@ struct Http2Callbacks {
         break;
       case NGHTTP2_RST_STREAM:
         self.context_.counters.http2_resets_sent.add();
-        if (is_clients_fault(frame->rst_stream.error_code) && !self.is_over() &&
+        if (self.is_clients_fault(frame->rst_stream.error_code) && !self.is_over() &&
             !self.guard_.allow(Flood::Reset, self.context_.loop.now()))
           self.calm(Flood::Reset);
         return 0;
@@ -254,6 +249,15 @@ Http2Shared::Http2Shared() {
   nghttp2_option_set_stream_reset_rate_limit(set, 1000, 1000);
 }
 
+/// Whether what the client did made us reset a stream. One that is refused because others have all
+/// of the loop, or because of a drain, was asked for in good faith; nghttp2 refuses by itself what
+/// is beyond settings that the client has not acknowledged.
+bool Http2Connection::is_clients_fault(uint32_t error_code) const noexcept {
+  return error_code == NGHTTP2_PROTOCOL_ERROR || error_code == NGHTTP2_FLOW_CONTROL_ERROR ||
+         error_code == NGHTTP2_STREAM_CLOSED || error_code == NGHTTP2_FRAME_SIZE_ERROR ||
+         (error_code == NGHTTP2_REFUSED_STREAM && is_full());
+}
+
 Http2Stream* Http2Connection::find(int32_t id) const noexcept {
   return static_cast<Http2Stream*>(nghttp2_session_get_stream_user_data(session_, id));
 }
@@ -288,7 +292,7 @@ void Http2Connection::begin_request(uint32_t id) {
   // one of each is that client, whatever the others have.
   const bool none_left =
       open_ > 0 && context_.http2.streams.in_use() >= context_.limits.http2_streams_per_loop_max;
-  if (open_ >= context_.limits.http2_streams_max || none_left || drain_ == Drain::Final) {
+  if (is_full() || none_left || drain_ == Drain::Final) {
     context_.counters.http2_refused_streams.add();
     (void)nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, static_cast<int32_t>(id),
                                     NGHTTP2_REFUSED_STREAM);

@@ -132,6 +132,8 @@ class Http2Connection {
   void calm(Flood flood) noexcept;
   void update_priority(uint32_t id, std::string_view value) noexcept;
   [[nodiscard]] Http2Stream* find(int32_t id) const noexcept;
+  [[nodiscard]] bool is_clients_fault(uint32_t error_code) const noexcept;
+  [[nodiscard]] bool is_full() const noexcept { return open_ >= context_.limits.http2_streams_max; }
   /// What the client still says is not looked at.
   [[nodiscard]] bool is_over() const noexcept { return terminated_ || broken_; }
 

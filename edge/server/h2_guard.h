@@ -17,7 +17,9 @@ namespace segue::edge {
 
 /// What a client sent too much of; the label of the metric.
 enum class Flood : uint8_t {
-  Reset,         // streams it opened and reset, or made us reset (CVE-2023-44487, CVE-2025-8671)
+  // Streams it opened and reset, made us reset (CVE-2023-44487, CVE-2025-8671), or opened beyond
+  // its limit.
+  Reset,
   Settings,      // each is answered (CVE-2019-9515); and GOAWAY
   Ping,          // each is answered (CVE-2019-9512)
   Priority,      // PRIORITY and PRIORITY_UPDATE (CVE-2019-9513)

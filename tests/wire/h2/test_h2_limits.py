@@ -178,6 +178,22 @@ def test_more_streams_than_allowed_are_refused_and_the_others_served(node, origi
     settled(node)
 
 
+def test_who_goes_on_opening_streams_beyond_the_limit_is_told_to_calm_down(node):
+    """It takes every refusal before it goes on, so that nothing piles up."""
+    calmed = 'segue_http2_calmed_total{listener="public",flood="reset"}'
+    before = node.metrics()[calmed]
+    with FrameClient(node, initial={frames.INITIAL_WINDOW_SIZE: 0}) as client:
+        rounds = 0
+        while rounds < 100 and client.is_alive():
+            for _ in range(50):
+                client.ask("/t/1")
+            rounds += 1
+        assert rounds > 6, "a burst under way when it was told the limit is none"
+        assert client.goaway == frames.ENHANCE_YOUR_CALM
+    assert node.metrics()[calmed] == before + 1
+    settled(node)
+
+
 def test_a_body_that_nobody_wants_is_not_read_to_its_end(node):
     with FrameClient(node) as client:
         stream = client.ask("/t/small", flags=frames.END_HEADERS)
