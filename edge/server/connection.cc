@@ -253,6 +253,7 @@ bool Connection::shake_hands() {
   if (!wire_.flushed()) {
     const auto sent = wire_.flush(context_.loop.now());
     if (!sent) return die(true), false;
+    note_batch(sent->socket_bytes);
     if (sent->blocked) return watch_.want(Readiness::Write), false;
   }
   if (!readable_ && !wire_.has_more_of_flight()) return watch_for_reading(), false;

@@ -10,10 +10,9 @@
 #include "base/limits_http2.h"
 #include "base/loop/event_loop.h"
 #include "edge/delivery/exchange.h"
-#include "edge/server/batch_holders.h"
 #include "edge/server/h2_shared.h"
-#include "edge/server/handshakes.h"
 #include "edge/server/memory_pool.h"
+#include "edge/server/oldest_first.h"
 #include "edge/server/request_handler.h"
 #include "edge/server/request_memory.h"
 #include "edge/server/response_writer.h"
@@ -67,8 +66,8 @@ struct ConnectionContext {
   ObjectPool<RequestMemory> request_memories{kRequestsKeptMax};
   ObjectPool<Exchange> exchanges{kRequestsKeptMax};
   tls::SealedPool sealed{limits.sealed_batches_max};
-  BatchHolders batch_holders;
-  Handshakes handshakes;
+  OldestFirst<BatchHolder> batch_holders;
+  OldestFirst<Handshake> handshakes;
   Http2Shared http2;
   uint64_t peer_seed = 0;                 // of the hashes of clients' addresses
   ClientLimits* client_limits = nullptr;  // null: nobody counts

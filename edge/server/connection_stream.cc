@@ -92,20 +92,18 @@ void Connection::note_progress() noexcept {
 
 /// After what may have left sealed bytes behind, or taken some away.
 void Connection::note_batch(size_t socket_bytes) noexcept {
-  BatchHolders& holders = context_.batch_holders;
+  OldestFirst<BatchHolder>& holders = context_.batch_holders;
   if (!wire_.holds_batch()) return holders.remove(batch_holder_);
   if (batch_holder_.listed && socket_bytes == 0) return;
   const bool is_new = !batch_holder_.listed;
-  holders.remove(batch_holder_);
-  holders.add(batch_holder_);
+  holders.move_to_end(batch_holder_);
   const ConnectionLimits& limits = context_.limits;
   const bool reserves = limits.sealed_batches_reserved < limits.sealed_batches_max;
   const uint32_t held_max =
       limits.sealed_batches_max - (reserves ? limits.sealed_batches_reserved : 0);
   if (!is_new || holders.count() <= held_max) return;
   BatchHolder& oldest = *holders.oldest();
-  holders.remove(oldest);
-  holders.add(oldest);  // it goes on its own turn; the next one takes another
+  holders.move_to_end(oldest);  // it goes on its own turn; the next one takes another
   context_.counters.batches_reclaimed.add();
   oldest.connection.cut();
 }

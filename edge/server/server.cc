@@ -85,8 +85,7 @@ void Server::Impl::on_accepted(int fd, const sockaddr_storage& from, void* liste
 void Server::Impl::make_room_for_handshake() noexcept {
   if (context.handshakes.count() < context.limits.tls_handshakes_max) return;
   Handshake& oldest = *context.handshakes.oldest();
-  context.handshakes.remove(oldest);
-  context.handshakes.add(oldest);  // it goes on its own turn; the next one takes another
+  context.handshakes.move_to_end(oldest);  // it goes on its own turn; the next one takes another
   context.counters.handshakes_crowded_out.add();
   oldest.connection.cut();
 }

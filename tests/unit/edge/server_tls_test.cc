@@ -16,13 +16,14 @@ using testing::counts;
 
 class ServerTlsTest : public ServerTest {
  protected:
-  ServerTlsTest() {
-    const auto issued = ca.issue("a.example");
+  ServerTlsTest() { context = context_of(ca.issue("a.example")); }
+  std::shared_ptr<const tls::ServerContext> context_of(const testing::ThrowawayCa::Files& issued) {
     std::vector<tls::Finding> findings;
-    context = tls::ServerContext::create(
+    auto made = tls::ServerContext::create(
         {.certificates = {{issued.certificate_file, issued.key_file, ""}}, .http2 = false}, tickets,
         SystemClock().wall(), findings);
-    EXPECT_NE(context, nullptr);
+    EXPECT_NE(made, nullptr);
+    return made;
   }
   /// Socket of a client that has not said anything yet.
   TestClient connect_raw(int buffer_bytes = 0) {
@@ -187,6 +188,43 @@ TEST_F(ServerTlsTest, ClientsThatStopReadingDoNotKeepAnotherFromBeingServed) {
   const auto got = parse_response(ask(client, get("/bytes/1000000")));
   EXPECT_TRUE(got.body == ScriptedHandler::pattern(1'000'000));
   EXPECT_EQ(server->sealed_spent().get(), 0U);
+}
+
+TEST_F(ServerTlsTest, WhoTakesItsFlightSlowlyIsNotTheOneThatTookNothingLongest) {
+  ConnectionLimits limits;
+  limits.sealed_batches_max = 4;
+  limits.sealed_batches_reserved = 2;  // so two may be held
+  start(limits);
+  testing::ThrowawayCa::Wanted wanted{.names = {"DNS:a.example"}};
+  for (int i = 0; i < 400; ++i)  // a flight of many socket buffers
+    wanted.names.push_back("DNS:" + std::string(60, 'n') + std::to_string(i) + ".example");
+  const auto usual = std::exchange(context, context_of(ca.issue(wanted)));
+  const TestClient slow_raw = connect_raw(1);
+  TlsClient slow(slow_raw.fd(), ca.ca_file(), "a.example");
+  slow.handshake();
+  turns(4);
+  ASSERT_EQ(server->usage().sealed_batches, 1U);
+  context = usual;
+  std::vector<TestClient> raws;
+  std::vector<TlsClient> stalled;
+  raws.reserve(2);
+  stalled.reserve(2);
+  for (int i = 0; i < 2; ++i) {
+    raws.push_back(connect_raw(1));
+    stalled.push_back(shake(raws.back()));
+    ASSERT_FALSE(slow.handshake());  // takes what has come, and more follows
+    stalled.back().send(get("/bytes/3000000"));
+    turns(8);
+  }
+  EXPECT_EQ(server->counters().batches_reclaimed.get(), 1U);
+  EXPECT_EQ(server->usage().connections, 2U);
+  bool done = false;
+  for (int i = 0; i < 100 && !done; ++i) {
+    done = slow.handshake();
+    turns(2);
+  }
+  ASSERT_TRUE(done);
+  EXPECT_EQ(parse_response(ask(slow, get("/bytes/10"))).body, ScriptedHandler::pattern(10));
 }
 
 TEST_F(ServerTlsTest, ADrainLetsAHandshakeEndAndItsFirstRequestBeServed) {
