@@ -95,20 +95,3 @@ def test_the_connections_of_a_unix_socket_are_spread_over_the_loops(origin, tmp_
             connection.close()
         wait_until(lambda: active(node) == 0, what="all are gone")
     assert not pathlib.Path(path).exists()
-
-
-def test_an_origin_whose_etag_changes_on_every_contact_is_passed_through_for_a_while(origin):
-    track = origin.add("/t", LENGTH)
-    track.fields = {"Cache-Control": "no-cache"}
-    one_loop = config_for(origin.url).replace("threads = 2", "threads = 1")
-    with Node(one_loop) as node:
-        for version in range(10):
-            track.etag = f'"flap-{version}"'
-            whole = node.fetch("/t")
-            assert whole.status == 200 and whole.body == track.body
-            part = node.fetch("/t", Range="bytes=300000-399999")
-            assert part.status == 206 and part.body == track.body[300000:400000]
-        assert node.metric("segue_validators_flapping_total") >= 1
-        replaced = node.metric("segue_generations_replaced_total")
-        assert replaced == 3, "after so many within a minute the key is not stored"
-        assert node.metric("segue_passes_total") > 0

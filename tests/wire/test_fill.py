@@ -354,6 +354,23 @@ def test_pipelined_cold_requests_are_answered_in_order(node, origin):
             assert connection.read_response().body == track_bytes(f"/t/{i}", 300_000)
 
 
+def test_an_origin_whose_etag_changes_on_every_contact_is_passed_through_for_a_while(origin):
+    track = origin.add("/t", 700_001)
+    track.fields = {"Cache-Control": "no-cache"}
+    one_loop = config_for(origin.url).replace("threads = 2", "threads = 1")
+    with Node(one_loop) as node:
+        for version in range(10):
+            track.etag = f'"flap-{version}"'
+            whole = node.fetch("/t")
+            assert whole.status == 200 and whole.body == track.body
+            part = node.fetch("/t", Range="bytes=300000-399999")
+            assert part.status == 206 and part.body == track.body[300000:400000]
+        assert node.metric("segue_validators_flapping_total") >= 1
+        replaced = node.metric("segue_generations_replaced_total")
+        assert replaced == 3, "after so many within a minute the key is not stored"
+        assert node.metric("segue_passes_total") > 0
+
+
 @pytest.mark.slow
 def test_more_tracks_than_ram_holds_are_right_again_after_eviction(origin):
     with Node(config_for(origin.url, node="").replace("256MiB", "128MiB")) as node:
