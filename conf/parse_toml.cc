@@ -28,14 +28,13 @@ struct TomlGaveUp {};
 #include <algorithm>
 #include <sstream>
 
+#include "base/assert.h"
 #include "base/limits.h"
 #include "conf/settings_table.h"
 #include "conf/values.h"
 
 namespace segue::conf {
 namespace {
-
-constexpr uint32_t kLogSampleMax = 1'000'000;
 
 std::string_view name_of(toml::node_type type) {
   switch (type) {
@@ -71,7 +70,7 @@ struct Range {
   std::string_view text;  // "64MiB to 1TiB"
 };
 
-/// What the table of settings says of a size or a duration; none for a key that is not in it.
+/// What the table of settings says of a number, size or duration; none for a key not in it.
 template <class T>
 std::optional<Range<T>> range_of(std::string_view path, const Rule<T>& rule) {
   constexpr std::string_view kTo = " to ";
@@ -110,15 +109,21 @@ class Reader {
     out.clear();  // of its default
     read_list(*node, key_path(key), out, rule);
   }
-  void number(std::string_view key, uint32_t& out, uint32_t min, uint32_t max) {
+  /// Of the range that the table of settings has for it.
+  void number(std::string_view key, uint32_t& out) {
+    const auto range = range_of(key_path(key), kSize);  // which reads a bare number as it is
+    SEGUE_ASSERT(range.has_value());
+    number(key, out, *range);
+  }
+  /// Of what is part of one setting there.
+  void number(std::string_view key, uint32_t& out, const Range<uint64_t>& range) {
     const toml::node* node = take(key);
     if (node == nullptr) return;
     const auto* integer = node->as_integer();
-    if (integer == nullptr || integer->get() < min || integer->get() > max) {
-      complain(key_path(key), *node, fmt::format("a whole number from {} to {}", min, max));
-      return;
-    }
-    out = static_cast<uint32_t>(integer->get());
+    const auto value = static_cast<uint64_t>(integer != nullptr ? integer->get() : -1);
+    if (value < range.least || value > range.most)
+      return complain(key_path(key), *node, fmt::format("a whole number from {}", range.text));
+    out = static_cast<uint32_t>(value);
   }
   void boolean(std::string_view key, bool& out) {
     const toml::node* node = take(key);
@@ -257,8 +262,8 @@ class Reader {
 void read_node(Reader& reader, NodeSettings& node) {
   reader.value("name", node.name, kNodeName);
   reader.value("ram", node.ram_bytes, kSize);
-  reader.number("threads", node.threads, 0, UINT32_MAX);  // its bound is checked by validate()
-  reader.number("connections", node.connections, 0, kLoopsMax * kConnectionsPerLoopMax);
+  reader.number("threads", node.threads);
+  reader.number("connections", node.connections);
   reader.value("io", node.io, kIo);
   reader.value("drain", node.drain, kDuration);
   reader.value("retire", node.retire, kDuration);
@@ -309,11 +314,12 @@ void read_tls(Reader& reader, Mistakes& mistakes, TlsSettings& tls) {
 /// shares = { 64KiB = 4, 128KiB = 16, 256KiB = 80 }; a class that is left out gets nothing.
 void read_shares(Reader& reader, std::string_view key, ShareSettings& out, bool in_ram) {
   reader.table(key, [&](Reader& table) {
+    constexpr Range<uint64_t> kPercent{0, 100, "0 to 100"};
     ShareSettings shares;
-    if (in_ram) table.number("16KiB", shares.small, 0, 100);
-    table.number("64KiB", shares.k64, 0, 100);
-    table.number("128KiB", shares.k128, 0, 100);
-    table.number("256KiB", shares.k256, 0, 100);
+    if (in_ram) table.number("16KiB", shares.small, kPercent);
+    table.number("64KiB", shares.k64, kPercent);
+    table.number("128KiB", shares.k128, kPercent);
+    table.number("256KiB", shares.k256, kPercent);
     out = shares;
   });
 }
@@ -359,15 +365,15 @@ void read_origin(Reader& reader, OriginSettings& origin) {
     timeout.value("idle", origin.timeout.idle, kDuration);
     timeout.value("total", origin.timeout.total, kDuration);
   });
-  reader.number("fetches", origin.fetches, 1, kOriginConnectionsPerLoopMax);
-  reader.number("retries", origin.retries, 0, 10);
+  reader.number("fetches", origin.fetches);
+  reader.number("retries", origin.retries);
   reader.value("ca", origin.ca, kPath);
   reader.value("certificate", origin.certificate, kPath);
   reader.value("key", origin.key, kPath);
   reader.value("validator", origin.validator, kValidator);
   read_redirects(reader, origin.redirect_hosts);
   reader.table("breaker", [&](Reader& breaker) {
-    breaker.number("failures", origin.breaker.failures, 1, 1000);
+    breaker.number("failures", origin.breaker.failures);
     breaker.value("open_for", origin.breaker.open_for, kDuration);
   });
 }
@@ -396,7 +402,7 @@ void read_query(Reader& reader, SiteSettings& site) {
 void read_tokens(Reader& reader, TokenSettings& tokens) {
   reader.values("forms", tokens.forms, kTokenForm);
   reader.value("name", tokens.name, kTokenName);
-  reader.number("expired_status", tokens.expired_status, 403, 410);  // validate() says which
+  reader.number("expired_status", tokens.expired_status, {403, 410, "403 to 410"});
   reader.value("issuer", tokens.issuer, kPath);
   reader.value("audience", tokens.audience, kPath);
   reader.table("keys", [&](Reader& keys) {
@@ -417,8 +423,8 @@ void read_site(Reader& reader, Mistakes& mistakes, std::vector<SiteSettings>& si
   reader.values("tags", site.tags, kTagField);
   reader.table("pace", [&](Reader& pace) {
     pace.value("burst", site.pace.burst_bytes, kSize);
-    pace.number("bitrate", site.pace.bitrate_kbits, 8, 10'000);
-    pace.number("times", site.pace.times, 1, 100);
+    pace.number("bitrate", site.pace.bitrate_kbits);
+    pace.number("times", site.pace.times);
   });
   reader.table("tokens", [&](Reader& tokens) { read_tokens(tokens, site.tokens); });
   reader.table("ttl", [&](Reader& ttl) {
@@ -441,8 +447,8 @@ void read_site(Reader& reader, Mistakes& mistakes, std::vector<SiteSettings>& si
 }
 
 void read_limits(Reader& reader, LimitSettings& limits) {
-  reader.number("connections", limits.connections, 0, 1'000'000);
-  reader.number("requests_per_second", limits.requests_per_second, 0, 1'000'000);
+  reader.number("connections", limits.connections);
+  reader.number("requests_per_second", limits.requests_per_second);
   reader.value("miss_bytes_per_second", limits.miss_bytes_per_second, kSize);
   reader.value("by", limits.by, kLimitBy);
 }
@@ -468,15 +474,15 @@ void read_prefetch(Reader& reader, PrefetchSettings& prefetch) {
   reader.values("follow", prefetch.follow, kPath);
   reader.value("bytes_per_second", prefetch.bytes_per_second, kSize);
   reader.value("bytes_per_day", prefetch.bytes_per_day, kSize);
-  reader.number("fills", prefetch.fills, 1, 64);
-  reader.number("ram_percent", prefetch.ram_percent, 1, 75);
-  reader.number("heads_percent", prefetch.heads_percent, 0, 75);
+  reader.number("fills", prefetch.fills);
+  reader.number("ram_percent", prefetch.ram_percent);
+  reader.number("heads_percent", prefetch.heads_percent);
   reader.value("head", prefetch.head, kDuration);
   reader.value("lead", prefetch.lead, kDuration);
   reader.boolean("rest", prefetch.rest);
-  reader.number("probability_percent", prefetch.probability_percent, 0, 100);
-  reader.number("floor_percent", prefetch.floor_percent, 0, 100);
-  reader.number("hints_percent", prefetch.hints_percent, 0, 100);
+  reader.number("probability_percent", prefetch.probability_percent);
+  reader.number("floor_percent", prefetch.floor_percent);
+  reader.number("hints_percent", prefetch.hints_percent);
   reader.value("memory", prefetch.memory, kSize);
   reader.value("predictor", prefetch.predictor, kPrefetchMode);
   reader.value("predictor_memory", prefetch.predictor_memory, kSize);
@@ -501,12 +507,12 @@ void read_all(Reader& reader, Mistakes& mistakes, Settings& settings) {
   reader.table("prefetch", [&](Reader& prefetch) { read_prefetch(prefetch, settings.prefetch); });
   reader.table("log", [&](Reader& log) {
     log.value("access", settings.log.access, kPath);
-    log.number("sample", settings.log.sample, 1, kLogSampleMax);
+    log.number("sample", settings.log.sample);
     log.value("level", settings.log.level, kLevel);
   });
   reader.table("listens", [&](Reader& listens) {
     listens.boolean("count", settings.listens.count);
-    listens.number("bitrate", settings.listens.bitrate_kbits, 8, 10'000);
+    listens.number("bitrate", settings.listens.bitrate_kbits);
   });
   reader.report_unknown();
 }

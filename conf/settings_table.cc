@@ -4,8 +4,15 @@
 
 #include <algorithm>
 
+#include "base/limits.h"
+
 namespace segue::conf {
 namespace {
+
+// Ranges that are limits elsewhere.
+static_assert(kLoopsMax == 64);
+static_assert(kLoopsMax * kConnectionsPerLoopMax == 2'097'152);
+static_assert(kOriginConnectionsPerLoopMax == 256);
 
 constexpr std::string_view kAddresses = "`IP:PORT`, `[IP6]:PORT` or `unix:/PATH`; one, or a list";
 constexpr std::string_view kSizes = "size";
@@ -235,9 +242,10 @@ bool matches(std::string_view pattern, std::string_view key) noexcept {
   constexpr std::string_view kName = "NAME";
   while (!pattern.empty() && !key.empty()) {
     if (pattern.starts_with(kName)) {
-      pattern.remove_prefix(kName.size());
-      key.remove_prefix(std::min(key.find('.'), key.size()));
-    } else if (pattern.starts_with("[]")) {
+      // Names may have dots in them; behind NAME no row has another or brackets.
+      return key.ends_with(pattern.substr(kName.size()));
+    }
+    if (pattern.starts_with("[]")) {
       if (key.front() != '[') return false;
       pattern.remove_prefix(2);
       const size_t close = key.find(']');

@@ -194,7 +194,17 @@ TEST(ParseToml, AWrongValueNamesWhatIsAllowed) {
             "\"threads\"");
   EXPECT_EQ(only_mistake("[node]\nthreads = -1\n"),
             "segue.toml:2: node.threads: -1 is not allowed here; allowed: a whole number from 0 to "
-            "4294967295");
+            "64");
+}
+
+TEST(ParseToml, AnOriginWithDotsInItsNameHasTheRangesOfAnyOther) {
+  EXPECT_TRUE(only_mistake("[origin.\"a.b\"]\nfetches = 257\n")
+                  .contains("origin.a.b.fetches: 257 is not allowed here; allowed: a whole number "
+                            "from 1 to 256"));
+  EXPECT_TRUE(only_mistake("[origin.\"a.b\".timeout]\nidle = \"0\"\n").contains("1ms to 3650d"));
+  EXPECT_EQ(
+      parse("[origin.\"a.b\".breaker]\nfailures = 7\n").settings.origins.at(0).breaker.failures,
+      7U);
 }
 
 TEST(ParseToml, AWrongTypeIsToldAsWhatItIs) {
