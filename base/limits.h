@@ -46,6 +46,8 @@ inline constexpr std::chrono::seconds kLingerTimeout{
 inline constexpr uint32_t kLingerBytesMax = 256 * KiB;  // discarded meanwhile; more: closed at once
 inline constexpr uint32_t kRequestsPerTurnMax = 16;     // pipelined requests of one connection
 inline constexpr uint32_t kConnectionsPerLoopMax = 32 * 1024;
+inline constexpr uint32_t kTurnedAwayMax =
+    32;  // told 503 and not gone yet, of one loop; more are closed without a word
 inline constexpr uint32_t kAcceptsPerTurnMax = 64;
 inline constexpr std::chrono::milliseconds kAcceptPause{
     100};  // where even the spare descriptor does not help
@@ -64,6 +66,8 @@ inline constexpr uint32_t kSealedBatchesReserved = 64;
 // stalled clients must leave fetches to the fills.
 inline constexpr uint32_t kPassesPerLoopMax = 128;
 inline constexpr uint32_t kPassBufferBytes = 32 * KiB;
+// Answers of unknown length collected at once, of one loop: each may take 4 MiB of heap.
+inline constexpr uint32_t kCollectionsPerLoopMax = 8;
 
 // --- fills ---
 inline constexpr uint32_t kFillsPerLoopMax = 4096;  // running, or waiting for a place to fetch
@@ -106,6 +110,10 @@ inline constexpr uint32_t kNatsMessagesInFlightMax = 64;  // fetched and not yet
 // Fewer messages are fetched at once where the server lets each be so large that they would be
 // more.
 inline constexpr uint64_t kNatsBytesInFlightMax = 8 * MiB;
+
+// --- the access log ---
+inline constexpr uint32_t kAccessLogRecordsPerLoopMax =
+    4096;  // waiting for the writer; more are dropped and counted
 
 // --- overload: from which use on loads are shed, in order (edge/overload/overload.h) ---
 inline constexpr std::chrono::milliseconds kOverloadLookEvery{100};

@@ -93,9 +93,12 @@ std::string connection_rows() {
       {"kAcceptPause", time(kAcceptPause), "where no descriptor is left"},
       {"kConnectionsPerLoopMax", count(kConnectionsPerLoopMax),
        fmt::format("at most {} a loop", size(kConnectionsPerLoopMax * kClientBytes))},
+      {"kTurnedAwayMax", count(kTurnedAwayMax), "told 503 at once, of a loop; more: closed"},
       {"kPassesPerLoopMax", count(kPassesPerLoopMax), "responses streamed through unstored"},
       {"kPassBufferBytes", size(kPassBufferBytes),
        fmt::format("at most {} a loop", size(uint64_t{kPassesPerLoopMax} * kPassBufferBytes))},
+      {"kCollectionsPerLoopMax", count(kCollectionsPerLoopMax),
+       "answers of unknown length, 4 MiB each; more are passed through"},
   };
   return section("one client connection", rows);
 }
@@ -190,6 +193,8 @@ std::string loop_rows() {
   const Row rows[] = {
       {"kLoopsMax", count(kLoopsMax), "threads"},
       {"kLoopTurnMax", time(kLoopTurnMax), "of one turn of a loop"},
+      {"kAccessLogRecordsPerLoopMax", count(kAccessLogRecordsPerLoopMax),
+       "waiting for the log's writer; more: dropped"},
       {"kFramePoolBytesMax", size(kFramePoolBytesMax), "coroutine frames of one loop; more: 503"},
   };
   return section("loops", rows);

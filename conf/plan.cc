@@ -20,13 +20,12 @@ namespace {
 // Measured when idle: 14 MiB of the process resident, half of it the program itself; the rest is
 // for the allocator, the metrics and TLS certificates.
 constexpr uint64_t kProcessBytes = 32 * MiB;
-constexpr uint64_t kLoopBytes = 12 * MiB;        // 256 fetches of an origin at once take most of it
-constexpr uint64_t kAccessQueueBytes = 5 * MiB;  // of one loop: 4096 records
-constexpr uint64_t kLimitsBytes = 2 * MiB;       // of one loop: kClientsLimitedMax places
-// What one answer holds on its way; how many at once is a 64th of the memory each.
+constexpr uint64_t kLoopBytes = 12 * MiB;  // 256 fetches of an origin at once take most of it
+constexpr uint64_t kAccessQueueBytes = kAccessLogRecordsPerLoopMax * 5 * KiB / 4;  // of one loop
+constexpr uint64_t kLimitsBytes = 2 * MiB;  // of one loop: kClientsLimitedMax places
+// What one answer holds on its way; how many at once: plan_streaming().
 constexpr uint64_t kCollectionBytes = 4 * MiB;
 constexpr uint64_t kRelayBytes = kRelayBodyBytesMax + kPassBufferBytes;
-constexpr uint32_t kCollectionsPerLoopMax = 8;
 constexpr uint32_t kStreamedPerLoopMin = 16;  // passes, relays
 // ARCHITECTURE.md, the cache engine: at most 40 bytes a slot, 8 a ghost (one for each slot), 96 a
 // representation.

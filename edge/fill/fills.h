@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/counter.h"
+#include "base/limits.h"
 #include "cache/store.h"
 #include "edge/fill/origin_meter.h"
 #include "edge/fill/scope.h"
@@ -69,8 +70,6 @@ struct Selection {
   std::chrono::nanoseconds origin_latency{0};
 };
 
-/// Answers of unknown length collected at once on one loop: each may take 4 MiB of heap.
-inline constexpr uint32_t kCollectionsMax = 8;
 /// Tasks of a loop that demand cannot use up, so that none of its own is ever taken by a prefetch.
 inline constexpr uint32_t kPrefetchTasksPerLoopMax = 64;
 
@@ -91,7 +90,7 @@ class Fills {
  public:
   struct Options {
     uint32_t fills_max = kFillsPerLoopMax;
-    uint32_t collections_max = kCollectionsMax;
+    uint32_t collections_max = kCollectionsPerLoopMax;
     uint64_t unknown_length_bytes_max =
         4 * MiB;                      // a 200 of unknown length beyond this is passed through
     std::string node_name = "segue";  // Via, CDN-Loop, Cache-Status

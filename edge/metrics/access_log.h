@@ -7,15 +7,13 @@
 #include <string>
 
 #include "base/counter.h"
+#include "base/limits.h"
 #include "base/result.h"
 #include "edge/metrics/access_record.h"
 
 namespace segue::edge {
 
 class Listens;
-
-/// Records one loop can have waiting for the writer (about 1 KiB each, reserved at start).
-inline constexpr uint32_t kAccessLogRecordsPerLoopMax = 4096;
 
 /// Appends the record as one line of JSON with a newline. Hostile bytes are escaped: control
 /// characters as \u00XX, bytes that are no UTF-8 as U+FFFD, so every line is valid JSON.
@@ -29,7 +27,7 @@ class AccessLog {
     uint32_t sample = 1;     // see set_sample()
     uint32_t loops = 1;
     Listens* listens = nullptr;  // is given every record, sampled or not; outlives the log
-    uint32_t records_per_loop = kAccessLogRecordsPerLoopMax;
+    uint32_t records_per_loop = kAccessLogRecordsPerLoopMax;  // about 1 KiB each, reserved
     /// Tests only: no writer thread; write_pending() does its work.
     bool without_writer = false;
   };

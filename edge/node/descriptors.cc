@@ -27,7 +27,10 @@ uint64_t raise_descriptor_limit() noexcept {
 
 uint32_t connections_within(uint64_t limit, uint32_t loops, uint64_t origins, uint64_t drives,
                             uint32_t wanted) noexcept {
-  const uint64_t per_loop = kOfLoop + origins * kOriginConnectionsPerLoopMax + drives;
+  // At the soft limit of the overload judge loads are shed: what is allowed stays below it.
+  limit = limit / 100 * kDescriptorsSoftPercent;
+  const uint64_t per_loop =
+      kOfLoop + kTurnedAwayMax + origins * kOriginConnectionsPerLoopMax + drives;
   const uint64_t kept = std::min(kOfProcess + loops * per_loop, limit / 2);
   const uint64_t left = (limit - kept) / std::max(loops, 1U);
   return static_cast<uint32_t>(std::min<uint64_t>(wanted, std::max(left, kConnectionsMin)));

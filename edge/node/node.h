@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/address_range.h"
+#include "base/limits.h"
 #include "base/loop/event_loop.h"
 #include "cache/drive.h"
 #include "cache/store.h"
@@ -70,7 +71,7 @@ struct NodeOptions {
   uint32_t sealed_batches_per_loop_max = kSealedBatchesPerLoopMax;
   uint32_t passes_per_loop_max = kPassesPerLoopMax;
   uint32_t relays_per_loop_max = kRelaysPerLoopMax;
-  uint32_t collections_per_loop_max = kCollectionsMax;
+  uint32_t collections_per_loop_max = kCollectionsPerLoopMax;
   std::chrono::milliseconds drain_limit{5000};      // running bodies get this long at a stop
   std::chrono::milliseconds retire_limit{600'000};  // a drain ends after this even if players stay
   /// Listening sockets that a service manager opened; each must be one of `listen` or `admin`.

@@ -9,9 +9,6 @@
 
 namespace segue::edge {
 
-/// Turned away on one loop and not gone yet; more are closed without a word.
-inline constexpr uint32_t kTurnedAwayMax = 256;
-
 /// Any thread.
 class ConnectionBudget {
  public:

@@ -9,8 +9,10 @@
 
 #include <cstdlib>
 
+#include "base/limits.h"
 #include "base/loop/event_loop.h"
 #include "edge/metrics/registry.h"
+#include "edge/node/descriptors.h"
 #include "edge/node/handed_over.h"
 #include "edge/node/loop_health.h"
 #include "edge/node/service_manager.h"
@@ -95,6 +97,24 @@ TEST(ServiceManager, NonsenseIsRefused) {
     setenv("LISTEN_PID", own_pid.c_str(), 1);
     EXPECT_FALSE(ServiceManager::from_environment().has_value()) << text;
   }
+}
+
+TEST(Descriptors, WhatIsAllowedAtOnceStaysBelowTheSoftLimitOfOverload) {
+  for (const uint64_t limit : {4096U, 65'536U, 1'048'576U}) {
+    for (const uint32_t loops : {1U, 2U, 4U}) {
+      const uint64_t clients = connections_within(limit, loops, 1, 2, UINT32_MAX);
+      const uint64_t of_loop = clients + kTurnedAwayMax + kOriginConnectionsPerLoopMax + 2;
+      EXPECT_LE(loops * of_loop, limit * kDescriptorsSoftPercent / 100) << limit << " " << loops;
+      EXPECT_GE(loops * clients, limit * kDescriptorsSoftPercent / 100 / 2 - loops);
+    }
+  }
+}
+
+TEST(Descriptors, OfALowLimitHalfIsForClientsAndNeverNone) {
+  EXPECT_EQ(connections_within(1024, 2, 1, 0, UINT32_MAX), 225U);  // 900 of 1,024, half of them
+  EXPECT_EQ(connections_within(1024, 2, 1, 0, 100), 100U);
+  EXPECT_EQ(connections_within(64, 2, 1, 0, UINT32_MAX), 16U);
+  EXPECT_EQ(connections_within(UINT64_MAX, 2, 1, 0, UINT32_MAX), UINT32_MAX);  // RLIM_INFINITY
 }
 
 TEST(ClaimListeners, TakesOutWhatIsOpenAndRefusesWhatNobodyNamed) {
