@@ -22,26 +22,32 @@ constexpr uint64_t kOtherFrameBytes = 2 * MiB;  // drive operations, upkeep, pre
 // and when more do than there are, whoever took nothing for longest is cut.
 constexpr uint64_t kClientsPerBatch = 4;
 
-/// The first with a price of its own, on each loop.
-uint64_t capped(uint64_t clients, uint64_t per_loop_max, uint32_t threads) noexcept {
-  return std::min(clients, per_loop_max * threads);
+constexpr uint64_t kBatchesSetAside = kSealedBatchesReserved + 1;
+
+/// Of one loop, those that clients may hold.
+uint64_t client_batches(uint64_t clients, uint32_t threads) noexcept {
+  return std::min<uint64_t>(clients / kClientsPerBatch / threads,
+                            kSealedBatchesPerLoopMax - kBatchesSetAside);
 }
 
 }  // namespace
+
+uint64_t loop_bytes(ClientKind kind) noexcept {
+  return kOtherFrameBytes + (kind.tls ? kBatchesSetAside * kSealedBatchBytes : 0);
+}
 
 uint64_t client_bytes(uint64_t clients, ClientKind kind) noexcept {
   uint64_t each = kClientBytes;
   if (kind.tls) each += kTlsSessionBytes;
   if (kind.tls && kind.http2) each += kHttp2Bytes;
-  uint64_t bytes = clients * each + capped(clients, kFillsPerLoopMax, kind.threads) * kFillBytes;
-  if (kind.tls)
-    bytes += sealed_batches_per_loop(clients, kind.threads) * kind.threads * kSealedBatchBytes;
+  const uint64_t fills = std::min(clients, uint64_t{kFillsPerLoopMax} * kind.threads);
+  uint64_t bytes = clients * each + fills * kFillBytes;
+  if (kind.tls) bytes += client_batches(clients, kind.threads) * kind.threads * kSealedBatchBytes;
   return bytes;
 }
 
 uint64_t sealed_batches_per_loop(uint64_t clients, uint32_t threads) noexcept {
-  return std::min<uint64_t>(clients / kClientsPerBatch / threads + kSealedBatchesReserved + 1,
-                            kSealedBatchesPerLoopMax);
+  return client_batches(clients, threads) + kBatchesSetAside;
 }
 
 uint64_t clients_within(uint64_t bytes, ClientKind kind) noexcept {

@@ -20,14 +20,19 @@ struct ClientKind {
   bool http2 = false;  // and offers HTTP/2
 };
 
+/// What each loop sets aside before any client comes: frames of what is done for none, and over TLS
+/// the batches in reserve.
+[[nodiscard]] uint64_t loop_bytes(ClientKind kind) noexcept;
+
 /// For `clients` at once, each in the dearest state it can be in for long: a response that it does
-/// not read, with the fill behind it. Grows with `clients`.
+/// not read, with the fill behind it. Grows with `clients`, from 0.
 [[nodiscard]] uint64_t client_bytes(uint64_t clients, ClientKind kind) noexcept;
 
 /// The most clients that `bytes` are enough for.
 [[nodiscard]] uint64_t clients_within(uint64_t bytes, ClientKind kind) noexcept;
 
-/// How many of a loop's TLS clients may hold sealed bytes that their sockets do not take.
+/// Batches of sealed bytes of one loop: those that its TLS clients may hold while their sockets
+/// take no more, and those in reserve.
 [[nodiscard]] uint64_t sealed_batches_per_loop(uint64_t clients, uint32_t threads) noexcept;
 
 /// What the coroutine frames of one loop may take while `clients` are served there: all of them,

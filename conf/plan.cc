@@ -27,6 +27,7 @@ constexpr uint64_t kLimitsBytes = 2 * MiB;  // of one loop: kClientsLimitedMax p
 constexpr uint64_t kCollectionBytes = 4 * MiB;
 constexpr uint64_t kRelayBytes = kRelayBodyBytesMax + kPassBufferBytes;
 constexpr uint32_t kStreamedPerLoopMin = 16;  // passes, relays
+constexpr uint64_t kClientsPerLoopMin = 16;   // unless their number is given
 // ARCHITECTURE.md, the cache engine: at most 40 bytes a slot, 8 a ghost (one for each slot), 96 a
 // representation.
 constexpr uint64_t kIndexBytesPerSlot = 40 + 8;
@@ -125,7 +126,7 @@ uint64_t plan_fixed(const Settings& settings, const Machine& machine, ClientKind
   plan.process_bytes = kProcessBytes + nats_bytes(settings.prefetch.nats);
   plan.prefetch_bytes = prefetch_bytes(settings.prefetch);
   plan.logs_bytes = plan_logs(settings, plan.threads);
-  plan.loops_bytes = kLoopBytes * plan.threads;
+  plan.loops_bytes = (kLoopBytes + loop_bytes(kind)) * plan.threads;
   for (size_t i = 0; i < settings.cache.drives.size(); ++i) {
     const uint64_t bytes = i < machine.drive_bytes.size() ? machine.drive_bytes[i] : 0;
     const DrivePlan drive = plan_drive(settings.cache.drives[i], bytes);
@@ -145,6 +146,29 @@ uint64_t plan_fixed(const Settings& settings, const Machine& machine, ClientKind
 uint64_t least_tier(const ShareSettings& shares) {
   const uint64_t large = std::max<uint64_t>(shares.k256, 1);  // 0 is a mistake
   return std::max(kBuffersBytesMin, kLargeBuffersBytesMin * 100 / large);
+}
+
+// What is left of the memory, the rest, is divided in three.
+
+/// A sixteenth of it.
+uint64_t header_fields_of(uint64_t rest) noexcept {
+  return std::clamp(rest / 16, kRepresentationsBytesMin, kRepresentationsBytesMax);
+}
+
+/// An eighth of it, or a quarter where each client may hold a sealed batch: enough for some in any
+/// case. Nothing where their number is given, and with it what they need.
+uint64_t clients_of(uint64_t rest, const Settings& settings, ClientKind kind) noexcept {
+  if (settings.node.connections != 0) return 0;
+  const uint64_t some = client_bytes(kClientsPerLoopMin * kind.threads, kind);
+  return std::min(rest, std::max(rest / (kind.tls ? 4 : 8), some));
+}
+
+/// The smallest rest that leaves a RAM tier that works, to the mebibyte.
+uint64_t least_rest(const Settings& settings, ClientKind kind) noexcept {
+  const uint64_t tier = least_tier(settings.cache.ram_shares);
+  uint64_t rest = tier + kRepresentationsBytesMin;
+  while (rest < tier + header_fields_of(rest) + clients_of(rest, settings, kind)) rest += MiB;
+  return rest;
 }
 
 }  // namespace
@@ -168,26 +192,17 @@ Plan make_plan(const Settings& settings, const Machine& machine) {
   plan.threads = std::min(plan.threads, kLoopsMax);
   plan.ram_bytes = settings.node.ram_bytes;
   const ClientKind kind = kind_of(settings, plan.threads);
-  const bool clients_fixed = settings.node.connections != 0;
   uint64_t fixed = plan_fixed(settings, machine, kind, plan);
-  // Of what is left a sixteenth is for header fields, and for clients an eighth, or a quarter where
-  // each may hold a sealed batch, unless their number is given; the rest is the RAM tier.
-  const uint64_t clients_part = kind.tls ? 4 : 8;
   plan_streaming(settings, 0, plan);
-  // Solved for the smallest rest: the clients' part goes, kRepresentationsBytesMin goes, the tier
-  // stays.
-  uint64_t least = least_tier(settings.cache.ram_shares) + kRepresentationsBytesMin;
-  if (!clients_fixed) least = least * clients_part / (clients_part - 1) + 1;
-  plan.needed_bytes = round_up(fixed + plan.streaming_bytes + least, MiB);
+  plan.needed_bytes = round_up(fixed + plan.streaming_bytes + least_rest(settings, kind), MiB);
   const uint64_t needed = plan.needed_bytes;
   plan_streaming(settings, plan.ram_bytes > needed ? plan.ram_bytes - needed : 0, plan);
   fixed += plan.streaming_bytes;
-  const uint64_t divided = plan.ram_bytes > fixed ? plan.ram_bytes - fixed : 0;
-  plan.representations_bytes =
-      std::clamp(divided / 16, kRepresentationsBytesMin, kRepresentationsBytesMax);
+  const uint64_t rest = plan.ram_bytes > fixed ? plan.ram_bytes - fixed : 0;
+  plan.representations_bytes = header_fields_of(rest);
   uint64_t others = plan.representations_bytes;
-  if (!clients_fixed) {
-    plan.connections = std::min(clients_within(divided / clients_part, kind),
+  if (settings.node.connections == 0) {
+    plan.connections = std::min(clients_within(clients_of(rest, settings, kind), kind),
                                 uint64_t{kConnectionsPerLoopMax} * plan.threads);
     plan.connections_bytes = client_bytes(plan.connections, kind);
     others += plan.connections_bytes;
@@ -195,7 +210,7 @@ Plan make_plan(const Settings& settings, const Machine& machine) {
   plan.frames_bytes_per_loop = frame_pool_bytes(plan.connections);
   plan.sealed_batches_per_loop =
       static_cast<uint32_t>(sealed_batches_per_loop(plan.connections, plan.threads));
-  plan.buffers_bytes = divided > others ? divided - others : 0;
+  plan.buffers_bytes = rest > others ? rest - others : 0;
   return plan;
 }
 
@@ -215,12 +230,13 @@ std::string print_plan(const Plan& plan) {
                   plan.relays_per_loop, plan.collections_per_loop));
   row("header fields", plan.representations_bytes, "of representations in use");
   row("drive index", plan.index_bytes, "slots, ghosts, known representations");
-  row("loops", plan.loops_bytes, "stacks, rings, origin connections");
+  row("loops", plan.loops_bytes, "stacks, rings, origin connections, sealed records in reserve");
   row("logs", plan.logs_bytes, "access log's queues, listens, clients with limits");
   row("prefetch", plan.prefetch_bytes, "what feeds name, what the predictor learns");
   row("process", plan.process_bytes, "program, libraries, certificates");
-  text += fmt::format("  coroutine frames: at most {} of a loop, within connections\n",
-                      format_size(plan.frames_bytes_per_loop));
+  text += fmt::format(
+      "  coroutine frames: of one loop at most {}, of all of them usually within connections\n",
+      format_size(plan.frames_bytes_per_loop));
   if (plan.drives.empty()) return text + "drives: none, the RAM tier alone\n";
   text += "drives:\n";
   for (const DrivePlan& drive : plan.drives) {

@@ -37,7 +37,7 @@ struct Plan {
   uint64_t process_bytes = 0;          // program, libraries, allocator
   uint64_t prefetch_bytes = 0;         // what feeds name, what the predictor learns
   uint64_t logs_bytes = 0;             // access log's queues, listens, clients with limits
-  uint64_t loops_bytes = 0;            // stacks, rings, origin connections, metrics
+  uint64_t loops_bytes = 0;            // stacks, rings, origin connections, client_memory.h
   uint64_t streaming_bytes = 0;        // answers on their way that are not stored
   uint64_t connections_bytes = 0;      // client connections: client_memory.h
   uint64_t index_bytes = 0;            // slots, ghosts and known representations of the drives
@@ -45,9 +45,10 @@ struct Plan {
   uint64_t buffers_bytes = 0;          // the RAM tier
   uint64_t needed_bytes = 0;           // the least ram_bytes these settings work with
   // What the parts are enough for; the modules take these as their bounds.
-  uint64_t connections = 0;              // at once, of the node
-  uint64_t frames_bytes_per_loop = 0;    // coroutine frames; within connections_bytes
-  uint32_t sealed_batches_per_loop = 0;  // within connections_bytes
+  uint64_t connections = 0;  // at once, of the node
+  // Coroutine frames: connections_bytes has them once for all clients, whichever loop they are on.
+  uint64_t frames_bytes_per_loop = 0;
+  uint32_t sealed_batches_per_loop = 0;  // within loops_bytes and connections_bytes
   uint32_t passes_per_loop = 0;          // answers passed through at once
   uint32_t relays_per_loop = 0;          // requests of other methods at once
   uint32_t collections_per_loop = 0;     // answers of unknown length collected at once

@@ -83,7 +83,7 @@ def test_the_first_request_after_a_start_is_written_too(origin, tmp_path):
 def test_what_ram_evicts_comes_right_from_the_drive_and_is_there_after_a_restart(origin, tmp_path, io):
     lengths = [4 * MIB] * 13 + [100_000] * 8 + [1, 4096, 65536, SLICE, SLICE + 1] * 2  # 54 MiB: more than RAM holds
     bodies = {f"/t/{i}": origin.add(f"/t/{i}", length).body for i, length in enumerate(lengths)}
-    with Node(config(origin, [tmp_path], io, ram="124MiB")) as node:
+    with Node(config(origin, [tmp_path], io, ram="136MiB")) as node:
         ready_to_keep(node, origin)
         store_all(node, bodies)
         origin.forget()
@@ -96,7 +96,7 @@ def test_what_ram_evicts_comes_right_from_the_drive_and_is_there_after_a_restart
         assert node.metric("segue_drive_io_errors_total") == 0
         wait_for_writes(node)
     origin.forget()
-    with Node(config(origin, [tmp_path], io, ram="124MiB")) as node:
+    with Node(config(origin, [tmp_path], io, ram="136MiB")) as node:
         fetch_all(node, {target: body for target, body in bodies.items() if len(body) > 16384})
         assert origin.body_bytes <= 0.02 * sum(lengths), "a clean restart forgot"
         assert node.fetch("/t/0", Range="bytes=-5").is_hit

@@ -373,7 +373,7 @@ def test_an_origin_whose_etag_changes_on_every_contact_is_passed_through_for_a_w
 
 @pytest.mark.slow
 def test_more_tracks_than_ram_holds_are_right_again_after_eviction(origin):
-    with Node(config_for(origin.url, node="").replace("256MiB", "128MiB")) as node:
+    with Node(config_for(origin.url, node="").replace("256MiB", "144MiB")) as node:
         bodies = [origin.add(f"/t/{i}", 2 * MIB).body for i in range(100)]
         for _ in range(2):
             with concurrent.futures.ThreadPoolExecutor(8) as pool:

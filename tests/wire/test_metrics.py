@@ -53,7 +53,7 @@ def busy_node(shared_origin, tmp_path_factory):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = "127.0.0.1:%d" % listener.getsockname()[1]
         with Node(
-            config_for(shared_origin.url, more=drive),
+            config_for(shared_origin.url, more=drive).replace('ram = "256MiB"', 'ram = "512MiB"'),
             flags=("--admin", "127.0.0.1:0"),
             listen=(address,),
             descriptors=[listener.fileno()],

@@ -70,6 +70,42 @@ TEST(Plan, ClientsThatAreAskedForRaiseTheNeededFigureAndOneByteLessOfThemDoesNot
   EXPECT_LT(make_plan(settings, {1, {}, ""}).buffers_bytes, 8 * uint64_t{kFillRunBytesMax});
 }
 
+TEST(Plan, WhereTheNeededFigureIsThereEveryLoopHasClientsBesideARamTierThatWorks) {
+  const auto plan_of = [](uint64_t ram_bytes, uint32_t threads, bool tls, uint32_t large_share) {
+    Settings settings = settings_with(ram_bytes);
+    settings.node.threads = threads;
+    if (tls) settings.listen.emplace_back().tls = true;
+    settings.cache.ram_shares = {.small = 0, .k64 = 100 - large_share, .k256 = large_share};
+    return make_plan(settings, {1, {}, ""});
+  };
+  for (const bool tls : {false, true}) {
+    for (const uint32_t large_share : {1U, 80U}) {
+      const uint64_t tier = std::max(8 * uint64_t{kFillRunBytesMax}, 800 * MiB / large_share);
+      for (uint32_t threads = 1; threads <= kLoopsMax; ++threads) {
+        const uint64_t needed = plan_of(GiB, threads, tls, large_share).needed_bytes;
+        for (const uint64_t more : {uint64_t{0}, 10 * MiB, needed}) {
+          const Plan plan = plan_of(needed + more, threads, tls, large_share);
+          ASSERT_GE(plan.connections, 16 * threads) << threads << " " << tls << " " << more;
+          ASSERT_GE(plan.buffers_bytes, tier) << threads << " " << tls << " " << more;
+          ASSERT_EQ(sum(plan), plan.ram_bytes);
+        }
+      }
+    }
+  }
+}
+
+TEST(Plan, WhatALoopSetsAsideForNobodyIsThereBeforeAnyClient) {
+  Settings settings = settings_with(GiB);
+  settings.node.connections = 2;
+  settings.listen.emplace_back().tls = true;
+  const Plan two = make_plan(settings, {1, {}, ""});
+  EXPECT_EQ(two.sealed_batches_per_loop, kSealedBatchesReserved + 1);
+  EXPECT_LT(two.connections_bytes, MiB);
+  // Two loops: sealed batches in reserve, and frames of what is done for no client.
+  EXPECT_GE(two.loops_bytes, 2 * (kSealedBatchesReserved + 1) * 70 * KiB + 2 * 2 * MiB);
+  EXPECT_GE(two.frames_bytes_per_loop, 2 * MiB);
+}
+
 TEST(Plan, MoreClientsThanTheLoopsCanHoldAreCutToWhatTheyCan) {
   Settings settings = settings_with(64 * GiB);
   settings.node.connections = UINT32_MAX;
