@@ -1,6 +1,5 @@
 #include "edge/server/server.h"
 
-#include <sys/random.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +8,8 @@
 #include <vector>
 
 #include "base/assert.h"
+#include "base/entropy.h"
+#include "base/limits.h"
 #include "edge/metrics/registry.h"
 #include "edge/overload/overload.h"
 #include "edge/server/acceptor.h"
@@ -21,15 +22,6 @@ namespace segue::edge {
 namespace {
 
 constexpr uint32_t kConnectionsKeptMax = 1024;
-
-/// Of the hashes of client addresses: strangers must not be able to choose theirs.
-[[nodiscard]] uint64_t secret_seed() noexcept {
-  uint64_t seed = 0;
-  // The first 256 bytes of getrandom(2) come whole or, before the pool is ready, after a wait.
-  const ssize_t bytes = getrandom(&seed, sizeof seed, 0);
-  SEGUE_ASSERT(bytes == sizeof seed);
-  return seed;
-}
 
 /// Whether `peer` may say whom a connection is from; over a unix socket whoever may open it.
 bool is_trusted(const Peer& peer, std::span<const AddressRange> proxies) noexcept {
@@ -52,7 +44,7 @@ struct Listening {
 struct Server::Impl {
   Impl(EventLoop& loop, RequestHandler& handler, ConnectionLimits limits, uint64_t peer_seed)
       : context(loop, handler, limits) {
-    context.peer_seed = peer_seed != 0 ? peer_seed : secret_seed();
+    context.peer_seed = peer_seed != 0 ? peer_seed : kernel_random();
   }
 
   static void on_accepted(int fd, const sockaddr_storage& from, void* listening);
@@ -173,7 +165,10 @@ void Server::adopt(int fd, const Peer& peer, std::shared_ptr<const tls::ServerCo
   impl_->adopt(fd, peer, std::move(tls), proxies);
 }
 
-void Server::share(ConnectionBudget* budget) noexcept { impl_->budget = budget; }
+void Server::share(ConnectionBudget* budget) noexcept {
+  SEGUE_ASSERT(impl_->first == nullptr);
+  impl_->budget = budget;
+}
 
 void Server::limit_by(ClientLimits* limits) noexcept { impl_->context.client_limits = limits; }
 

@@ -42,8 +42,8 @@ class Server {
   void adopt(int fd, const Peer& peer, std::shared_ptr<const tls::ServerContext> tls = nullptr,
              std::span<const AddressRange> proxies = {});
 
-  /// From here on connections also count against `budget`, which other loops share; null: not. It
-  /// outlives them.
+  /// Connections also count against `budget`, which other loops share; null: not. It outlives them.
+  /// Called while there is none.
   void share(ConnectionBudget* budget) noexcept;
   /// Counts connections by client from here on; null: not. It outlives the connections.
   void limit_by(ClientLimits* limits) noexcept;

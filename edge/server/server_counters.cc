@@ -77,7 +77,7 @@ void register_metrics(Registry& registry, const ServerCounters& counters, const 
   registry.add_gauge("segue_connections_active", "Connections open now.", {{"listener", listener}},
                      counters.active);
   constexpr const char* kRefused = "segue_connections_refused_total";
-  constexpr const char* kRefusedHelp = "Connections closed right after accept, by reason.";
+  constexpr const char* kRefusedHelp = "Connections refused at accept, by reason.";
   count(kRefused, kRefusedHelp, counters.refused_limit, {{"reason", "limit"}});
   count(kRefused, kRefusedHelp, counters.refused_overload, {{"reason", "overload"}});
   count(kRefused, kRefusedHelp, counters.refused_client, {{"reason", "client"}});

@@ -15,7 +15,7 @@ class Registry;
 struct ServerCounters {
   Counter accepted;
   Counter active;            // gauge: open connections, lingering ones too
-  Counter refused_limit;     // accepted and closed: kConnectionsPerLoopMax reached
+  Counter refused_limit;     // over node.connections: answered 503 or closed
   Counter refused_overload;  // accepted and closed: shed by the overload manager
   Counter refused_proxy;     // no PROXY header where one must come, or from who may not send one
   Counter refused_client;    // accepted and closed: one client's connections ([limits])
