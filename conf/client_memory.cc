@@ -7,8 +7,8 @@
 namespace segue::conf {
 namespace {
 
-constexpr uint64_t kTlsSessionBytes = 16 * KiB;
-constexpr uint64_t kSealedBatchBytes = 72 * KiB;  // held while the socket takes no more
+constexpr uint64_t kTlsSessionBytes = 16 * KiB + 5 * KiB;  // and the rest that a full socket leaves
+constexpr uint64_t kSealedBatchBytes = 72 * KiB;           // held while the socket takes no more
 // A connection's fair share of what nghttp2 may hold (edge/server/h2_memory.h).
 constexpr uint64_t kHttp2Bytes = 32 * KiB;
 
@@ -18,9 +18,10 @@ constexpr uint64_t kRequestFrameBytes = 8 * KiB;
 constexpr uint64_t kFillFrameBytes = 8 * KiB;
 constexpr uint64_t kOtherFrameBytes = 2 * MiB;  // drive operations, upkeep, prefetch, admin
 
-// Of TLS clients, how many there are for each that may hold a sealed batch: a paused player does,
-// and when more do than there are, whoever took nothing for longest is cut.
-constexpr uint64_t kClientsPerBatch = 4;
+// Of TLS clients, how many there are for each that may hold a sealed batch: one whose socket took
+// less than it had room for (edge/server/wire.h). When more do, whoever took nothing for longest is
+// cut.
+constexpr uint64_t kClientsPerBatch = 8;
 
 constexpr uint64_t kBatchesSetAside = kSealedBatchesReserved + 1;
 

@@ -112,15 +112,15 @@ TEST(Plan, MoreClientsThanTheLoopsCanHoldAreCutToWhatTheyCan) {
   EXPECT_EQ(make_plan(settings, {1, {}, ""}).connections, 2 * kConnectionsPerLoopMax);
 }
 
-TEST(Plan, WithTlsAClientMayHoldASealedBatchAndWithHttp2MoreAndBothAreReserved) {
+TEST(Plan, WithTlsAClientMayHoldSealedBytesAndWithHttp2MoreAndBothAreReserved) {
   Settings settings = settings_with(GiB);
   settings.node.connections = 1000;
   const uint64_t plain = make_plan(settings, {1, {}, ""}).connections_bytes;
   settings.listen.emplace_back().tls = true;
   settings.tls.http2 = false;
   const uint64_t tls = make_plan(settings, {1, {}, ""}).connections_bytes;
-  // Two loops: a batch for each of four clients, and those in reserve.
-  EXPECT_GE(tls, plain + (1000 * 16 + 250 * 70) * KiB);
+  // The rest of a batch for each, and a whole one for one in eight.
+  EXPECT_GE(tls, plain + (1000 * 21 + 124 * 70) * KiB);
   settings.tls.http2 = true;
   EXPECT_GE(make_plan(settings, {1, {}, ""}).connections_bytes, tls + 1000 * 29 * KiB);
 }
