@@ -4,7 +4,7 @@ import struct
 import pytest
 
 from support import faults, frames, transport
-from support.client import wait_until
+from support.client import wait_until, wait_until_steady
 from support.frames import FrameClient
 from support.node import Node
 from support.settings import config_for
@@ -273,6 +273,12 @@ def test_a_drain_says_goaway_and_lets_what_runs_end(origin):
         assert node.stop() == 0
 
 
+def wait_until_full(node, requests):
+    """Until so many were asked, and the socket of a client that does not read takes no more."""
+    wait_until(lambda: node.metric("segue_http2_requests_total") == requests, what="all asked")
+    wait_until_steady(lambda: node.metrics()['segue_http_sent_bytes_total{listener="public"}'], what="what was sent")
+
+
 def test_answers_of_our_own_wait_for_room_beside_tracks_that_fill_the_socket(node):
     wide = {frames.INITIAL_WINDOW_SIZE: 2**30}
     with FrameClient(node, wide, receive_buffer=4096) as client:
@@ -280,8 +286,7 @@ def test_answers_of_our_own_wait_for_room_beside_tracks_that_fill_the_socket(nod
         before = node.metric("segue_http2_requests_total")
         client.send_frame(frames.WINDOW_UPDATE, 0, 0, word(2**30))
         full = [client.ask("/t/1") for _ in range(2)]
-        batch = 'segue_connection_pieces{listener="public",pool="tls_batch"}'
-        wait_until(lambda: node.metrics()[batch] == 1, what="a full socket")
+        wait_until_full(node, before + 2)
         refused, allowed = client.ask("/t/1", method="DELETE"), client.ask("/t/1", method="OPTIONS")
         wait_until(lambda: node.metric("segue_http2_requests_total") == before + 4, what="all asked")
         for stream in full:
@@ -302,8 +307,7 @@ def test_a_hundred_tracks_with_long_heads_come_whole_to_a_client_that_reads_late
         before = node.metric("segue_http2_requests_total")
         client.send_frame(frames.WINDOW_UPDATE, 0, 0, word(2**30))
         full = [client.ask("/t/1") for _ in range(2)]
-        batch = 'segue_connection_pieces{listener="public",pool="tls_batch"}'
-        wait_until(lambda: node.metrics()[batch] == 1, what="a full socket")
+        wait_until_full(node, before + 2)
         late = [client.ask(f"/t/long-head-{i}") for i in range(95)]
         wait_until(lambda: node.metric("segue_http2_requests_total") == before + 97, what="all asked")
         left = {**{stream: 1_500_000 for stream in full}, **{stream: 20_000 for stream in late}}
