@@ -125,8 +125,14 @@ class Planner {
   void ended(uint64_t order, End end, MonoTime now);
   /// Orders nobody wants any more: stop them (they still end).
   [[nodiscard]] std::vector<uint64_t> take_stopped();
-  /// Tracks that were held and are not wanted any more: let go of what nobody asked for.
-  [[nodiscard]] std::vector<Ref<const PrefetchTarget>> take_dropped();
+  /// What was held of a track and is not wanted any more: let go of what nobody asked for. Other
+  /// parts of the track may be held on.
+  struct Dropped {
+    Ref<const PrefetchTarget> target;
+    ByteRange part;           // its end may lie beyond the track's
+    uint32_t tail_bytes = 0;  // of the end
+  };
+  [[nodiscard]] std::vector<Dropped> take_dropped();
   /// What was held is not here any more (the cache evicted it). False: nobody held it.
   bool evicted(TrackId track);
   /// Revokes and judges what is over.

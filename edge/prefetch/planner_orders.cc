@@ -197,6 +197,9 @@ void Planner::hold(const Running& running, bool whole, MonoTime now) {
             .until = {},
             .target = running.target};
   }
+  // One that stood aside may come again knowing more: its container has told by then.
+  held.part.end = std::max(held.part.end, running.part.end);
+  held.tail_bytes = std::max(held.tail_bytes, running.tail_bytes);
   held.bytes += running.landed;
   held.whole = whole;
   if (!held.asked) {
@@ -279,7 +282,8 @@ void Planner::judge(TrackId track, Fate fate) {
     if (fate == Fate::Expired) score.unused_expired.add();
     if (fate == Fate::Revoked) score.unused_revoked.add();
     if (fate == Fate::Evicted) score.unused_evicted.add();
-    if (held.target && fate != Fate::Used) tables_->dropped.push_back(std::move(held.target));
+    if (held.target && fate != Fate::Used)
+      tables_->dropped.push_back({std::move(held.target), held.part, held.tail_bytes});
   }
   Tables::Window& window = tables_->windows[held.model];
   window.judged += held.bytes;
@@ -293,7 +297,7 @@ void Planner::judge(TrackId track, Fate fate) {
 
 std::vector<uint64_t> Planner::take_stopped() { return std::exchange(tables_->stopped, {}); }
 
-std::vector<Ref<const PrefetchTarget>> Planner::take_dropped() {
+std::vector<Planner::Dropped> Planner::take_dropped() {
   return std::exchange(tables_->dropped, {});
 }
 

@@ -100,7 +100,7 @@ struct Planner::Tables {
   Ends session_ends, held_ends;                  // one each
   uint64_t rest_bytes = 0;                       // of the bytes held for nobody yet: beyond heads
   std::vector<uint64_t> stopped;
-  std::vector<Ref<const PrefetchTarget>> dropped;
+  std::vector<Dropped> dropped;
   Window windows[kPrefetchModelsMax];
 };
 

@@ -14,7 +14,6 @@ using cache::Where;
 constexpr milliseconds kLookWhileBusy{50};
 constexpr seconds kHeaderMax{6};
 constexpr seconds kBytesMax{20};
-constexpr uint32_t kDroppedSlicesMax = 32;  // heads and rests are never longer
 
 }  // namespace
 
@@ -29,7 +28,7 @@ void Prefetcher::step() {
   for (const uint64_t order : planner_.take_stopped()) {
     if (const auto job = jobs_.find(order); job != jobs_.end()) job->second->cancel();
   }
-  for (const auto& target : planner_.take_dropped()) drop(*target);
+  for (const auto& dropped : planner_.take_dropped()) drop(dropped);
   MonoTime wake = planner_.wake_at(now);
   if (learned_) {
     learned_->plans.step(now);
@@ -85,15 +84,19 @@ void Prefetcher::stop_jobs() noexcept {
   for (auto& [order, job] : jobs_) job->cancel();
 }
 
-void Prefetcher::drop(const PrefetchTarget& target) {
+void Prefetcher::drop(const Planner::Dropped& dropped) {
   cache::Store& store = local_.store();
-  const auto found = store.look_up(target.key, target.key_text);
+  const auto found = store.look_up(dropped.target->key, dropped.target->key_text);
   if (found.known != cache::Store::Known::Yes) return;
   const cache::Generation& generation = *found.selected.generation;
-  const uint32_t slices = generation.slices();
-  for (uint32_t slice = 0; slice < std::min(slices, kDroppedSlicesMax); ++slice)
-    store.drop_unasked(generation, SliceIndex{slice});
-  if (slices > kDroppedSlicesMax) store.drop_unasked(generation, SliceIndex{slices - 1});
+  const uint64_t length = generation.complete_length();
+  const uint64_t tail_first = length - std::min<uint64_t>(length, dropped.tail_bytes);
+  for (const ByteRange& part : {dropped.part.clipped(length), ByteRange{tail_first, length}}) {
+    if (part.empty()) continue;
+    const SliceIndex last = cache::slice_at(part.end - 1);
+    for (SliceIndex slice = cache::slice_at(part.first); slice <= last; ++slice.value)
+      store.drop_unasked(generation, slice);
+  }
 }
 
 void Prefetcher::start(Planner::Order order) {

@@ -160,7 +160,7 @@ class Prefetcher {
   [[nodiscard]] bool is_pressed();
   void start(Planner::Order order);
   void stop_jobs() noexcept;
-  void drop(const PrefetchTarget& target);
+  void drop(const Planner::Dropped& dropped);
   Task<void> run(Ref<Job> owned);
   Task<Planner::End> fetch(Job& job);
   void refine(Job& job, const cache::Selected& selected);

@@ -223,8 +223,8 @@ class Run final : public TrackSource {
     for (const uint64_t order : planner_.take_stopped()) {
       if (fetches_.erase(order) > 0) planner_.ended(order, Planner::End::Stopped, now());
     }
-    for (const auto& target : planner_.take_dropped())
-      cache_->drop_unasked(track_numbers_.at(target->key.low));
+    for (const auto& [target, part, tail_bytes] : planner_.take_dropped())
+      cache_->drop_unasked(track_numbers_.at(target->key.low), part);
     wake_ = planner_.wake_at(now());
     if (!plans_) return;
     plans_->step(now());

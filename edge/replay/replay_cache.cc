@@ -17,7 +17,6 @@ namespace {
 constexpr uint8_t kRamShares[cache::kSizeClasses] = {4, 6, 10, 80};
 constexpr uint64_t kSeed = 1;  // nobody hostile chooses tracks here
 constexpr uint32_t kBuffersMin = 8;
-constexpr uint32_t kDroppedSlicesMax = 32;  // heads and rests are never longer
 }  // namespace
 
 Result<std::unique_ptr<ReplayCache>> ReplayCache::create(const Options& options, const Trace& trace,
@@ -99,13 +98,13 @@ bool ReplayCache::land(uint32_t track, SliceIndex slice, RamTier::Source source,
   return true;
 }
 
-void ReplayCache::drop_unasked(uint32_t track) noexcept {
+void ReplayCache::drop_unasked(uint32_t track, ByteRange part) noexcept {
   const cache::Generation& generation = *generations_[track];
-  const uint32_t slices = generation.slices();
-  for (uint32_t slice = 0; slice < std::min(slices, kDroppedSlicesMax); ++slice)
-    (void)ram_.drop_unasked(generation.slice_key(SliceIndex{slice}));
-  if (slices > kDroppedSlicesMax)
-    (void)ram_.drop_unasked(generation.slice_key(SliceIndex{slices - 1}));
+  part = part.clipped(generation.complete_length());
+  if (part.empty()) return;
+  const SliceIndex last = cache::slice_at(part.end - 1);
+  for (SliceIndex slice = cache::slice_at(part.first); slice <= last; ++slice.value)
+    (void)ram_.drop_unasked(generation.slice_key(slice));
 }
 
 bool ReplayCache::wants_to_keep(const Buffer& buffer, bool needed) noexcept {

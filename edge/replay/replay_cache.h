@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/byte_range.h"
 #include "base/result.h"
 #include "cache/drive_index.h"
 #include "cache/ram_tier.h"
@@ -37,8 +38,9 @@ class ReplayCache final : public cache::SliceKeeper {
   Found read(uint32_t track, cache::SliceIndex slice, cache::UseId use) noexcept;
   /// Brings it for nobody yet. False: it was in RAM, or no buffer could be had.
   bool prefetch(uint32_t track, cache::SliceIndex slice) noexcept;
-  /// Lets go of what was brought so and not asked for.
-  void drop_unasked(uint32_t track) noexcept;
+  /// Lets go of what was brought so of `part`, whose end may lie beyond the track's, and not asked
+  /// for.
+  void drop_unasked(uint32_t track, ByteRange part) noexcept;
 
   [[nodiscard]] uint32_t slice_bytes(uint32_t track, cache::SliceIndex slice) const noexcept {
     return generations_[track]->slice_bytes(slice);

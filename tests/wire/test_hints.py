@@ -8,6 +8,9 @@ import pytest
 from support.client import wait_until as wait_for
 from support.node import Node
 from support.settings import config_for
+from test_container_heads import is_here, ogg_file, wait_until_here
+from test_feed import fate as fate_of
+from test_feed import plan, post
 from test_fill import Gate
 from test_tokens import ours, site_with
 
@@ -43,8 +46,8 @@ def outcome_of(node, path, **fields):
     return [each for each in OUTCOMES if after[each] > before[each]]
 
 
-def fate(node, name):
-    return node.metrics().get(f'segue_prefetch_tracks_total{{model="cmcd",fate="{name}"}}', 0)
+def fate(node, name, model="cmcd"):
+    return fate_of(node, name, model)
 
 
 @pytest.fixture
@@ -88,6 +91,18 @@ def test_the_next_range_of_the_same_object_is_there_when_it_is_asked_for(node, s
     assert answer.body == segments.tracks["/long"].body[SLICE : SLICE + 1000]
     assert len(segments.requests_for("/long")) == 2
     wait_for(lambda: fate(node, "used") == 1)
+
+
+def test_a_range_that_was_not_asked_for_goes_and_the_head_that_a_feed_named_stays(node, segments):
+    segments.add("/epic", 40 * SLICE)
+    post(node, plan(tracks=["/epic"]))
+    wait_for(lambda: fate(node, "fetched", "m") == 1)
+    node.fetch(hinting("/a/1.m4s", sid="s", nor=next_object("/epic"), nrr=f"{35 * SLICE}-{36 * SLICE - 1}"))
+    wait_for(lambda: fate(node, "fetched") == 1)
+    node.fetch(hinting("/a/1.m4s", sid="s", nor="2.m4s"))  # it has changed its mind
+    wait_for(lambda: fate(node, "revoked") == 1)
+    assert not is_here(node, "/epic", 35 * SLICE)
+    assert is_here(node, "/epic", 0)
 
 
 def test_a_hint_counts_once(node):

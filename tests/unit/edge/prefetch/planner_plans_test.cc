@@ -135,7 +135,53 @@ TEST_F(PlannerTest, WhatIsDroppedIsNamedSoThatItsSlicesCanGo) {
   planner->cancel(1, 0, now);
   const auto dropped = planner->take_dropped();
   ASSERT_EQ(dropped.size(), 1u);
-  EXPECT_EQ(dropped[0].get(), target.get());
+  EXPECT_EQ(dropped[0].target.get(), target.get());
+  EXPECT_EQ(dropped[0].part, (ByteRange{0, 256 * KiB}));
+  EXPECT_EQ(dropped[0].tail_bytes, 0u);
+  EXPECT_TRUE(planner->take_dropped().empty());
+}
+
+TEST_F(PlannerTest, APartThatIsDroppedLeavesTheHeadOfItsTrackHeld) {
+  auto target = make_ref<PrefetchTarget>();
+  PlanEntry head = entry(1);
+  head.target = target;
+  head.tail_bytes = 64 * KiB;
+  PlanEntry part = entry(part_of(1, 40), 1, 0s, 100 * KiB);
+  part.first_byte = 10 * MiB;
+  part.target = target;
+  set(7, 1, {head});
+  set(8, 1, {part});
+  orders();
+  finish();
+  planner->cancel(8, 0, now);
+  const auto parts = planner->take_dropped();
+  ASSERT_EQ(parts.size(), 1u);
+  EXPECT_EQ(parts[0].part, (ByteRange{10 * MiB, 10 * MiB + 100 * KiB}));
+  EXPECT_EQ(parts[0].tail_bytes, 0u);
+  EXPECT_EQ(planner->gauges().held, 1u);
+  planner->cancel(7, 0, now);
+  const auto heads = planner->take_dropped();
+  ASSERT_EQ(heads.size(), 1u);
+  EXPECT_EQ(heads[0].part, (ByteRange{0, 256 * KiB}));
+  EXPECT_EQ(heads[0].tail_bytes, 64 * KiB);
+}
+
+TEST_F(PlannerTest, WhatCameAgainAfterStandingAsideIsDroppedAsFarAsItsContainerTold) {
+  PlanEntry guessed = entry(1);
+  guessed.head_is_guess = true;
+  guessed.target = make_ref<PrefetchTarget>();
+  set(7, 1, {guessed});
+  ASSERT_EQ(orders().size(), 1u);
+  planner->landed(running[0].id, 256 * KiB);
+  finish(Planner::End::Stopped);
+  ASSERT_EQ(orders().size(), 1u);
+  planner->refine(running[0].id, 1 * MiB, 64 * KiB);
+  finish();
+  planner->cancel(7, 0, now);
+  const auto dropped = planner->take_dropped();
+  ASSERT_EQ(dropped.size(), 1u);
+  EXPECT_EQ(dropped[0].part, (ByteRange{0, 1 * MiB}));
+  EXPECT_EQ(dropped[0].tail_bytes, 64 * KiB);
 }
 
 TEST_F(PlannerTest, AListenerThatStartsATrackPassesOverWhatWasDueBefore) {
