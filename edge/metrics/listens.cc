@@ -185,7 +185,7 @@ Listens::Session& Listens::session_of(SessionKey key, WallTime now) {
 }
 
 /// What remained of a player that made room for others: its completion begins anew, but it is no
-/// new play and no second download.
+/// new play, no second download and no skip.
 void Listens::recall(Session& session, WallTime now) const {
   const RecentTable::Entry* known = recent_.find(session.key.hash());
   if (known == nullptr) return;
@@ -234,7 +234,8 @@ Listens::Row* Listens::row_of(RowKey key, const AccessRecord& record) {
 
 void Listens::count_skip(const AccessRecord& record, const Session& session, Row& row) const {
   const uint64_t length = record.complete_length;
-  const bool newest = record.time >= session.begun;
+  // Where a player that made room for others was is not known any more.
+  const bool newest = session.begun != WallTime{} && record.time >= session.begun;
   const bool tail = record.first_position + kTailBytes >= length;
   const bool forward = record.first_position > session.position + kSkipBytesMin;
   if (length == 0 || !newest || tail || !forward) return;

@@ -235,6 +235,17 @@ TEST_F(ListensTest, WhoMadeRoomForOthersIsNoNewPlayAndNoSecondDownload) {
   EXPECT_TRUE(says("\"plays\":1,\"listeners\":1,\"downloads\":1")) << listens.json_lines();
 }
 
+TEST_F(ListensTest, WhoMadeRoomForOthersDidNotSkipToWhereItGoesOn) {
+  for (int round = 0; round < 3; ++round, now += minutes{1}) {
+    for (int i = 0; i < 8; ++i)
+      play(static_cast<uint64_t>(round) * 2'000'000, 2'000'000, fmt::format("192.0.{}.1", i));
+  }
+  EXPECT_TRUE(says("\"plays\":8,")) << listens.json_lines();
+  EXPECT_TRUE(says("\"skips\":[0,0,0,0,0,0,0,0,0,0]")) << listens.json_lines();
+  play(9'000'000, 100'000, "192.0.7.1");  // it is known by now where this one was
+  EXPECT_TRUE(says("\"skips\":[0,0,0,0,0,0,1,0,0,0]")) << listens.json_lines();
+}
+
 TEST_F(ListensTest, TheOldestHourGoesWhenTheRowsAreFull) {
   for (int hour = 0; hour < 6; ++hour, now += hours{1}) play(0, 2000, "192.0.2.1", "Player/1");
   EXPECT_FALSE(says("T12:00Z"));
