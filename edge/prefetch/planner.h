@@ -161,6 +161,7 @@ class Planner {
   void ripen(MonoTime now);
   [[nodiscard]] bool is_fulfilled(TrackId track) const;
   [[nodiscard]] static uint64_t planned_bytes(const Candidate& candidate) noexcept;
+  [[nodiscard]] std::optional<uint32_t> first_with_room() const;
   [[nodiscard]] MonoTime affordable_at(uint32_t candidate, MonoTime now) const;
   void forget_session(uint64_t session, MonoTime now);
   [[nodiscard]] uint64_t memory_bytes() const noexcept;

@@ -41,21 +41,28 @@ bool Planner::affordable(uint64_t bytes) const noexcept {
          bytes_today_ + bytes <= options_.bytes_per_day;
 }
 
+/// Whose turn it is: rests that would take more than their share are passed over.
+std::optional<uint32_t> Planner::first_with_room() const {
+  uint32_t looks = 0;
+  for (const Tables::Ready& ready : tables_->ready) {
+    const Candidate& candidate = tables_->candidates[ready.candidate];
+    const bool waits =
+        candidate.part.first > 0 && tables_->rest_bytes > 0 &&
+        tables_->rest_bytes + planned_bytes(candidate) > options_.held_bytes_max / kRestsShareOf;
+    if (!waits) return ready.candidate;
+    if (++looks == kReadyLookedAt) break;
+  }
+  return std::nullopt;
+}
+
 std::optional<Planner::Order> Planner::next(MonoTime now) {
   expire(now);
   ripen(now);
   refill(now);
-  while (!paused_ && !tables_->ready.empty() && tables_->running.size() < options_.orders_max &&
-         may_hold_more()) {
-    auto ready = tables_->ready.begin();
-    const auto waits_for_room = [&](const Candidate& of) {
-      return of.part.first > 0 && tables_->rest_bytes > 0 &&
-             tables_->rest_bytes + planned_bytes(of) > options_.held_bytes_max / kRestsShareOf;
-    };
-    for (uint32_t looks = 0; waits_for_room(tables_->candidates[ready->candidate]);) {
-      if (++ready == tables_->ready.end() || ++looks == kReadyLookedAt) return std::nullopt;
-    }
-    const uint32_t index = ready->candidate;
+  while (!paused_ && tables_->running.size() < options_.orders_max && may_hold_more()) {
+    const auto ready = first_with_room();
+    if (!ready) return std::nullopt;
+    const uint32_t index = *ready;
     Candidate& candidate = tables_->candidates[index];
     if (is_fulfilled(candidate.entry.track)) {
       unlink(index);  // another session's candidate brought it meanwhile
@@ -108,8 +115,9 @@ MonoTime Planner::wake_at(MonoTime now) const {
   if (!tables_->waiting.empty()) at = std::min(at, tables_->waiting.begin()->first);
   if (!tables_->session_ends.empty()) at = std::min(at, tables_->session_ends.begin()->first);
   if (!tables_->held_ends.empty()) at = std::min(at, tables_->held_ends.begin()->first);
-  if (!tables_->ready.empty() && !paused_ && tables_->running.size() < options_.orders_max)
-    at = std::min(at, affordable_at(tables_->ready.begin()->candidate, now));
+  if (!paused_ && tables_->running.size() < options_.orders_max) {
+    if (const auto ready = first_with_room()) at = std::min(at, affordable_at(*ready, now));
+  }
   return std::max(at, now + milliseconds{1});
 }
 

@@ -196,6 +196,27 @@ TEST_F(PlannerTest, WhatTheBudgetHoldsBackIsWokenForByTime) {
   }
 }
 
+TEST_F(PlannerTest, AHeadBehindARestThatWaitsForRoomIsWokenForByTime) {
+  make({.bytes_per_second = 1 * MiB, .held_bytes_max = 3 * MiB, .rest_bytes_max = 1 * MiB});
+  set(1, 1, {entry(1)});
+  set(2, 1, {entry(2)});
+  ASSERT_EQ(orders().size(), 2u);
+  finish();
+  for (const uint64_t session : {1U, 2U}) {
+    ask(session, {0, 256 * KiB}, session);
+    ask(session, {256 * KiB, 512 * KiB}, session);  // beyond the head: the rest is wanted
+  }
+  ASSERT_EQ(orders().size(), 1u);  // of two rests: the share of them is 1.5 MiB
+  finish();
+  set(3, 1, {entry(3, 1, 0s, 1792 * KiB)});
+  now += 500ms;  // enough for the rest that waits, not for the head behind it
+  EXPECT_TRUE(orders().empty());
+  const MonoTime wake = planner->wake_at(now);
+  EXPECT_LT(wake, now + 1s);
+  now = wake;
+  EXPECT_EQ(orders(), std::vector<TrackId>{3});
+}
+
 TEST_F(PlannerTest, ADaysBudgetSpentIsWokenForAtTheDaysEnd) {
   make({.bytes_per_day = 256 * KiB});
   set(1, 1, {entry(10), entry(11)}, 2 * 86400s);
