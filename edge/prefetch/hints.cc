@@ -7,8 +7,7 @@
 namespace segue::edge {
 namespace {
 
-constexpr uint64_t kHintBytes = 512 * KiB;  // ten seconds of 400 kbit/s: a segment
-constexpr uint64_t kHintBytesMax = 1 * MiB;
+constexpr uint64_t kPartBytesMax = 1 * MiB;
 constexpr seconds kHintLasts{60};
 constexpr double kHintProbability = 0.9;  // "SHOULD NOT depend on any pre-fetch": players also seek
 constexpr uint64_t kSessionsApart = 0x636d6364;
@@ -66,23 +65,32 @@ bool Prefetcher::is_here(const PrefetchTarget& target, ByteRange& range) const {
   return true;
 }
 
-void Prefetcher::take_hint(const HintNote& note) {
-  auto target = target_of_key(note.key_text(), &targets_);
-  if (!target) return hint_counts_.unknown_site.add();
-  ByteRange range = note.range;
-  if (range.empty()) range.end = range.first + kHintBytes;
-  range.end = std::min(range.end, range.first + kHintBytesMax);
-  if (is_here(*target, range)) return hint_counts_.already_here.add();
+/// Without a range it is a track like any that a feed names, which says no more than that.
+PlanEntry Prefetcher::entry_of_hint(const HintNote& note, Ref<const PrefetchTarget> target) const {
   PlanEntry entry;
-  entry.track = part_of(track_of(target->key), range.first / kSliceBytes);
+  if (note.range.empty()) {
+    entry = entry_of({}, loop_.now(), std::move(target));
+  } else {
+    entry.track = part_of(track_of(target->key), note.range.first / kSliceBytes);
+    entry.due = loop_.now();
+    entry.first_byte = note.range.first;
+    entry.head_bytes = std::min(note.range.length(), kPartBytesMax);
+    entry.target = std::move(target);
+  }
   entry.probability = kHintProbability;
-  entry.due = loop_.now();
-  entry.first_byte = range.first;
-  entry.head_bytes = range.length();
-  entry.target = std::move(target);
+  return entry;
+}
+
+void Prefetcher::take_hint(const HintNote& note) {
+  const auto target = target_of_key(note.key_text(), &targets_);
+  if (!target) return hint_counts_.unknown_site.add();
+  PlanEntry entry = entry_of_hint(note, target);
+  ByteRange range{entry.first_byte, entry.first_byte + entry.head_bytes};
+  if (is_here(*target, range)) return hint_counts_.already_here.add();
   if (entry.track == note.after) return hint_counts_.repeated.add();
   const uint64_t session = mix(note.session ^ kSessionsApart) | 1;
-  switch (hint_gate_.admit(session, entry.track, range.length(), loop_.now())) {
+  const uint64_t bytes = range.length() + entry.tail_bytes;
+  switch (hint_gate_.admit(session, entry.track, bytes, loop_.now())) {
     case HintGate::Verdict::Repeated:
       return hint_counts_.repeated.add();
     case HintGate::Verdict::OverBudget:

@@ -140,6 +140,8 @@ class Prefetcher {
   static void take_hints(HintQueue& queue, void* owner);
   void see(const AskedNote& note);
   void take_hint(const HintNote& note);
+  [[nodiscard]] PlanEntry entry_of_hint(const HintNote& note,
+                                        Ref<const PrefetchTarget> target) const;
   [[nodiscard]] Ref<const PrefetchTarget> target_of_key(std::string_view key_text,
                                                         TargetBytes* counted);
   [[nodiscard]] bool is_here(const PrefetchTarget& target, ByteRange& range) const;

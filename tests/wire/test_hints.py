@@ -74,6 +74,21 @@ def test_the_next_object_is_a_hit_that_nobody_had_asked_for(node, segments):
     assert len(segments.requests_for("/a/2.m4s")) == 1
 
 
+def test_of_the_next_object_comes_what_its_container_tells(node, segments):
+    segments.add("/next.ogg").body = ogg_file(6 * SLICE)
+    node.fetch(hinting("/a/1.m4s", nor=next_object("/next.ogg")))
+    wait_for(lambda: fate(node, "fetched") == 1)
+    assert node.metric("segue_prefetch_heads_told_total") == 1
+    wait_until_here(node, "/next.ogg", [True, False, False, False, False, True])
+
+
+def test_of_the_next_object_comes_as_much_as_the_settings_say(segments):
+    with Node(settings_for(segments, 'head = "1s"\n')) as node:
+        node.fetch(hinting("/a/1.m4s", nor=next_object("/long")))
+        wait_for(lambda: fate(node, "fetched") == 1)
+        wait_until_here(node, "/long", [True, False, False])
+
+
 def test_it_may_come_in_a_field_and_climb_within_the_site(node, segments):
     field = f'nor="{next_object("../b/3.m4s")}"'
     assert node.fetch("/a/1.m4s", CMCD_Request=field).status == 200
