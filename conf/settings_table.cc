@@ -207,7 +207,7 @@ constexpr SettingRow kRows[] = {
     {"prefetch.nats.purge_subject", "a subject", "", Takes::Restart,
      "purges come there instead, and are refused on `subject`"},
     {"prefetch.nats.stream", "letters, digits, `-`, `_`", "", Takes::Restart,
-     "the stream; without it whichever has the subject"},
+     "the stream of `subject`; without it whichever has the subject"},
     {"prefetch.nats.consumer", "1 to 64 letters, digits, `-`, `_`", "", Takes::Restart,
      "the durable consumer, of this node alone; without it `node.name`, `_` for `.`; that of "
      "`purge_subject` has `-purge` behind it"},

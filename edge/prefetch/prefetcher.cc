@@ -125,8 +125,7 @@ Prefetcher::Line Prefetcher::take_line(PrefetchSource source, std::string_view l
       planner_.cancel(session_of(message->session), message->revision, loop_.now());
       break;
     case FeedOp::Track:
-      counters.facts.add();
-      take_facts(*message->facts);
+      if (take_facts(*message->facts)) counters.facts.add();
       break;
   }
   has_new_lines_ = true;
@@ -231,9 +230,10 @@ Prefetcher::Facts& Prefetcher::facts_for(TrackId track) {
   return facts_[track];
 }
 
-void Prefetcher::take_facts(const FeedTrackFacts& facts) {
+/// False: of a track on no site that is here. A feed may be a fleet's, and other nodes have it.
+bool Prefetcher::take_facts(const FeedTrackFacts& facts) {
   const auto target = target_of(facts.track);
-  if (!target) return;
+  if (!target) return false;
   const TrackId track = track_of(target->key);
   double rate = facts.bits_per_second / 8.0;
   if (rate == 0) rate = bytes_per_second_of(facts.bytes, facts.duration);
@@ -244,6 +244,7 @@ void Prefetcher::take_facts(const FeedTrackFacts& facts) {
                       .head_bytes = facts.head_bytes,
                       .bytes_per_second = rate,
                       .kin = kin_of(facts)};
+  return true;
 }
 
 // --- notes ---

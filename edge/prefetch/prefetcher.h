@@ -148,7 +148,7 @@ class Prefetcher {
   void set_budgets();
   void note_malformed(PrefetchSource source, uint64_t number, std::string_view mistake);
   void take_plan(const FeedMessage& message, milliseconds age);
-  void take_facts(const FeedTrackFacts& facts);
+  bool take_facts(const FeedTrackFacts& facts);
   [[nodiscard]] Facts& facts_for(TrackId track);
   [[nodiscard]] uint64_t kin_of(const FeedTrackFacts& facts) const;
   [[nodiscard]] uint32_t minute() const;

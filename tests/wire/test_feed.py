@@ -259,6 +259,14 @@ def test_facts_about_a_track_turn_seconds_into_bytes(feeding, origin):
     assert ranges_of(origin, "/next") == [f"bytes=0-{2 * SLICE - 1}"]
 
 
+def test_facts_about_a_site_of_another_node_are_taken_and_left_aside(feeding):
+    facts = {"op": "track", "track": "/next", "bytes": TRACK}
+    assert post(feeding, json.dumps(facts), json.dumps({**facts, "site": "theirs"})).status == 200
+    metrics = feeding.metrics()
+    assert metrics['segue_feed_facts_total{source="post"}'] == 1
+    assert metrics['segue_feed_malformed_total{source="post"}'] == 0
+
+
 def test_too_many_lines_a_second_are_sent_back(feeding):
     line = '{"session":"s","revision":1}\n'
     batch = line * (60_000 // len(line))
