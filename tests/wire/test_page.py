@@ -105,6 +105,7 @@ def test_numbers_move_and_the_player_plays_in_chromium(music, playwright, tmp_pa
     assert (told["origins"], "online" in told["drives"]) == (1, True)
     assert sorted(told["overload"]) == ["buffers", "descriptors", "fills", "memory", "ring"]
     assert told["shed"] == "nothing"
+    assert told["shedding"] == "prefetch, miss"
     assert abs(told["duration"] - 20) < 0.5
     assert {row[1] for row in told["ranges"]} == {"206"}
     assert any("hit" in row[2] for row in told["ranges"])

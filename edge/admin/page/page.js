@@ -165,7 +165,7 @@ function showPrefetch(interval) {
 
 function showOverload(now) {
   const shed = valuesOf(now, 'segue_overload_shedding', 'load').filter((load) => sum(now, 'segue_overload_shedding', {load}));
-  $('shed').textContent = shed.length ? shed.map((load) => load + 's').join(', ') : 'nothing';
+  $('shed').textContent = shed.join(', ') || 'nothing';
   $('shed').className = shed.length ? 'badge bad' : '';
   fill('overload', valuesOf(now, 'segue_overload_used', 'resource').map((resource) => {
     const words = resource === 'memory' ? bytes : String;

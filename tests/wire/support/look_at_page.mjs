@@ -66,5 +66,10 @@ await page.setViewportSize({width: 380, height: 800});
 await page.waitForTimeout(300);
 found.overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
 await page.screenshot({path: shots + '/page-phone-dark.png', fullPage: true});
+found.shedding = await page.evaluate(() => {
+  const all = {prefetch: 1, revalidation: 0, connection: 0, miss: 1};
+  showOverload(parseMetrics(Object.entries(all).map(([load, on]) => `segue_overload_shedding{load="${load}"} ${on}`).join('\n')));
+  return $('shed').textContent;
+});
 await context.close();
 console.log(JSON.stringify(found));
