@@ -63,10 +63,9 @@ void NodeOverload::stop() {
 
 void NodeOverload::look() {
   Loop& loop = workers_.front()->loop();
-  const bool was_short = !shared_.overload.describe().empty();
   if (shared_.overload.judge({buffers(), memory(), descriptors(), fills(), ring()})) {
     const std::string what = shared_.overload.describe();
-    if (what.empty() && was_short) {
+    if (what.empty()) {
       log_info("overload_over", "nothing is shed any more");
     } else {
       log_warning("overload", "{}", what);
