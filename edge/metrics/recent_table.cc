@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <span>
-#include <utility>
 
 #include "base/assert.h"
 #include "base/hash.h"
@@ -30,15 +29,13 @@ const RecentTable::Entry* RecentTable::find(uint64_t key) const noexcept {
   return found == row.end() ? nullptr : &*found;
 }
 
-RecentTable::Entry RecentTable::put(Entry entry) noexcept {
+void RecentTable::put(Entry entry) noexcept {
   entry.key = never_zero(entry.key);
   const std::span row(entries_.data() + row_of(entry.key), kWays);
   auto place = std::ranges::find(row, entry.key, &Entry::key);
-  const bool known = place != row.end();
-  if (!known) place = std::ranges::find(row, uint64_t{0}, &Entry::key);
+  if (place == row.end()) place = std::ranges::find(row, uint64_t{0}, &Entry::key);
   if (place == row.end()) place = std::ranges::min_element(row, {}, &Entry::seen);
-  const Entry before = std::exchange(*place, entry);
-  return known ? Entry{} : before;
+  *place = entry;
 }
 
 }  // namespace segue::edge

@@ -25,8 +25,8 @@ class RecentTable {
 
   /// Null: not known, or forgotten. Valid until the next put().
   [[nodiscard]] const Entry* find(uint64_t key) const noexcept;
-  /// Adds or replaces; returns what was forgotten for it, with key 0 if nothing was.
-  Entry put(Entry entry) noexcept;
+  /// Adds or replaces.
+  void put(Entry entry) noexcept;
 
  private:
   [[nodiscard]] size_t row_of(uint64_t key) const noexcept;
