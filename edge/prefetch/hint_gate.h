@@ -9,6 +9,7 @@
 #include "base/counter.h"
 #include "base/loop/clock.h"
 #include "edge/prefetch/target.h"
+#include "edge/prefetch/token_bucket.h"
 
 namespace segue::edge {
 
@@ -35,8 +36,7 @@ class HintGate {
     MonoTime until{};
   };
   uint64_t bytes_per_second_ = 0;
-  double left_ = 0;
-  MonoTime filled_at_{};
+  TokenBucket budget_{std::chrono::seconds{2}};  // of bytes
   std::array<Seen, kRemembered> seen_{};
 };
 

@@ -20,6 +20,7 @@
 #include "base/units.h"
 #include "edge/prefetch/model_score.h"
 #include "edge/prefetch/target.h"
+#include "edge/prefetch/token_bucket.h"
 
 namespace segue::edge {
 
@@ -185,8 +186,7 @@ class Planner {
   Totals totals_;
   std::unique_ptr<Tables> tables_;
   bool paused_ = false;
-  double tokens_ = 0;
-  MonoTime refilled_at_{};
+  TokenBucket budget_{seconds{2}};  // of bytes
   MonoTime day_began_{};
   uint64_t bytes_today_ = 0;
   uint64_t held_bytes_ = 0;  // of running orders and of what is held and was not asked for

@@ -8,8 +8,6 @@ namespace segue::edge {
 
 namespace {
 constexpr std::chrono::hours kDay{24};
-// The bucket holds so much of the rate: a burst after a pause, not the pause's whole budget.
-constexpr double kBurstSeconds = 2;
 // Of what may be held for nobody, rests leave half to heads: a head makes a start, a rest only
 // spares a wait that read-ahead would have hidden. In a cache of 2 % of all tracks rests that could
 // fill it all crowded heads out (loadtest/NOTES.md).
@@ -18,16 +16,8 @@ constexpr uint32_t kReadyLookedAt = 64;
 }  // namespace
 
 void Planner::refill(MonoTime now) {
-  const double rate = static_cast<double>(options_.bytes_per_second);
-  const double capacity = rate * kBurstSeconds;
-  if (refilled_at_ == MonoTime{}) {
-    tokens_ = capacity;
-    day_began_ = now;
-  } else {
-    tokens_ += rate * std::chrono::duration<double>(now - refilled_at_).count();
-  }
-  tokens_ = std::min(tokens_, capacity);
-  refilled_at_ = now;
+  budget_.refill(static_cast<double>(options_.bytes_per_second), now);
+  if (day_began_ == MonoTime{}) day_began_ = now;
   if (now - day_began_ >= kDay) {
     day_began_ = now;
     bytes_today_ = 0;
@@ -35,9 +25,7 @@ void Planner::refill(MonoTime now) {
 }
 
 bool Planner::affordable(uint64_t bytes) const noexcept {
-  const double capacity = static_cast<double>(options_.bytes_per_second) * kBurstSeconds;
-  // What is larger than the bucket goes when it is full, and is paid for afterwards.
-  return tokens_ >= std::min(static_cast<double>(bytes), capacity) &&
+  return budget_.affords(static_cast<double>(bytes)) &&
          bytes_today_ + bytes <= options_.bytes_per_day;
 }
 
@@ -83,7 +71,7 @@ Planner::Order Planner::begin(uint32_t index, MonoTime /*now*/) {
   unlink(index);
   Candidate& candidate = tables_->candidates[index];
   const uint64_t bytes = planned_bytes(candidate);
-  tokens_ -= static_cast<double>(bytes);
+  budget_.spend(static_cast<double>(bytes));
   bytes_today_ += bytes;
   held_bytes_ += bytes;
   if (candidate.part.first > 0) tables_->rest_bytes += bytes;
@@ -126,11 +114,8 @@ MonoTime Planner::wake_at(MonoTime now) const {
 MonoTime Planner::affordable_at(uint32_t index, MonoTime now) const {
   const uint64_t bytes = planned_bytes(tables_->candidates[index]);
   if (bytes_today_ + bytes > options_.bytes_per_day) return day_began_ + kDay;
-  const auto rate = static_cast<double>(options_.bytes_per_second);
-  const double missing = std::min(static_cast<double>(bytes), rate * kBurstSeconds) - tokens_;
-  if (missing <= 0 || rate <= 0) return kNever;
-  return now + milliseconds{1} +
-         std::chrono::duration_cast<milliseconds>(std::chrono::duration<double>(missing / rate));
+  const auto wait = budget_.wait_for(static_cast<double>(bytes));
+  return wait ? now + *wait : kNever;
 }
 
 void Planner::refine(uint64_t order, uint64_t head_bytes, uint32_t tail_bytes) {
@@ -164,7 +149,7 @@ void Planner::ended(uint64_t order, End end, MonoTime now) {
   held_bytes_ -= running.planned_bytes;
   if (running.part.first > 0) tables_->rest_bytes -= running.planned_bytes;
   // What was here already cost nothing; what came in whole slices cost more than was asked for.
-  tokens_ += static_cast<double>(running.planned_bytes) - static_cast<double>(running.landed);
+  budget_.spend(static_cast<double>(running.landed) - static_cast<double>(running.planned_bytes));
   bytes_today_ = bytes_today_ + running.landed > running.planned_bytes
                      ? bytes_today_ + running.landed - running.planned_bytes
                      : 0;

@@ -83,11 +83,8 @@ void Prefetcher::refuse_line(PrefetchSource source, uint64_t number) {
 }
 
 bool Prefetcher::has_room() noexcept {
-  const double rate = options_.lines_per_second;
-  const std::chrono::duration<double> passed = loop_.now() - lines_filled_at_;
-  lines_left_ = std::min(rate, lines_left_ + rate * passed.count());
-  lines_filled_at_ = loop_.now();
-  return lines_left_ >= 1;
+  line_budget_.refill(options_.lines_per_second, loop_.now());
+  return line_budget_.affords(1);
 }
 
 /// One line a second is logged: a feed gone mad must not fill the log as well.
@@ -105,7 +102,7 @@ Prefetcher::Line Prefetcher::take_line(PrefetchSource source, std::string_view l
     counters.too_fast.add();
     return Line::TooFast;
   }
-  lines_left_ -= 1;
+  line_budget_.spend(1);
   counters.lines.add();
   const auto message = parser_.parse(line);
   if (!message) {

@@ -195,8 +195,7 @@ class Prefetcher {
   TaskGroup tasks_;
   Tick tick_;
   Counter pauses_, heads_told_;
-  double lines_left_ = 0;
-  MonoTime lines_filled_at_{};
+  TokenBucket line_budget_{seconds{1}};
   MonoTime logged_at_{};
   bool draining_ = false;
   bool has_new_lines_ = false;  // taken, and not planned with yet

@@ -114,6 +114,15 @@ TEST_F(PlannerTest, BytesPerSecondAreKept) {
   EXPECT_EQ(orders().size(), 2u);  // a pause earns no more than the burst
 }
 
+TEST_F(PlannerTest, WithoutABudgetNothingBegins) {
+  make({.bytes_per_second = 0});
+  set(1, 1, {entry(1)});
+  EXPECT_TRUE(orders().empty());
+  now += 60s;
+  EXPECT_TRUE(orders().empty());
+  EXPECT_EQ(planner->wake_at(now), now + 540s);  // for the plan's end only
+}
+
 TEST_F(PlannerTest, BytesPerDayAreKeptAndADayLaterThereAreNewOnes) {
   make({.bytes_per_day = 512 * KiB});
   set(1, 1, {entry(10), entry(11), entry(12)}, 86400s);
