@@ -9,7 +9,7 @@ namespace segue::edge {
 /// On loop 0, where the actions are.
 class NodeFeedPurges final : public FeedPurges {
  public:
-  /// `actions` outlives it.
+  /// `actions` outlives the drain of the feeds.
   explicit NodeFeedPurges(AdminActions& actions) noexcept : actions_(actions) {}
   Task<End> purge(std::string_view message, uint64_t sequence) override;
 

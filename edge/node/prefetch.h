@@ -28,7 +28,7 @@ class NodePrefetch {
   NodePrefetch& operator=(const NodePrefetch&) = delete;
 
   [[nodiscard]] Prefetcher& prefetcher() noexcept { return *prefetcher_; }
-  /// `actions` outlives it.
+  /// `actions` outlives drain().
   void start(AdminActions& actions);
   /// On loop 0: rules of a reload.
   void set_sites(const SiteTable& sites);
@@ -43,8 +43,8 @@ class NodePrefetch {
   Loop& loop_;
   std::unique_ptr<Prefetcher> prefetcher_;
   std::vector<std::unique_ptr<FeedFollower>> followers_;
-  std::vector<std::unique_ptr<NatsFeed>> nats_;  // by subject
   std::unique_ptr<NodeFeedPurges> purges_;       // from start() on
+  std::vector<std::unique_ptr<NatsFeed>> nats_;  // by subject
   std::unique_ptr<PredictorKeeper> keeper_;      // null: what is learned is not kept
 };
 

@@ -88,9 +88,9 @@ class Prefetcher {
   [[nodiscard]] bool trusts_guesses() const noexcept;
   [[nodiscard]] uint64_t learned_rows() const noexcept;
   [[nodiscard]] uint64_t known_tracks() const noexcept;
+  [[nodiscard]] uint64_t learned_bytes_max() const noexcept;  // of a copy
   /// Copies up to `most` rows, and once these are copied names, from number `from` on; the number
   /// to go on from, 0 once all is copied. Only where it learns.
-  [[nodiscard]] uint64_t learned_bytes_max() const noexcept;  // of a copy
   [[nodiscard]] uint64_t copy_learned(SavedPredictor& saved, uint64_t from, uint64_t most) const;
   /// Rows and names out of a file; the error is a sentence. Only where it learns; after
   /// set_sites().
