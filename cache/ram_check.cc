@@ -10,6 +10,13 @@ RamTier::Counts RamTier::counts() const noexcept {
   counts.refetched = refetched_.load(std::memory_order_relaxed);
   counts.probation_bytes = probation_bytes_.load(std::memory_order_relaxed);
   counts.probation_evictions = probation_evictions_.load(std::memory_order_relaxed);
+  for (const auto& shard : shards_) {
+    for (const ResidentSet& set : shard->resident) {
+      counts.kept_heads += set.kept().heads.get();
+      counts.kept_head_bytes += set.kept().bytes.get();
+      counts.kept_head_hits += set.kept().hits.get();
+    }
+  }
   const std::lock_guard lock(queue_mutex_);
   counts.buffer_waiters = queued_;
   return counts;
@@ -17,6 +24,7 @@ RamTier::Counts RamTier::counts() const noexcept {
 
 void RamTier::check_shard(const Shard& shard, bool idle) const {
   uint32_t in_order[kSizeClasses] = {};
+  uint64_t kept_heads[kSizeClasses] = {}, kept_bytes[kSizeClasses] = {};
   for (size_t bucket = 0; bucket < shard.buckets.size(); ++bucket) {
     for (const Buffer* buffer = shard.buckets[bucket]; buffer != nullptr; buffer = buffer->next) {
       const uint64_t hash = hash_of(buffer->key);
@@ -39,12 +47,19 @@ void RamTier::check_shard(const Shard& shard, bool idle) const {
         SEGUE_ASSERT(landed == buffer->length);
         SEGUE_ASSERT(buffer->waiters.empty());
         SEGUE_ASSERT((buffer->entry == kNoEntry) == buffer->leaving);
-        if (!buffer->leaving) ++in_order[static_cast<uint8_t>(buffer->size_class)];
+        const auto size_class = static_cast<uint8_t>(buffer->size_class);
+        if (!buffer->leaving) ++in_order[size_class];
+        kept_heads[size_class] += buffer->kept_head ? 1 : 0;
+        kept_bytes[size_class] += buffer->kept_head ? buffer->length : 0;
       }
       if (idle) SEGUE_ASSERT(buffer->state == BufferState::Resident);
     }
   }
-  for (uint32_t c = 0; c < kSizeClasses; ++c) SEGUE_ASSERT(in_order[c] == shard.resident[c].size());
+  for (uint32_t c = 0; c < kSizeClasses; ++c) {
+    SEGUE_ASSERT(in_order[c] == shard.resident[c].size());
+    SEGUE_ASSERT(kept_heads[c] == shard.resident[c].kept().heads.get());
+    SEGUE_ASSERT(kept_bytes[c] == shard.resident[c].kept().bytes.get());
+  }
   for (const Buffer* buffer = shard.hung; buffer != nullptr; buffer = buffer->next) {
     SEGUE_ASSERT(buffer->state == BufferState::Quarantined);
   }

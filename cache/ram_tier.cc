@@ -68,7 +68,7 @@ void RamTier::ResidentSet::end_probation(Buffer& buffer, uint32_t now_seconds) n
 
 void RamTier::ResidentSet::remove(Buffer& buffer) noexcept {
   order_of(buffer).remove(buffer.entry);
-  buffer.kept_head = false;
+  stop_keeping(buffer);
   buffers_[buffer.entry] = nullptr;
   free_.push_back(buffer.entry);
   buffer.entry = kNoEntry;
@@ -118,8 +118,16 @@ uint32_t RamTier::ResidentSet::keep_head(uint32_t entry, const StartCounts& star
   }
   --credit_;
   buffer.kept_head = true;
+  kept_.heads.add();
+  kept_.bytes.add(buffer.length);
   heads_->insert(entry, hash, now_seconds);
   return leaves;
+}
+
+void RamTier::ResidentSet::stop_keeping(Buffer& buffer) noexcept {
+  if (!std::exchange(buffer.kept_head, false)) return;
+  kept_.heads.sub();
+  kept_.bytes.sub(buffer.length);
 }
 
 Buffer* RamTier::ResidentSet::take_victim(const StartCounts& starts,
@@ -131,8 +139,8 @@ Buffer* RamTier::ResidentSet::take_victim(const StartCounts& starts,
     if (next == kNoEntry) return nullptr;
     entry = looks < kHeadsPerEvictionMax ? keep_head(next, starts, now_seconds) : next;
   }
-  buffers_[entry]->kept_head = false;
   Buffer* buffer = std::exchange(buffers_[entry], nullptr);
+  stop_keeping(*buffer);
   free_.push_back(entry);
   buffer->entry = kNoEntry;
   return buffer;
@@ -250,6 +258,7 @@ RamTier::Found RamTier::find(const SliceKey& key, UseId use) noexcept {
     buffer->last_use = use;
     if (buffer->uses < UINT32_MAX) ++buffer->uses;
     if (key.slice.value == 0) shard.starts.add(hash);
+    shard.resident[static_cast<uint8_t>(buffer->size_class)].count_use(*buffer);
   }
   if (buffer->probation) end_probation(shard, *buffer);
   if (resident) shard.resident[static_cast<uint8_t>(buffer->size_class)].touch(*buffer, use, now);

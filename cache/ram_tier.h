@@ -12,6 +12,7 @@
 #include <mutex>
 #include <vector>
 
+#include "base/counter.h"
 #include "base/loop/clock.h"
 #include "cache/buffer_pool.h"
 #include "cache/eviction.h"
@@ -100,6 +101,7 @@ class RamTier final : public WaitQueue {
   struct Counts {
     uint64_t payload_bytes = 0, buffer_waiters = 0, evictions = 0, refetched = 0;
     uint64_t probation_bytes = 0, probation_evictions = 0;
+    uint64_t kept_heads = 0, kept_head_bytes = 0, kept_head_hits = 0;
   };
   [[nodiscard]] Counts counts() const noexcept;
   [[nodiscard]] BufferPool& pool() noexcept { return pool_; }
@@ -135,6 +137,16 @@ class RamTier final : public WaitQueue {
     [[nodiscard]] uint32_t size() const noexcept {
       return order_ ? order_->size() + probation_->size() + heads_->size() : 0;
     }
+    /// Heads that stay, and uses that found one of them. Written under the shard's mutex, read by
+    /// any thread.
+    struct Kept {
+      Counter heads, bytes, hits;
+    };
+    [[nodiscard]] const Kept& kept() const noexcept { return kept_; }
+    /// It is used anew, by a client.
+    void count_use(const Buffer& buffer) noexcept {
+      if (buffer.kept_head) kept_.hits.add();
+    }
     [[nodiscard]] bool may_evict(uint32_t entry) const noexcept override;
     [[nodiscard]] uint64_t fingerprint_of(uint32_t entry) const noexcept override;
 
@@ -147,6 +159,7 @@ class RamTier final : public WaitQueue {
     [[nodiscard]] uint32_t take_entry() noexcept;
     [[nodiscard]] uint32_t keep_head(uint32_t entry, const StartCounts& starts,
                                      uint32_t now_seconds) noexcept;
+    void stop_keeping(Buffer& buffer) noexcept;
 
     std::unique_ptr<EvictionOrder> order_;
     std::unique_ptr<EvictionOrder> probation_;
@@ -155,7 +168,8 @@ class RamTier final : public WaitQueue {
     uint32_t heads_max_ = 0;
     uint32_t usual_size_ = 1;
     uint32_t credit_ = 0;
-    uint64_t rent_ = 0;             // evictions times heads, of which usual_size_ are one credit
+    uint64_t rent_ = 0;  // evictions times heads, of which usual_size_ are one credit
+    Kept kept_;
     std::vector<Buffer*> buffers_;  // by entry; null: free
     std::vector<uint32_t> free_;    // reserved for all entries: never grows
   };

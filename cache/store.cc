@@ -264,6 +264,9 @@ Store::Usage Store::usage() const {
   usage.refetched = counts.refetched;
   usage.probation_bytes = counts.probation_bytes;
   usage.probation_evictions = counts.probation_evictions;
+  usage.kept_heads = counts.kept_heads;
+  usage.kept_head_bytes = counts.kept_head_bytes;
+  usage.kept_head_hits = counts.kept_head_hits;
   usage.representations = impl_->representations.count();
   usage.representation_bytes = impl_->representations.bytes();
   usage.contacts = impl_->representations.contacts();

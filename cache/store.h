@@ -242,6 +242,8 @@ class Store {
     uint64_t representations = 0, representation_bytes = 0, contacts = 0, buffer_waiters = 0;
     uint64_t evictions = 0, refetched = 0, ram_bytes_mapped = 0;
     uint64_t probation_bytes = 0, probation_evictions = 0;
+    // First slices that stay in RAM though they would have had to leave, and uses that found one.
+    uint64_t kept_heads = 0, kept_head_bytes = 0, kept_head_hits = 0;
     bool huge_pages = false;
     bool hugetlb = false;  // set aside by the operator: not part of the process's resident memory
   };

@@ -34,6 +34,13 @@ void ask_store(const void* context, Founds& out) {
       usage.representation_bytes);
   add(out, "segue_buffer_waiters", "Requests queued for a buffer.", usage.buffer_waiters);
   add(out, "segue_ram_evictions_total", "Slices evicted from RAM.", usage.evictions);
+  add(out, "segue_prefetch_heads_kept",
+      "Beginnings of popular tracks that stay in RAM though they would have had to leave.",
+      usage.kept_heads);
+  add(out, "segue_prefetch_heads_kept_bytes", "Payload of the beginnings that stay.",
+      usage.kept_head_bytes);
+  add(out, "segue_prefetch_heads_kept_hits_total",
+      "Plays that found a beginning in RAM because it stayed.", usage.kept_head_hits);
   add(out, "segue_refetched_total", "Slices fetched again because neither tier could keep them.",
       usage.refetched);
 }

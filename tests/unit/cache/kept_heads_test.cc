@@ -72,6 +72,30 @@ TEST_F(KeptHeadsTest, TheBeginningOfWhatStartsOftenOutlivesAFlood) {
   EXPECT_EQ(store->usage().resident, 16u);
 }
 
+TEST_F(KeptHeadsTest, HowManyStayIsToldAndWhatTheyWereGoodFor) {
+  std::vector<Ref<Generation>> tracks;
+  for (uint32_t i = 0; i < 3; ++i) {
+    tracks.push_back(track(i));
+    start(tracks.back());
+    start(tracks.back());
+  }
+  EXPECT_EQ(store->usage().kept_heads, 0u);  // none had to leave yet
+  earn();
+  flood();
+  EXPECT_EQ(store->usage().kept_heads, 3u);
+  EXPECT_EQ(store->usage().kept_head_bytes, 3 * uint64_t{kSliceBytes});
+  EXPECT_EQ(store->usage().kept_head_hits, 0u);
+  const uint64_t listener = ++listeners;
+  for (int range = 0; range < 3; ++range) ASSERT_TRUE(find(tracks[0], 0, listener).buffer);
+  ASSERT_TRUE(find(tracks[1], 0, ++listeners).buffer);
+  EXPECT_EQ(store->usage().kept_head_hits, 2u);  // of two listeners, whatever ranges they ask for
+  store->check_invariants(true);
+  flood(400);  // what prefetch earned is spent
+  EXPECT_EQ(store->usage().kept_heads, 0u);
+  EXPECT_EQ(store->usage().kept_head_bytes, 0u);
+  EXPECT_EQ(store->usage().kept_head_hits, 2u);
+}
+
 TEST_F(KeptHeadsTest, WithoutAPrefetchThatWasOfUseItLeavesAsAllOthersDo) {
   const auto often = track(1);
   start(often);
