@@ -113,20 +113,21 @@ int64_t ClientLimits::cost_of(uint64_t bytes) const noexcept {
   return static_cast<int64_t>(std::min(cost, static_cast<double>(kDebtMax)));
 }
 
-void ClientLimits::charge(Payer payer, uint64_t bytes, MonoTime at) noexcept {
-  if (options_.miss_bytes_per_second == 0) return;
+uint64_t ClientLimits::charge(Payer payer, uint64_t bytes, MonoTime at) noexcept {
+  if (options_.miss_bytes_per_second == 0) return 0;
   const int64_t now = count_of(at);
   Entry* entry = find_or_add(payer, now);
-  if (entry == nullptr) return;
-  const int64_t until = std::max(entry->misses_until, now) + cost_of(bytes);
-  entry->misses_until = std::min(until, now + kDebtMax);
+  if (entry == nullptr) return 0;
+  const int64_t owed = std::max(entry->misses_until, now);
+  entry->misses_until = std::min(owed + cost_of(bytes), now + kDebtMax);
+  return static_cast<uint64_t>(std::max<int64_t>(entry->misses_until - owed, 0));
 }
 
-void ClientLimits::give_back(Payer payer, uint64_t charged, uint64_t came, MonoTime) noexcept {
+void ClientLimits::give_back(Payer payer, uint64_t put_down, uint64_t came) noexcept {
   if (options_.miss_bytes_per_second == 0) return;
   Entry* entry = find(payer);
-  // What was forgiven beyond kDebtMax is not given back.
-  if (entry != nullptr) entry->misses_until -= cost_of(charged) - cost_of(came);
+  if (entry == nullptr) return;
+  entry->misses_until -= std::max<int64_t>(static_cast<int64_t>(put_down) - cost_of(came), 0);
 }
 
 void ClientLimits::register_metrics(Registry& registry) const {

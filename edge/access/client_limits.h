@@ -52,9 +52,9 @@ class ClientLimits final : public OriginMeter {
   [[nodiscard]] uint32_t request(Key key, MonoTime now) noexcept;
   /// 0 if this client's misses may cost the origin something; else the seconds until then.
   [[nodiscard]] uint32_t miss(Key key, MonoTime now) const noexcept;
-  /// OriginMeter: what misses cost.
-  void charge(Payer payer, uint64_t bytes, MonoTime now) noexcept override;
-  void give_back(Payer payer, uint64_t charged, uint64_t came, MonoTime now) noexcept override;
+  /// OriginMeter: what misses cost, put down in nanoseconds of the rate.
+  uint64_t charge(Payer payer, uint64_t bytes, MonoTime now) noexcept override;
+  void give_back(Payer payer, uint64_t put_down, uint64_t came) noexcept override;
 
   void register_metrics(Registry& registry) const;
 

@@ -1,8 +1,10 @@
 // edge/fill/origin_meter.h - who pays for what an origin is asked: charged when it is asked, since
 // fills belong to no client and many at once must not be one each; set right by what came.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <utility>
 
 #include "base/loop/loop.h"
@@ -15,10 +17,12 @@ class OriginMeter {
  public:
   /// Of a client, or whoever its token names. 0: nobody pays (prefetch, no limits).
   using Payer = uint64_t;
-  /// An origin is asked for `bytes` more.
-  virtual void charge(Payer payer, uint64_t bytes, MonoTime now) noexcept = 0;
-  /// Of `charged` bytes only `came` did.
-  virtual void give_back(Payer payer, uint64_t charged, uint64_t came, MonoTime now) noexcept = 0;
+  /// An origin is asked for `bytes` more. What was put down for it, in the meter's own measure:
+  /// less than their cost where the payer owes so much already that the rest is forgiven.
+  virtual uint64_t charge(Payer payer, uint64_t bytes, MonoTime now) noexcept = 0;
+  /// Of the bytes that `put_down` was put down for only `came` did. What was forgiven of them is
+  /// not given back: else what fails would pay for what was taken.
+  virtual void give_back(Payer payer, uint64_t put_down, uint64_t came) noexcept = 0;
 
  protected:
   ~OriginMeter() = default;
@@ -31,7 +35,7 @@ class OriginCharge {
   OriginCharge() = default;
   OriginCharge(OriginMeter* meter, Loop& loop, OriginMeter::Payer payer, uint64_t expected) noexcept
       : meter_(payer == 0 ? nullptr : meter), loop_(&loop), payer_(payer), charged_(expected) {
-    if (meter_ != nullptr) meter_->charge(payer_, charged_, loop_->now());
+    if (meter_ != nullptr) put_down_ = meter_->charge(payer_, charged_, loop_->now());
   }
   OriginCharge(OriginCharge&& other) noexcept { *this = std::move(other); }
   OriginCharge& operator=(OriginCharge&& other) noexcept {
@@ -41,6 +45,7 @@ class OriginCharge {
     loop_ = other.loop_;
     payer_ = other.payer_;
     charged_ = other.charged_;
+    put_down_ = other.put_down_;
     came_ = other.came_;
     return *this;
   }
@@ -50,21 +55,21 @@ class OriginCharge {
   void came(uint64_t bytes) noexcept {
     came_ += bytes;
     if (meter_ == nullptr || came_ <= charged_) return;
-    meter_->charge(payer_, came_ - charged_, loop_->now());
+    (void)meter_->charge(payer_, came_ - charged_, loop_->now());  // came: nothing to give back
     charged_ = came_;
   }
 
  private:
   void settle() noexcept {
-    if (meter_ != nullptr && came_ < charged_)
-      meter_->give_back(payer_, charged_, came_, loop_->now());
+    if (meter_ != nullptr && came_ < charged_) meter_->give_back(payer_, put_down_, came_);
     meter_ = nullptr;
   }
 
   OriginMeter* meter_ = nullptr;
   Loop* loop_ = nullptr;
   OriginMeter::Payer payer_ = 0;
-  uint64_t charged_ = 0;
+  uint64_t charged_ = 0;   // bytes
+  uint64_t put_down_ = 0;  // for those expected
   uint64_t came_ = 0;
 };
 

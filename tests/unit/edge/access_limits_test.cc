@@ -20,7 +20,7 @@ class ClientLimitsTest : public ::testing::Test {
 TEST_F(ClientLimitsTest, WithoutLimitsNobodyIsCounted) {
   EXPECT_EQ(limits.open(1, now), Opened::Uncounted);
   EXPECT_EQ(limits.request(1, now), 0U);
-  limits.charge(1, INT64_MAX, now);
+  EXPECT_EQ(limits.charge(1, INT64_MAX, now), 0U);
   EXPECT_EQ(limits.miss(1, now), 0U);
 }
 
@@ -56,33 +56,42 @@ TEST_F(ClientLimitsTest, RequestsAreAllowedAsABurstAndThenAtTheirRate) {
 
 TEST_F(ClientLimitsTest, MissesAreAllowedAgainWhenTheirBytesArePaidOff) {
   limit({.miss_bytes_per_second = 1000});
-  limits.charge(7, 8000, now);
+  (void)limits.charge(7, 8000, now);
   EXPECT_EQ(limits.miss(7, now), 0U);
-  limits.charge(7, 2500, now);
+  const uint64_t put_down = limits.charge(7, 2500, now);
   EXPECT_EQ(limits.miss(7, now), 3U);
   EXPECT_EQ(limits.miss(8, now), 0U);
-  limits.give_back(7, 2500, 0, now);  // the origin had nothing to send
+  limits.give_back(7, put_down, 0);  // the origin had nothing to send
   EXPECT_EQ(limits.miss(7, now), 0U);
-  limits.charge(7, 2500, now);
+  (void)limits.charge(7, 2500, now);
   now += milliseconds{2500};
   EXPECT_EQ(limits.miss(7, now), 0U);
 }
 
 TEST_F(ClientLimitsTest, NobodyOwesMoreThanAMinute) {
   limit({.miss_bytes_per_second = 1});
-  limits.charge(7, UINT64_MAX, now);
-  limits.charge(7, UINT64_MAX, now);
+  (void)limits.charge(7, UINT64_MAX, now);
+  (void)limits.charge(7, UINT64_MAX, now);
   EXPECT_EQ(limits.miss(7, now), 52U) << "less what it may have saved up";
 }
 
 TEST_F(ClientLimitsTest, WhatWasForgivenIsNotGivenBack) {
   limit({.miss_bytes_per_second = 1});
-  limits.charge(7, 100, now);
-  limits.give_back(7, 100, 50, now);
+  limits.give_back(7, limits.charge(7, 100, now), 50);
   EXPECT_EQ(limits.miss(7, now), 42U);
-  limits.charge(8, 100, now);
-  limits.give_back(8, 100, 80, now);
+  limits.give_back(8, limits.charge(8, 100, now), 80);
   EXPECT_EQ(limits.miss(8, now), 52U);
+}
+
+TEST_F(ClientLimitsTest, WhoOwesAMinuteDoesNotPayItOffByWhatFails) {
+  limit({.miss_bytes_per_second = MiB});
+  (void)limits.charge(7, 59 * MiB, now);
+  for (int i = 0; i < 100; ++i) {
+    limits.give_back(7, limits.charge(7, 30 * MiB, now), 0);
+    ASSERT_EQ(limits.miss(7, now), 51U);
+  }
+  limits.give_back(7, limits.charge(7, 30 * MiB, now), 15 * MiB);
+  EXPECT_EQ(limits.miss(7, now), 52U) << "what came is owed, as far as anything is";
 }
 
 TEST_F(ClientLimitsTest, MoreClientsThanPlacesAreNotLimitedButNeverMixedUp) {

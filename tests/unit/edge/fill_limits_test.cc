@@ -229,9 +229,12 @@ TEST_F(FillFewFetches, WhatIsPassedThroughLeavesHalfOfThePlaces) {
 
 /// What origins are asked, by who pays.
 struct Ledger final : OriginMeter {
-  void charge(Payer payer, uint64_t bytes, MonoTime) noexcept override { owed[payer] += bytes; }
-  void give_back(Payer payer, uint64_t charged, uint64_t came, MonoTime) noexcept override {
-    owed[payer] -= charged - came;
+  uint64_t charge(Payer payer, uint64_t bytes, MonoTime) noexcept override {
+    owed[payer] += bytes;
+    return bytes;
+  }
+  void give_back(Payer payer, uint64_t put_down, uint64_t came) noexcept override {
+    owed[payer] -= put_down - came;
   }
   std::map<Payer, uint64_t> owed;
 };
