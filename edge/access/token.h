@@ -76,7 +76,13 @@ struct TokenAsk {
 struct Token {
   std::vector<PathPattern> paths;  // any of them
   std::string uri_container;       // JWT: instead of paths (uri_container.h)
-  std::string allowed_uri;         // JWT: the last one that is in it, where it is short
+  /// JWT: whether a URI is in it. Only short ones are kept; empty: none is.
+  struct JudgedUri {
+    std::string text;
+    bool allowed = false;
+  };
+  JudgedUri asked_uri;   // the last one that was asked for
+  JudgedUri hinted_uri;  // and of which it was said that it is the next
   int64_t expires = 0;
   std::optional<int64_t> not_before;
   std::optional<AddressRange> client;

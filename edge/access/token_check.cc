@@ -122,25 +122,31 @@ TokenResult verify(const TokenRules& rules, const TokenAsk& ask, const Found& fo
   return {};  // of no form that the site takes: malformed
 }
 
-/// A player asks for one URI many times over: it is matched once a connection.
-bool allows_uri(Token& token, std::string_view token_name, const TokenAsk& ask) {
-  if (!token.allowed_uri.empty() && is_uri_of(ask, token_name, token.allowed_uri)) return true;
+/// A player asks for one URI many times over, and names the next one as often: each is matched once
+/// a connection, and kept in `last` (of the token).
+bool allows_uri(const Token& token, Token::JudgedUri& last, std::string_view token_name,
+                const TokenAsk& ask) {
+  for (const Token::JudgedUri* known : {&token.asked_uri, &token.hinted_uri}) {
+    if (!known->text.empty() && is_uri_of(ask, token_name, known->text)) return known->allowed;
+  }
   std::string uri = uri_of(ask, token_name);
-  if (!contains_uri(token.uri_container, uri)) return false;
-  if (uri.size() <= kUriRememberedBytesMax) token.allowed_uri = std::move(uri);
-  return true;
+  const bool allowed = contains_uri(token.uri_container, uri);
+  if (uri.size() <= kUriRememberedBytesMax) last = {std::move(uri), allowed};
+  return allowed;
 }
 
-bool allows_path(Token& token, const TokenRules& rules, const TokenAsk& ask) {
-  if (!token.uri_container.empty()) return allows_uri(token, rules.name, ask);
+bool allows_path(const Token& token, Token::JudgedUri& last, const TokenRules& rules,
+                 const TokenAsk& ask) {
+  if (!token.uri_container.empty()) return allows_uri(token, last, rules.name, ask);
   return std::ranges::any_of(token.paths,
                              [&](const PathPattern& each) { return each.allows(ask.path); });
 }
 
-TokenGrant judge(Token& token, const TokenRules& rules, const TokenAsk& ask) {
+TokenGrant judge(const Token& token, Token::JudgedUri& last, const TokenRules& rules,
+                 const TokenAsk& ask) {
   TokenGrant grant{
       .verdict = TokenVerdict::Allowed, .preview_bytes = token.preview_bytes, .id = token.id};
-  if (!allows_path(token, rules, ask)) {
+  if (!allows_path(token, last, rules, ask)) {
     grant.verdict = TokenVerdict::Path;
   } else if (token.client && !token.client->contains(ask.client)) {
     grant.verdict = TokenVerdict::Address;
@@ -192,13 +198,14 @@ TokenGrant check_token(const Ref<const TokenRules>& rules, const TokenAsk& ask,
   const TokenVerdict verdict = find_token(*rules, ask, found);
   if (verdict != TokenVerdict::Allowed) return {.verdict = verdict, .id = {}};
   if (memo != nullptr && *memo != nullptr && is_remembered(**memo, rules, found)) {
-    const TokenGrant grant = judge((*memo)->token, *rules, ask);
-    // Another path: for that one it may have been signed all the same.
-    if (grant.verdict != TokenVerdict::Path) return grant;
+    Token& token = (*memo)->token;
+    const TokenGrant grant = judge(token, token.asked_uri, *rules, ask);
+    // Another path: for that one it may have been signed all the same. A container is of no path.
+    if (grant.verdict != TokenVerdict::Path || !token.uri_container.empty()) return grant;
   }
   TokenResult result = verify(*rules, ask, found);
   if (result.verdict != TokenVerdict::Allowed) return {.verdict = result.verdict, .id = {}};
-  TokenGrant grant = judge(*result.token, *rules, ask);
+  TokenGrant grant = judge(*result.token, result.token->asked_uri, *rules, ask);
   if (memo == nullptr || grant.verdict != TokenVerdict::Allowed) {
     grant.id = {};
     return grant;
@@ -209,6 +216,10 @@ TokenGrant check_token(const Ref<const TokenRules>& rules, const TokenAsk& ask,
       TokenMemo{rules, found.is_triple, std::move(texts), std::move(*result.token)});
   grant.id = (*memo)->token.id;
   return grant;
+}
+
+TokenGrant check_hint(const TokenAsk& ask, TokenMemo& memo) {
+  return judge(memo.token, memo.token.hinted_uri, *memo.rules, ask);
 }
 
 }  // namespace segue::edge

@@ -36,4 +36,9 @@ struct TokenGrant {
 [[nodiscard]] TokenGrant check_token(const Ref<const TokenRules>& rules, const TokenAsk& ask,
                                      std::unique_ptr<TokenMemo>* memo);
 
+/// Whether the token of `memo`, by which a request was just let in, lets in to `ask.path` as well.
+/// No signature is looked at: one that is of a single path is of no other. Cannot wait; does not
+/// allocate for the last URI that was hinted at.
+[[nodiscard]] TokenGrant check_hint(const TokenAsk& ask, TokenMemo& memo);
+
 }  // namespace segue::edge

@@ -7,26 +7,24 @@ namespace segue::edge {
 
 namespace {
 
-TokenGrant grant_for(const Exchange& exchange, const Ref<const TokenRules>& rules,
-                     std::string_view path, WallTime now) {
+TokenAsk token_ask(const Exchange& exchange, std::string_view path, WallTime now) noexcept {
   const http::Request& request = exchange.request;
-  const TokenAsk ask{
-      .path = path,
-      .origin_form = request.origin_form,
-      .fields = request.fields,
-      .client = exchange.client.address,
-      .host = request.host,
-      .port = request.port,
-      .tls = exchange.client.tls,
-      .now = std::chrono::floor<std::chrono::seconds>(now).time_since_epoch().count()};
-  Guest* guest = exchange.client.guest;
-  return check_token(rules, ask, guest != nullptr ? &guest->token : nullptr);
+  return {.path = path,
+          .origin_form = request.origin_form,
+          .fields = request.fields,
+          .client = exchange.client.address,
+          .host = request.host,
+          .port = request.port,
+          .tls = exchange.client.tls,
+          .now = std::chrono::floor<std::chrono::seconds>(now).time_since_epoch().count()};
 }
 
 std::optional<Refusal> check_token_of(Exchange& exchange, const Ref<const TokenRules>& rules,
                                       WallTime now, std::string_view& id) {
   const std::string_view target = exchange.asked.target;
-  const TokenGrant grant = grant_for(exchange, rules, target.substr(0, target.find('?')), now);
+  const TokenAsk ask = token_ask(exchange, target.substr(0, target.find('?')), now);
+  Guest* guest = exchange.client.guest;
+  const TokenGrant grant = check_token(rules, ask, guest != nullptr ? &guest->token : nullptr);
   exchange.preview_bytes = grant.preview_bytes;
   id = grant.id;
   if (grant.verdict == TokenVerdict::Allowed) return std::nullopt;
@@ -79,9 +77,10 @@ std::optional<Refusal> admit(Exchange& exchange, const SiteTable& sites, ClientL
 
 uint64_t readable_elsewhere(const Exchange& exchange, const SiteTable& sites, std::string_view path,
                             WallTime wall) {
-  const Ref<const TokenRules>& rules = sites.tokens_of(*exchange.asked.site);
-  if (!rules) return UINT64_MAX;
-  const TokenGrant grant = grant_for(exchange, rules, path, wall);
+  if (!sites.tokens_of(*exchange.asked.site)) return UINT64_MAX;
+  const Guest* guest = exchange.client.guest;
+  if (guest == nullptr || guest->token == nullptr) return 0;  // nothing is known of its token
+  const TokenGrant grant = check_hint(token_ask(exchange, path, wall), *guest->token);
   return grant.verdict == TokenVerdict::Allowed ? grant.preview_bytes : 0;
 }
 

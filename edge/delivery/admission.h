@@ -20,7 +20,8 @@ namespace segue::edge {
                                            ClientLimits* limits, MonoTime now, WallTime wall);
 
 /// How far the token of a request that was let in would let read `path` (canonical) of the same
-/// site: 0: not at all. Cannot wait; allocates for a token that is signed for one path.
+/// site: 0: not at all. Cannot wait; costs no signature, and allocates for a JWT and a path that it
+/// was not told last.
 [[nodiscard]] uint64_t readable_elsewhere(const Exchange& exchange, const SiteTable& sites,
                                           std::string_view path, WallTime wall);
 

@@ -214,16 +214,44 @@ TEST_F(TokenCheckTest, AJwtIsRememberedWithTheUriThatItWasRightForAndForOthersMa
   const std::string url = signed_jwt();
   const std::string token = url.substr(url.find("?token="));
   ASSERT_EQ(check("/a/t" + token), TokenVerdict::Allowed);
-  EXPECT_EQ(memo->token.allowed_uri, "https://h/a/t");
+  EXPECT_EQ(memo->token.asked_uri.text, "https://h/a/t");
   EXPECT_EQ(check("/a/t" + token), TokenVerdict::Allowed);
   EXPECT_EQ(check("/b/t" + token), TokenVerdict::Path);
   EXPECT_EQ(check("/a/" + token), TokenVerdict::Allowed);
   EXPECT_EQ(check("/a/tt" + token + "&v=1"), TokenVerdict::Allowed);
-  EXPECT_EQ(memo->token.allowed_uri, "https://h/a/tt?v=1");
+  EXPECT_EQ(memo->token.asked_uri.text, "https://h/a/tt?v=1");
   const std::string longest(2000, 'x');
   EXPECT_EQ(check("/a/" + longest + token), TokenVerdict::Allowed);
-  EXPECT_EQ(memo->token.allowed_uri, "https://h/a/tt?v=1")
+  EXPECT_EQ(memo->token.asked_uri.text, "https://h/a/tt?v=1")
       << "what idles with a connection is short";
+}
+
+TEST_F(TokenCheckTest, AHintIsJudgedBesideWhatIsAskedForAndBothAreRemembered) {
+  const std::string url = signed_jwt();
+  const std::string token = url.substr(url.find("?token="));
+  const auto hint = [&](std::string_view path) {
+    return check_hint({.path = path,
+                       .origin_form = token,
+                       .fields = {},
+                       .client = "203.0.113.7",
+                       .host = "h",
+                       .port = {},
+                       .tls = true,
+                       .now = now},
+                      *memo)
+        .verdict;
+  };
+  ASSERT_EQ(check("/a/t" + token), TokenVerdict::Allowed);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(hint("/a/u"), TokenVerdict::Allowed);
+    EXPECT_EQ(memo->token.hinted_uri.text, "https://h/a/u");
+    EXPECT_EQ(hint("/b/u"), TokenVerdict::Path);
+    EXPECT_EQ(memo->token.hinted_uri.text, "https://h/b/u");
+    EXPECT_EQ(memo->token.asked_uri.text, "https://h/a/t");
+  }
+  EXPECT_EQ(check("/b/u" + token), TokenVerdict::Path);
+  now = 2000;
+  EXPECT_EQ(hint("/a/u"), TokenVerdict::Expired);
 }
 
 TEST_F(TokenCheckTest, AnIdleConnectionKeepsNoCompiledRegexOfItsToken) {

@@ -4,11 +4,9 @@
 // and system calls counted (counted_calls.h).
 #include "base/sanitizer.h"
 #include "edge/access/sign.h"
-#include "edge/delivery/delivery.h"
-#include "edge/fill/fills.h"
-#include "tests/support/fake_origin.h"
+#include "edge/prefetch/asked_queue.h"
 #include "tests/unit/edge/counted_calls.h"
-#include "tests/unit/edge/server_fixture.h"
+#include "tests/unit/edge/delivery_fixture.h"
 
 namespace segue::edge {
 namespace {
@@ -18,54 +16,11 @@ using testing::counts;
 constexpr uint64_t kTrackBytes = 4 * MiB;
 constexpr int kSendBufferBytes = 8 * 1024 * 1024;
 
-class DeliveryHandler final : public RequestHandler {
- public:
-  explicit DeliveryHandler(Delivery& to) : delivery(to) {}
-  void serve(Exchange& exchange, std::string_view /*body*/) override { delivery.serve(exchange); }
-  void refuse(Exchange& exchange, int status, std::string_view reason) override {
-    delivery.refuse(exchange, status, reason);
-  }
-  Delivery& delivery;
-};
-
-class DeliveryHitPathTest : public ServerTest {
+class DeliveryHitPathTest : public DeliveryTest {
  protected:
   DeliveryHitPathTest() {
-    const Loop::Turn turn(*loop);
-    auto site = make_ref<Site>();
-    site->name = "test";
-    site->hosts = {"*"};
-    site->token_names = token_names({TokenForm::Segue, TokenForm::Expires}, "token");
     origin.add("/t", kTrackBytes);
-    auto made = cache::Store::create({.ram_bytes = 16 * MiB, .hash_seed = 1, .huge_pages = false},
-                                     codec, clock, {});
-    store = std::move(*made);
-    local = std::make_unique<cache::LocalStore>(*store, *loop, std::vector<Disk*>{});
-    fetcher = std::make_unique<testing::FakeFetcher>(origin, *loop);
-    fills = std::make_unique<Fills>(*loop, *local, std::vector<origin::Fetcher*>{fetcher.get()},
-                                    Fills::Options{});
-    rules = site;
-    auto sites = make_ref<SiteTable>(std::vector<Ref<const Site>>{site});
-    delivery =
-        std::make_unique<Delivery>(*loop, *local, *fills, sites, nullptr, Delivery::Options{});
-    delivering = std::make_unique<DeliveryHandler>(*delivery);
-    answering = delivering.get();
-  }
-  ~DeliveryHitPathTest() override {
-    const Loop::Turn turn(*loop);
-    EXPECT_TRUE(ending->try_spawn(server->drain(std::chrono::nanoseconds{0})));
-    while (ending->running() > 0) advance(std::chrono::milliseconds{10});
-    server.reset();
-    EXPECT_TRUE(ending->try_spawn(drain_all()));
-    while (ending->running() > 0) advance(std::chrono::milliseconds{10});
-    delivery.reset();
-    fills.reset();
-    local.reset();
-  }
-  Task<void> drain_all() {
-    co_await delivery->drain();
-    co_await fills->drain();
-    co_await local->drain();
+    site->token_names = token_names({TokenForm::Segue, TokenForm::Expires}, "token");
   }
   size_t take_response(const TestClient& client) {
     size_t taken = 0;
@@ -115,17 +70,8 @@ class DeliveryHitPathTest : public ServerTest {
     if (!kSanitized) EXPECT_EQ(counts.allocations, 0);
   }
 
-  Ref<const Site> rules;
   std::string target = "/t";
   std::string more;  // further field lines of each request
-  StoredResponseCodec codec;
-  testing::FakeOrigin origin;
-  std::unique_ptr<cache::Store> store;
-  std::unique_ptr<cache::LocalStore> local;
-  std::unique_ptr<testing::FakeFetcher> fetcher;
-  std::unique_ptr<Fills> fills;
-  std::unique_ptr<Delivery> delivery;
-  std::unique_ptr<DeliveryHandler> delivering;
   std::string room = std::string(300000, 0);
 };
 
@@ -146,13 +92,30 @@ struct Shown {
 class DeliveryHitPathTokenTest : public DeliveryHitPathTest,
                                  public ::testing::WithParamInterface<Shown> {
  protected:
+  /// Every request of the test shows a token that was made for the track, or for `pattern`.
+  void show_token(const std::string& pattern = {}) {
+    auto tokens = make_ref<TokenRules>();
+    tokens->forms = {TokenForm::Segue, TokenForm::EdgeAuth, TokenForm::Expires, TokenForm::Jwt};
+    tokens->keys.emplace_back("k1", TokenKey::Kind::Secret, std::string(32, 'k'));
+    const std::string shown = token_for_the_track(tokens->keys.front(), pattern);
+    if (GetParam().in_query) {
+      target += "?" + shown;
+    } else {
+      more = "token: " + shown.substr(shown.find('=') + 1) + "\r\n";
+    }
+    const Loop::Turn turn(*loop);
+    delivery->set_sites(make_ref<SiteTable>(std::vector<Ref<const Site>>{site},
+                                            std::vector<Ref<const TokenRules>>{tokens}));
+  }
   /// "token=...", or "expires=...&signature=...".
-  std::string token_for_the_track(const TokenKey& key) const {
+  static std::string token_for_the_track(const TokenKey& key, const std::string& pattern) {
     const bool whole = GetParam().form == TokenForm::Jwt;
+    using Scope = SignOrder::Scope;
     const auto url = sign_url({.form = GetParam().form,
                                .url = whole ? "http://a.example/t" : "/t",
                                .name = "token",
-                               .pattern = {},
+                               .scope = pattern.empty() ? Scope::Exact : Scope::Prefix,
+                               .pattern = pattern,
                                .expires = 253'402'300'799,
                                .not_before = {},
                                .client = {},
@@ -172,37 +135,75 @@ class DeliveryHitPathTokenTest : public DeliveryHitPathTest,
 };
 
 TEST_P(DeliveryHitPathTokenTest, ATokenThatTheConnectionHasShownAndLimitsCostNoAllocation) {
-  auto tokens = make_ref<TokenRules>();
-  tokens->forms = {TokenForm::Segue, TokenForm::EdgeAuth, TokenForm::Expires, TokenForm::Jwt};
-  tokens->keys.emplace_back("k1", TokenKey::Kind::Secret, std::string(32, 'k'));
-  const std::string shown = token_for_the_track(tokens->keys.front());
-  if (GetParam().in_query) {
-    target += "?" + shown;
-  } else {
-    more = "token: " + shown.substr(shown.find('=') + 1) + "\r\n";
-  }
+  show_token();
   ClientLimits limits(1);
   limits.configure({.requests_per_second = 1'000'000, .miss_bytes_per_second = GiB});
   {
     const Loop::Turn turn(*loop);
-    delivery->set_sites(make_ref<SiteTable>(std::vector<Ref<const Site>>{rules},
-                                            std::vector<Ref<const TokenRules>>{tokens}));
     delivery->limit_by(&limits);
   }
   expect_cost(4096, 64 * KiB, 1);
   delivery->limit_by(nullptr);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Tokens, DeliveryHitPathTokenTest,
-    ::testing::Values(Shown{"SegueInAField", TokenForm::Segue, false, false},
-                      Shown{"SegueInTheQueryEncoded", TokenForm::Segue, true, true},
-                      Shown{"EdgeAuthInAField", TokenForm::EdgeAuth, false, false},
-                      Shown{"EdgeAuthInTheQueryEncoded", TokenForm::EdgeAuth, true, true},
-                      Shown{"Expires", TokenForm::Expires, true, false},
-                      Shown{"JwtInAField", TokenForm::Jwt, false, false},
-                      Shown{"JwtInTheQuery", TokenForm::Jwt, true, false}),
-    [](const auto& each) { return each.param.name; });
+/// Reads what the delivery tells, as the planner's loop does.
+struct Planner {
+  explicit Planner(Loop& loop) : inbox(loop, &Planner::take_asked, &Planner::take_hints, this) {
+    inbox.wants_hints = true;
+  }
+  static void take_asked(AskedQueue& queue, void* /*owner*/) {
+    queue.drain([](const AskedNote&) {});
+  }
+  static void take_hints(HintQueue& queue, void* owner) {
+    queue.drain([owner](const HintNote&) { ++static_cast<Planner*>(owner)->hints; });
+  }
+  uint32_t hints = 0;
+  Inbox inbox;
+};
+
+// Every check of a signature, and every expression compiled, allocates: none is what it shows.
+TEST_P(DeliveryHitPathTokenTest, AHintBeyondTheTokenCostsNoAllocationAndNoSignature) {
+  show_token();
+  more += "CMCD-Request: nor=\"u\"\r\n";
+  const auto planner = std::make_unique<Planner>(*loop);
+  delivery->tell(&planner->inbox);
+  expect_cost(4096, 64 * KiB, 1);
+  EXPECT_GE(planner->inbox.refused.forbidden.get(), 100U);
+  EXPECT_EQ(planner->hints, 0U);
+  delivery->tell(nullptr);
+}
+
+/// Tokens of more than one path.
+class DeliveryHitPathWideTokenTest : public DeliveryHitPathTokenTest {};
+
+TEST_P(DeliveryHitPathWideTokenTest, AHintThatTheTokenLetsInToCostsNoAllocationAndNoSignature) {
+  show_token("/");
+  more += "CMCD-Request: nor=\"u\"\r\n";
+  const auto planner = std::make_unique<Planner>(*loop);
+  delivery->tell(&planner->inbox);
+  expect_cost(4096, 64 * KiB, 1);
+  EXPECT_EQ(planner->inbox.refused.forbidden.get(), 0U);
+  EXPECT_GE(planner->hints, 100U);
+  delivery->tell(nullptr);
+}
+
+std::vector<Shown> ways_to_show(bool also_of_one_path) {
+  std::vector<Shown> ways{{"SegueInAField", TokenForm::Segue, false, false},
+                          {"SegueInTheQueryEncoded", TokenForm::Segue, true, true},
+                          {"EdgeAuthInAField", TokenForm::EdgeAuth, false, false},
+                          {"EdgeAuthInTheQueryEncoded", TokenForm::EdgeAuth, true, true},
+                          {"JwtInAField", TokenForm::Jwt, false, false},
+                          {"JwtInTheQuery", TokenForm::Jwt, true, false}};
+  if (also_of_one_path) ways.push_back({"Expires", TokenForm::Expires, true, false});
+  return ways;
+}
+std::string name_of_way(const ::testing::TestParamInfo<Shown>& each) { return each.param.name; }
+
+INSTANTIATE_TEST_SUITE_P(Tokens, DeliveryHitPathTokenTest,
+                         ::testing::ValuesIn(ways_to_show(/*also_of_one_path=*/true)), name_of_way);
+INSTANTIATE_TEST_SUITE_P(Tokens, DeliveryHitPathWideTokenTest,
+                         ::testing::ValuesIn(ways_to_show(/*also_of_one_path=*/false)),
+                         name_of_way);
 
 }  // namespace
 }  // namespace segue::edge
