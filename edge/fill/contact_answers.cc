@@ -248,6 +248,13 @@ Fills::Impl::Ask Fills::Impl::settle(Contact& contact, Ask form, Verdict verdict
   return form;
 }
 
+void Fills::Impl::replaced(const Generation& generation) noexcept {
+  counters.generations_replaced.add();
+  // A new version of one slice came whole with the answer that told of it: nothing is lost by it,
+  // however often. So it is with every playlist of a live stream.
+  if (generation.slices() > 1) flaps.note(generation.key(), loop.now());
+}
+
 void Fills::Impl::install(Contact& contact, Verdict verdict, uint64_t length, ByteRange covers) {
   if (!enter_variant(contact, verdict.vary)) return;
   const auto slices = static_cast<uint32_t>(
@@ -264,10 +271,7 @@ void Fills::Impl::install(Contact& contact, Verdict verdict, uint64_t length, By
       .facts = make_ref<const StoredResponse>(std::move(verdict.parts))};
   claim(contact, covers);
   contact.covers_bytes = covers;
-  if (contact.basis) {
-    counters.generations_replaced.add();
-    flaps.note(contact.ask.key, loop.now());
-  }
+  if (contact.basis) replaced(*contact.basis.generation);
   if (!store.commit(std::move(contact.permit), {.selected = contact.selected,
                                                 .tag_hashes = std::move(verdict.tags),
                                                 .ram_only = false})) {

@@ -241,6 +241,7 @@ Selection Fills::Impl::stale_selection(const cache::Selected& basis) {
 
 void Fills::Impl::revalidate_behind(const Asked& asked, Search& search,
                                     const cache::Selected& basis) {
+  if (asked.only_if_cached) return;
   if (troubles.find(search.key, loop.now())) return;
   if (overload != nullptr && overload->sheds(Load::Revalidation)) {
     counters.revalidations_shed.add();

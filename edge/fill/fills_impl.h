@@ -191,6 +191,8 @@ struct Fills::Impl {
   [[nodiscard]] Ask settle(Contact& contact, Ask form, Verdict verdict, uint64_t length,
                            ByteRange covers);
   void freshen(Contact& contact, const Ref<const StoredResponse>& facts);
+  /// Counts that the origin names another version than this one.
+  void replaced(const cache::Generation& generation) noexcept;
   void install(Contact& contact, Verdict verdict, uint64_t length, ByteRange covers);
   [[nodiscard]] bool has_other_tags(const Contact& contact) const;
   void install_negative(Contact& contact, Verdict verdict, std::span<const std::byte> body);

@@ -1,7 +1,8 @@
 // edge/fill/flaps.h - keys whose origin names another version again and again: a server that makes
 // an ETag of the time, or several that disagree. Every new version costs the slices of the one
 // before and cuts who is listening to it, so such a key is not stored for a while: each request
-// gets the whole of its own answer.
+// gets the whole of its own answer. A version of one slice costs nothing by its end and is not
+// noted.
 #pragma once
 #include <array>
 #include <chrono>

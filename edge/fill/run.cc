@@ -433,9 +433,8 @@ std::unexpected<Error> Fills::Impl::give_up_version(FillRun& run,
   if (answer.status == 200 || answer.status == 206 || answer.status == 404 ||
       answer.status == 410 || answer.status == 416) {
     const Ref<Generation>& generation = run.selected.generation;
-    if (!generation->detached()) flaps.note(generation->key(), loop.now());
+    if (!generation->detached()) replaced(*generation);
     store.detach(generation);
-    counters.generations_replaced.add();
   } else {
     counters.fills_rejected.add();
   }

@@ -36,6 +36,7 @@ struct Request {
   bool stays = false;                         // at stop_after it stays instead, until let go
   std::chrono::nanoseconds read_delay = 0ns;  // between reads
   bool prefetch = false;                      // for nobody
+  bool only_if_cached = false;
   OriginMeter::Payer payer = 0;
 };
 
@@ -234,6 +235,7 @@ class FillTest : public ::testing::Test {
     asked.range_form = player.request.form;
     asked.range = player.request.range;
     asked.authorized = player.request.authorized;
+    asked.only_if_cached = player.request.only_if_cached;
     asked.use = cache::UseId{players.size()};
     asked.payer = player.request.payer;
     if (player.request.prefetch) {

@@ -87,6 +87,23 @@ TEST_F(FillRevalidates, FewerChangesThanThatWithinAMinuteAreEdits) {
   EXPECT_EQ(total(&FillCounters::flapping), 0u);
 }
 
+TEST_F(FillRevalidates, ALivePlaylistOfOneSliceChangesAsOftenAsItLikesAndIsAskedForOnceEachTime) {
+  add("/live", 4000, "max-age=1").latency = 20ms;
+  for (uint32_t i = 1; i <= 30; ++i) {
+    for (uint32_t listener = 0; listener < 5; ++listener) start({.target = "/live"});
+    EXPECT_TRUE(world.run_until_idle());
+    for (; !players.empty(); players.pop_back()) {
+      expect_body(*players.back(), {0, 4000});
+      EXPECT_TRUE(players.back()->selection.stored);
+    }
+    EXPECT_EQ(origin.fetches("/live"), i);
+    origin.change("/live", 4000);
+    world.run_for(2s);
+  }
+  EXPECT_EQ(total(&FillCounters::flapping), 0u);
+  EXPECT_EQ(total(&FillCounters::generations_replaced), 29u);
+}
+
 TEST_F(FillRevalidates, AFullAnswerWithTheSameStrongValidatorKeepsTheSlices) {
   add("/t", MiB, "max-age=10").ignores_conditions = true;
   get("/t", {0, MiB});
@@ -112,6 +129,19 @@ TEST_F(FillRevalidates, StaleWhileRevalidateServesAtOnceAndRevalidatesBehind) {
   EXPECT_TRUE(world.run_until_idle());
   EXPECT_EQ(origin.fetches("/t"), 2u);
   EXPECT_FALSE(get("/t", {0, 1000}).selection.stale);
+}
+
+TEST_F(FillRevalidates, ForWhomNothingMayBeAskedNothingIsRevalidatedBehindEither) {
+  for (int i = 0; i < 20; ++i)
+    add("/" + std::to_string(i), 1000, "max-age=10, stale-while-revalidate=60");
+  for (int i = 0; i < 20; ++i) get("/" + std::to_string(i), {0, 1000});
+  world.run_for(15s);
+  for (int i = 0; i < 20; ++i) {
+    auto& player = get({.target = "/" + std::to_string(i), .only_if_cached = true});
+    expect_body(player, {0, 1000});
+    EXPECT_TRUE(player.selection.stale);
+  }
+  EXPECT_EQ(origin.requests().size(), 20u);
 }
 
 TEST_F(FillRevalidates, BehindStaleWhileRevalidateAllWait) {
