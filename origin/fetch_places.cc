@@ -27,6 +27,7 @@ bool FetchTicket::start_wait() noexcept {
 }
 
 FetchPlace FetchPlaces::try_take(bool prefetch) noexcept {
+  if (closed_) return {};
   const uint32_t most = prefetch ? places_ - (places_ + 3) / 4 : places_;
   if (taken_ >= most) return {};
   ++taken_;
@@ -57,6 +58,14 @@ void FetchPlaces::give_back() noexcept {
   next->signal_.raise();
 }
 
+void FetchPlaces::close() noexcept {
+  closed_ = true;
+  for (const Line* line : {&urgent_, &usual_}) {
+    for (FetchTicket* each = line->first; each != nullptr; each = each->after_)
+      each->signal_.raise();
+  }
+}
+
 void FetchPlaces::unlink(FetchTicket& ticket) noexcept {
   Line& line = line_of(ticket);
   (ticket.before_ != nullptr ? ticket.before_->after_ : line.first) = ticket.after_;
@@ -64,6 +73,23 @@ void FetchPlaces::unlink(FetchTicket& ticket) noexcept {
   ticket.before_ = ticket.after_ = nullptr;
   ticket.queued_ = false;
   --waiting_;
+}
+
+Task<Result<FetchPlace>> wait_for_place(FetchPlaces& places, Signal& signal, const bool& cancelled,
+                                        MonoTime deadline, bool urgent) {
+  if (cancelled) co_return fail(Side::Client, Kind::Closed, "place");
+  if (auto place = places.try_take(/*prefetch=*/false)) co_return place;
+  FetchTicket ticket(places, signal, urgent);
+  const bool waits = !places.closed() && ticket.start_wait();
+  // Woken for another reason it waits on where it stands.
+  while (waits && !cancelled && !places.closed() && Loop::current()->now() < deadline) {
+    (void)co_await signal.wait(deadline);
+    auto place = ticket.take();
+    if (place && !places.closed()) co_return place;
+  }
+  if (cancelled && Loop::current()->now() < deadline)
+    co_return fail(Side::Client, Kind::Closed, "place");
+  co_return fail_retryable(Side::Self, Kind::Overloaded, "places");
 }
 
 }  // namespace segue::origin

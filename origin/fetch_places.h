@@ -1,4 +1,5 @@
-// origin/fetch_places.h - how many fetches of one origin run at once on one loop, and who is next.
+// origin/fetch_places.h - how many fetches of one origin run at once on one loop, and who is next;
+// or of anything else that is bounded and waited for in turn.
 //
 // A crowd on a cold cache asks for more than an origin should be asked for at once. Whoever finds
 // all places taken waits for one in the order of coming; a player that waits 50 ms plays, one that
@@ -73,6 +74,9 @@ class FetchPlaces {
   /// A place at once, or none. The last quarter is demand's: a burst of prefetches never stands
   /// before a listener.
   [[nodiscard]] FetchPlace try_take(bool prefetch) noexcept;
+  /// From here on there are no places: whoever waits is told, and whoever comes.
+  void close() noexcept;
+  [[nodiscard]] bool closed() const noexcept { return closed_; }
   [[nodiscard]] uint32_t waiting() const noexcept { return waiting_; }
   [[nodiscard]] uint32_t taken() const noexcept { return taken_; }
 
@@ -94,7 +98,15 @@ class FetchPlaces {
   uint32_t taken_ = 0;
   uint32_t waiting_ = 0;
   uint32_t overtakings_ = 0;  // places given to urgent ones in a row, while others waited
+  bool closed_ = false;
   Line usual_, urgent_;
 };
+
+/// A place, for demand, at once or in turn. Waits for one, on `signal`, until `deadline` or until
+/// `cancelled` is true; whoever makes it true raises the signal. Errors: {Self, Overloaded}: too
+/// many wait, none came in time, or there are none any more; {Client, Closed}: cancelled.
+[[nodiscard]] Task<Result<FetchPlace>> wait_for_place(FetchPlaces& places, Signal& signal,
+                                                      const bool& cancelled, MonoTime deadline,
+                                                      bool urgent);
 
 }  // namespace segue::origin

@@ -13,6 +13,7 @@ using RangeForm = origin::FetchRequest::RangeForm;
 void Contact::decide(Outcome what) noexcept {
   SEGUE_ASSERT(outcome == Outcome::Undecided);
   outcome = what;
+  left = false;  // who comes from here on reads what it brings
   if (starter != nullptr) starter->raise();
 }
 
@@ -139,17 +140,19 @@ Task<void> Fills::Impl::run_contact(Ref<Contact> owned) {
   } else if (contact.basis && !stored_of(contact.basis).parts().strong_validator) {
     form = Ask::WithoutRange;
   }
-  const uint64_t expected = expected_bytes(contact_request(contact, form));
-  contact.charge = {meter, loop, contact.ask.payer, expected};
+  enter(contact);
   if (!contact.place) {
+    // It is paid for before it is waited for: a thousand misses at once are a thousand.
+    const uint64_t expected = expected_bytes(contact_request(contact, form));
+    contact.charge = {meter, loop, contact.ask.payer, expected};
     auto place = co_await take_contact_place(contact);
     if (!place) {
       answer_failed(contact, place.error());
+      leave(contact);
       co_return;
     }
     contact.place = std::move(*place);
   }
-  enter(contact);
   counters.contacts.add();
   if (contact.conditional) counters.revalidations.add();
   for (uint32_t asks = 0; asks < kContactAsksMax && contact.outcome == Contact::Outcome::Undecided;
@@ -225,6 +228,7 @@ Task<Fills::Impl::Ask> Fills::Impl::ask_origin(Contact& contact, Ask form) {
   auto request = contact_request(contact, form);
   contact.head = nullptr;
   contact.stream.reset();
+  if (!contact.charge) contact.charge = {meter, loop, contact.ask.payer, expected_bytes(request)};
   // Before the request: bytes that come must have a place.
   if (auto ready = co_await make_ready(contact, slices_of(request), contact.deadline); !ready) {
     answer_failed(contact, ready.error());
@@ -232,7 +236,6 @@ Task<Fills::Impl::Ask> Fills::Impl::ask_origin(Contact& contact, Ask form) {
   }
   request.prefetch = contact.ask.priority == cache::Priority::Prefetch;
   request.place = std::move(contact.place);
-  if (!contact.charge) contact.charge = {meter, loop, contact.ask.payer, expected_bytes(request)};
   auto started =
       start_fetch(fetcher_of(*contact.ask.site), std::move(request), std::move(contact.charge));
   if (!started) {

@@ -449,6 +449,10 @@ void Fills::meter_by(OriginMeter* meter) noexcept { impl_->meter = meter; }
 Task<void> Fills::drain() {
   Impl& impl = *impl_;
   impl.draining = true;
+  for (origin::Fetcher* fetcher : impl.fetchers) {
+    fetcher->places().close();
+    fetcher->pass_places().close();
+  }
   // Fetches under way end with their next bytes or at their own time limits.
   for (FillRun* run : impl.active) run->signal.raise();
   co_await impl.tasks.drain();

@@ -35,9 +35,6 @@ inline constexpr uint32_t kFillFailuresMax = 2;
 /// fills and readers would chase each other for ever.
 inline constexpr std::chrono::milliseconds kSettleFor{1};
 
-/// For waits that no client ends.
-inline constexpr bool kNobodyLeaves = false;
-
 /// A fill under way on this loop: it lands slices [next, end) of one generation. Loop-owned.
 struct FillRun : public RefCounted {
   OwnedAsk ask;
@@ -52,7 +49,9 @@ struct FillRun : public RefCounted {
   MonoTime settling_since{};
   uint32_t next = 0;
   uint32_t end = 0;
-  Signal signal;                 // of the fill's own waits (buffers)
+  bool queued = false;           // waits for its turn; nothing is claimed
+  bool left = false;             // by all who waited for it while it did: it asks nobody
+  Signal signal;                 // of the fill's own waits (places, buffers)
   std::vector<Signal*> waiting;  // readers of this loop that wait for slices not claimed yet
 
   [[nodiscard]] bool covers(const cache::Generation& generation, uint32_t slice) const noexcept {
@@ -74,7 +73,6 @@ struct Contact final : public FillRun {
   std::unique_ptr<origin::FetchStream> spent;  // keeps `head` when the body was collected
   ByteRange covers_bytes;                      // of the answer that is to be landed
   bool asked_original_again = false;
-  bool left = false;  // its starter did while it waited for its place, and nobody else waits
 
   // What the starter is told. It waits on its own signal; null: it left, or there is none.
   enum class Outcome : uint8_t { Undecided, Selected, Stream, OwnPass, LookAgain, Failed };
@@ -220,9 +218,7 @@ struct Fills::Impl {
   /// Asks an origin. What comes is counted on `charge`.
   [[nodiscard]] static Result<std::unique_ptr<origin::FetchStream>> start_fetch(
       origin::Fetcher& fetcher, origin::FetchRequest request, OriginCharge charge);
-  /// A place to fetch, for demand, in the order of coming, the urgent before others where there are
-  /// any (origin/fetch_places.h). Errors: {Self, Overloaded}: too many wait, or none came until
-  /// `deadline`; {Client, Closed}: `cancelled` came true.
+  /// A place to fetch, as origin::wait_for_place() gives it, counted.
   [[nodiscard]] Task<Result<origin::FetchPlace>> take_place(origin::FetchPlaces& places,
                                                             Signal& signal, const bool& cancelled,
                                                             MonoTime deadline, bool urgent);
@@ -260,7 +256,9 @@ struct Fills::Impl {
   /// Waits until the run has what it needs. Nothing is claimed where nobody reads any more.
   [[nodiscard]] Task<Result<Done>> take_turn(FillRun& run);
   [[nodiscard]] Task<void> run_fill(Ref<FillRun> owned);
-  [[nodiscard]] Task<Result<Done>> fill_once(FillRun& run);
+  /// Asks for the run's slices and lands them. True: another server's version came, and the one
+  /// that ours is of is to be asked for them once more.
+  [[nodiscard]] Task<Result<bool>> fill_once(FillRun& run, bool again);
   [[nodiscard]] std::unexpected<Error> give_up_version(FillRun& run,
                                                        const origin::FetchHead& answer) noexcept;
   [[nodiscard]] FillRun* find_run(const cache::Generation& generation, uint32_t slice) noexcept;

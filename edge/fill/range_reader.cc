@@ -178,6 +178,11 @@ Task<Result<Done>> RangeReader::wait_for(Scope& scope, SliceIndex slice, Where w
     run->waiting.push_back(&scope.signal);
     (void)co_await scope.signal.wait(scope.deadline);
     (void)std::erase(held->waiting, &scope.signal);
+    const bool leaves = scope.cancelled || scope.loop.now() >= scope.deadline;
+    if (leaves && held->queued && held->waiting.empty()) {
+      held->left = true;
+      held->signal.raise();
+    }
     co_return Done{};
   }
   if (!may_extend()) {

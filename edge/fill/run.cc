@@ -40,26 +40,14 @@ void Fills::Impl::join_contact(const KeyHash& key) noexcept {
 Task<Result<origin::FetchPlace>> Fills::Impl::take_place(origin::FetchPlaces& places,
                                                          Signal& signal, const bool& cancelled,
                                                          MonoTime deadline, bool urgent) {
-  for (;;) {
-    if (draining || loop.now() >= deadline) break;
-    if (cancelled) co_return fail(Side::Client, Kind::Closed, "place");
-    if (auto place = places.try_take(/*prefetch=*/false)) co_return place;
-    origin::FetchTicket ticket(places, signal, urgent);
-    if (!ticket.start_wait()) break;
-    counters.fetch_waits.add();
-    if (urgent) counters.fetch_waits_urgent.add();
-    counters.fetches_waiting.add();
-    // Woken for another reason it waits on where it stands.
-    origin::FetchPlace place;
-    while (!place && !cancelled && !draining && loop.now() < deadline) {
-      (void)co_await signal.wait(deadline);
-      place = ticket.take();
-    }
-    counters.fetches_waiting.sub();
-    if (place && !draining) co_return place;
-  }
-  counters.fetch_refusals.add();
-  co_return fail_retryable(Side::Self, Kind::Overloaded, "fetches");
+  if (auto place = places.try_take(/*prefetch=*/false)) co_return place;
+  counters.fetch_waits.add();
+  if (urgent) counters.fetch_waits_urgent.add();
+  counters.fetches_waiting.add();
+  auto place = co_await origin::wait_for_place(places, signal, cancelled, deadline, urgent);
+  counters.fetches_waiting.sub();
+  if (!place && place.error().side == Side::Self) counters.fetch_refusals.add();
+  co_return place;
 }
 
 Result<std::unique_ptr<origin::FetchStream>> Fills::Impl::start_fetch(origin::Fetcher& fetcher,
@@ -127,6 +115,7 @@ Task<Result<BufferReservation>> Fills::Impl::reserve(FillRun& run, uint32_t want
     const cache::Priority priority = run.ask.priority;
     auto reserved = try_reserve(wanted, priority);
     if (reserved) co_return std::move(*reserved);
+    if (run.left) co_return fail(Side::Client, Kind::Closed, "buffers");
     if (draining || loop.now() >= deadline) co_return fail(reserved.error());
     cache::WaitTicket ticket(local.waiters(), run.signal);
     if (!store.start_wait_buffer(priority, ticket)) {
@@ -146,8 +135,8 @@ Task<Result<Done>> Fills::Impl::make_ready(FillRun& run, uint32_t slices, MonoTi
     if (!run.place) {
       if (prefetch) co_return fail_retryable(Side::Self, Kind::Overloaded, "fetches");
       run.reservation = {};
-      auto place = co_await take_place(fetcher.places(), run.signal, kNobodyLeaves, deadline,
-                                       run.ask.urgent);
+      auto place =
+          co_await take_place(fetcher.places(), run.signal, run.left, deadline, run.ask.urgent);
       if (!place) co_return fail(place.error());
       run.place = std::move(*place);
     }
@@ -337,8 +326,11 @@ void Fills::Impl::claim_row(FillRun& run) noexcept {
 Task<Result<Done>> Fills::Impl::take_turn(FillRun& run) {
   const Generation& generation = *run.selected.generation;
   run.charge = {meter, loop, run.ask.payer, uint64_t{run.end - run.next} * kSliceBytes};
-  if (auto ready = co_await make_ready(run, run.end - run.next, loop.now() + kContactMax); !ready)
-    co_return fail(ready.error());
+  run.queued = true;
+  auto ready = co_await make_ready(run, run.end - run.next, loop.now() + kContactMax);
+  run.queued = false;
+  if (run.left) co_return Done{};
+  if (!ready) co_return fail(ready.error());
   if (generation.readers() > 0) claim_row(run);  // else all for whom it was to ask have left
   run.wake_waiting();
   co_return Done{};
@@ -352,7 +344,14 @@ Task<void> Fills::Impl::run_fill(Ref<FillRun> owned) {
   const bool starts = done && !run->permits.empty();
   if (starts) {
     counters.fills_started.add();
-    done = co_await fill_once(*run);
+    auto asks_again = co_await fill_once(*run, /*again=*/false);
+    if (asks_again && *asks_again) {
+      // Its place has gone to whoever waits. It waits again itself, and holds no buffer meanwhile.
+      run->permits.clear();
+      done = co_await take_turn(*run);
+      if (done && !run->permits.empty()) asks_again = co_await fill_once(*run, /*again=*/true);
+    }
+    if (!asks_again) done = fail(asks_again.error());
   }
   if (!done) {
     if (starts) counters.fills_cut.add();
@@ -373,57 +372,52 @@ std::string strong_etag_of(const StoredResponse& stored) {
 
 }  // namespace
 
-Task<Result<Done>> Fills::Impl::fill_once(FillRun& run) {
+Task<Result<bool>> Fills::Impl::fill_once(FillRun& run, bool again) {
   const Generation& generation = *run.selected.generation;
   const StoredResponse& stored = stored_of(run.selected);
   const ByteRange wanted = ByteRange{cache::first_byte_of(SliceIndex{run.next}),
                                      cache::first_byte_of(SliceIndex{run.end})}
                                .clipped(generation.complete_length());
   origin::Fetcher& fetcher = fetcher_of(*run.ask.site);
-  for (bool again = false;; again = true) {
-    if (again) {
-      // The first one's place went to whoever waits.
-      auto place = co_await take_place(fetcher.places(), run.signal, kNobodyLeaves,
-                                       loop.now() + kContactMax, run.ask.urgent);
-      if (!place) co_return fail(place.error());
-      run.place = std::move(*place);
-    }
-    auto request =
-        plain_request(*run.ask.site, run.ask.target, run.ask.fields.view(), run.ask.traceparent);
-    request.range_form = origin::FetchRequest::RangeForm::Bounded;
-    request.range = wanted;
-    request.expected_etag = strong_etag_of(stored);
-    request.preferred_server = stored.parts().server;
-    request.first_byte_deadline = loop.now() + kContactMax;
-    request.prefetch = run.ask.priority == cache::Priority::Prefetch;
-    request.place = std::move(run.place);
-    if (!run.charge) run.charge = {meter, loop, run.ask.payer, wanted.length()};
-    auto stream = start_fetch(fetcher, std::move(request), std::move(run.charge));
-    if (!stream) co_return fail(stream.error());
-    auto head = co_await await_head(**stream, run.ask);
-    if (!head) co_return fail(head.error());
-    const origin::FetchHead& answer = **head;
-    if (answer.status >= 500) co_return fail(Side::Origin, Kind::Refused, "server error");
-    const bool has_bytes = answer.status == 200 || answer.status == 206;
-    // A 200 without a length (chunked) of the same validator is this version; land() sees whether
-    // its end is where it should be.
-    const bool same_length = answer.complete_length == generation.complete_length() ||
-                             (answer.status == 200 && !answer.complete_length);
-    const bool is_version =
-        has_bytes && same_length && same_version(fetcher.validator_rule(), stored, answer);
-    if (is_version && answer.status == 206 && answer.content_range == wanted)
-      co_return co_await land(run, **stream, wanted);
-    if (is_version && answer.status == 200) {
-      // Range ignored (RFC 9110 §14.2): all of it comes by, so others need not ask for theirs.
+  auto request =
+      plain_request(*run.ask.site, run.ask.target, run.ask.fields.view(), run.ask.traceparent);
+  request.range_form = origin::FetchRequest::RangeForm::Bounded;
+  request.range = wanted;
+  request.expected_etag = strong_etag_of(stored);
+  request.preferred_server = stored.parts().server;
+  request.first_byte_deadline = loop.now() + kContactMax;
+  request.prefetch = run.ask.priority == cache::Priority::Prefetch;
+  request.place = std::move(run.place);
+  if (!run.charge) run.charge = {meter, loop, run.ask.payer, wanted.length()};
+  auto stream = start_fetch(fetcher, std::move(request), std::move(run.charge));
+  if (!stream) co_return fail(stream.error());
+  auto head = co_await await_head(**stream, run.ask);
+  if (!head) co_return fail(head.error());
+  const origin::FetchHead& answer = **head;
+  if (answer.status >= 500) co_return fail(Side::Origin, Kind::Refused, "server error");
+  const bool has_bytes = answer.status == 200 || answer.status == 206;
+  // A 200 without a length (chunked) of the same validator is this version; land() sees whether
+  // its end is where it should be.
+  const bool same_length = answer.complete_length == generation.complete_length() ||
+                           (answer.status == 200 && !answer.complete_length);
+  const bool is_version =
+      has_bytes && same_length && same_version(fetcher.validator_rule(), stored, answer);
+  const bool ignores_range = answer.status == 200;
+  if (is_version && (ignores_range || answer.content_range == wanted)) {
+    if (ignores_range) {
+      // All of it comes by (RFC 9110 §14.2), so others need not ask for theirs.
       run.end = generation.slices();
       run.next = 0;
-      co_return co_await land(run, **stream, {0, generation.complete_length()});
     }
-    if (has_bytes) counters.validator_mismatches.add();
-    // Servers of one origin often disagree: the one the version came from is asked again first.
-    if (has_bytes && !again && answer.server != stored.parts().server) continue;
-    co_return give_up_version(run, answer);
+    auto landed = co_await land(
+        run, **stream, ignores_range ? ByteRange{0, generation.complete_length()} : wanted);
+    if (!landed) co_return fail(landed.error());
+    co_return false;
   }
+  if (has_bytes) counters.validator_mismatches.add();
+  // Servers of one origin often disagree: the one the version came from is asked again first.
+  if (has_bytes && !again && answer.server != stored.parts().server) co_return true;
+  co_return give_up_version(run, answer);
 }
 
 std::unexpected<Error> Fills::Impl::give_up_version(FillRun& run,

@@ -84,7 +84,8 @@ void add_fills(Registry& registry, const FillCounters& c) {
               {&c.fills_cut, "cut"},
               {&c.fills_ended_early, "no_reader"},
               {&c.fills_rejected, "rejected"}});
-  registry.add_gauge("segue_fills_in_flight", "Fills running.", {}, c.fills_in_flight);
+  registry.add_gauge("segue_fills_in_flight", "Fills running, or waiting for a place.", {},
+                     c.fills_in_flight);
   registry.add_histogram("segue_origin_latency_seconds",
                          "From a request to an origin to the head of its answer.", {},
                          c.origin_latency);

@@ -128,6 +128,7 @@ TEST_F(FillFewFetches, ACrowdOnAColdCacheQueuesAndIsServedInTheOrderOfComing) {
   world.run_for(1ms);
   EXPECT_EQ(origin.in_flight(), 4u);
   EXPECT_EQ(counters().fetches_waiting.get(), 96u);
+  EXPECT_EQ(counters().fills_in_flight.get(), 100u) << "what the overload manager judges";
   EXPECT_TRUE(world.run_until_idle());
   ASSERT_EQ(origin.requests().size(), 100u);
   for (size_t i = 0; i < players.size(); ++i) {
@@ -210,9 +211,76 @@ TEST_F(FillFewFetches, AFillThatNobodyWaitsForAnyMoreAsksNobody) {
   ask_cold(4, 50ms);
   Player& gone = start({.target = "/long", .form = Form::Bounded, .range = {8 * MiB, 9 * MiB}});
   world.run_for(1ms);
+  EXPECT_EQ(fills[0]->running(), 5u);
   leave(gone);
+  world.run_for(1ms);
+  EXPECT_EQ(fills[0]->running(), 4u) << "it is no task any more, long before its turn";
   EXPECT_TRUE(world.run_until_idle());
   EXPECT_EQ(origin.requests().size(), 5u);
+  expect_body(get("/long", {8 * MiB, 9 * MiB}), {8 * MiB, 9 * MiB});
+}
+
+TEST_F(FillFewFetches, AFillWaitsOnAsLongAsOneOfThoseWhoWaitForItStays) {
+  origin.add("/long", 20 * MiB);
+  get({.target = "/long", .form = Form::Bounded, .range = {0, 1000}});
+  ask_cold(4, 50ms);
+  Player& gone = start({.target = "/long", .form = Form::Bounded, .range = {8 * MiB, 9 * MiB}});
+  Player& stays = start({.target = "/long", .form = Form::Bounded, .range = {8 * MiB, 9 * MiB}});
+  world.run_for(1ms);
+  leave(gone);
+  world.run_for(1ms);
+  EXPECT_EQ(fills[0]->running(), 5u);
+  EXPECT_TRUE(world.run_until_idle());
+  expect_body(stays, {8 * MiB, 9 * MiB});
+  EXPECT_EQ(counters().fetch_waits.get(), 1u);
+}
+
+/// A known track, of which another server now shows another version.
+class FillOtherServer : public FillFewFetches {
+ protected:
+  /// Asks for a mebibyte of it beside others who take all places and those that come free.
+  Player& ask_in_a_crowd(bool prefetch) {
+    FakeTrack& track = origin.add("/long", 20 * MiB);
+    get({.target = "/long", .form = Form::Bounded, .range = {0, 1000}});
+    track.server = 1;
+    track.latency = 10ms;
+    origin.change("/long", 20 * MiB);
+    ask_cold(2, 50ms);
+    Player& asking = start({.target = "/long",
+                            .form = Form::Bounded,
+                            .range = {8 * MiB, 9 * MiB},
+                            .prefetch = prefetch});
+    for (const std::string target : {"/a", "/b"}) {
+      origin.add(target, MiB).latency = 50ms;
+      start({.target = target, .form = Form::Bounded, .range = {0, 500'000}});
+    }
+    world.run_for(5ms);
+    EXPECT_EQ(counters().fetch_waits.get(), 1u);
+    EXPECT_EQ(store->usage().filling, 4u);
+    world.run_for(10ms);
+    EXPECT_EQ(store->usage().filling, 0u) << "whoever waits for a place holds no buffer";
+    return asking;
+  }
+};
+
+TEST_F(FillOtherServer, AFillThatAsksOnceMoreQueuesAgainAndHoldsNoBufferMeanwhile) {
+  Player& asking = ask_in_a_crowd(/*prefetch=*/false);
+  EXPECT_EQ(counters().fetch_waits.get(), 2u);
+  origin.track("/long").server = 0;
+  origin.track("/long").version = 1;
+  origin.track("/long").etag = "\"v1\"";
+  EXPECT_TRUE(world.run_until_idle());
+  expect_body(asking, {8 * MiB, 9 * MiB});
+  EXPECT_EQ(origin.fetches("/long"), 3u);
+}
+
+TEST_F(FillOtherServer, APrefetchDoesNotQueueForItsSecondTryEither) {
+  Player& asking = ask_in_a_crowd(/*prefetch=*/true);
+  EXPECT_TRUE(world.run_until_idle());
+  EXPECT_TRUE(asking.failed);
+  EXPECT_EQ(counters().fetch_waits.get(), 1u);
+  EXPECT_EQ(origin.fetches("/long"), 2u);
+  EXPECT_EQ(counters().generations_replaced.get(), 0u);
 }
 
 TEST_F(FillFewFetches, WhatIsPassedThroughLeavesHalfOfThePlaces) {

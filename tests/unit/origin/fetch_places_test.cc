@@ -8,8 +8,16 @@
 #include <optional>
 #include <vector>
 
+#include "tests/support/sim_loop.h"
+
 namespace segue::origin {
 namespace {
+
+Task<void> wait_and_tell(FetchPlaces& places, Signal& signal, const bool& cancelled,
+                         std::vector<Error>& told) {
+  auto place = co_await wait_for_place(places, signal, cancelled, kNever, /*urgent=*/false);
+  if (!place) told.push_back(place.error());
+}
 
 TEST(FetchPlaces, AreAsManyAsSaid) {
   FetchPlaces places(2);
@@ -101,6 +109,34 @@ TEST(FetchPlaces, OneThatGoesAwayWaitsNoMoreAndKeepsNothing) {
   EXPECT_TRUE(third->take());
   EXPECT_EQ(places.waiting(), 0u);
   EXPECT_EQ(places.taken(), 0u);
+}
+
+TEST(FetchPlaces, OnceClosedTellWhoWaitsAndWhoComes) {
+  testing::SimWorld world(1, 1);
+  FetchPlaces places(1);
+  TaskGroup group(world.loop(0), 8);
+  std::vector<Error> told;
+  bool cancelled = false;
+  std::vector<std::unique_ptr<Signal>> signals;
+  const auto come = [&] {
+    const Loop::Turn turn(world.loop(0));
+    signals.push_back(std::make_unique<Signal>());
+    EXPECT_TRUE(group.try_spawn(wait_and_tell(places, *signals.back(), cancelled, told)));
+  };
+  FetchPlace held = places.try_take(false);
+  come();
+  come();
+  EXPECT_EQ(places.waiting(), 2u);
+  {
+    const Loop::Turn turn(world.loop(0));
+    places.close();
+    held = {};
+  }
+  come();
+  EXPECT_TRUE(world.run_until_idle());
+  ASSERT_EQ(told.size(), 3u);
+  for (const Error& error : told) EXPECT_EQ(error.kind, Kind::Overloaded);
+  EXPECT_EQ(places.taken() + places.waiting(), 0u);
 }
 
 }  // namespace
