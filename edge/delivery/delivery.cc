@@ -80,10 +80,10 @@ struct Delivery::Impl {
   [[nodiscard]] Scope scope_of(Exchange& exchange) noexcept;
   Task<void> run(Exchange& exchange);
   Task<Result<Done>> serve_selected(Scope& scope, Exchange& exchange);
+  /// The head of an answer passed through; true if a body is to follow it.
+  Result<bool> prepare_pass(Exchange& exchange, ByteRange& body);
   Task<Result<Done>> serve_pass(Scope& scope, Exchange& exchange);
   Task<void> run_relay(Exchange& exchange);
-  /// Errors: {Self, Overloaded} if none came in time; {Client, Closed}.
-  Task<Result<origin::FetchPlace>> take_turn(origin::FetchPlaces& places, Exchange& exchange);
   Task<Result<Done>> relay(Scope& scope, Exchange& exchange);
   void answer_error(Exchange& exchange, Error error);
 
@@ -233,6 +233,7 @@ bool Delivery::Impl::answer_plainly(Exchange& exchange) {
 void Delivery::Impl::answer_own(Exchange& exchange, int status, std::string_view reason,
                                 AccessEnd end) {
   exchange.record.reason = reason;
+  exchange.record.bytes_total = 0;  // of what it takes the place of
   counters.count_refused(reason);
   const bool close = exchange.head.close;
   exchange.head = {};
@@ -398,7 +399,8 @@ Task<void> Delivery::Impl::run_relay(Exchange& exchange) {
   Scope scope = scope_of(exchange);
   Result<Done> served = Done{};
   {
-    auto turn = co_await take_turn(relays, exchange);
+    auto turn = co_await origin::wait_for_place(relays, scope.signal, scope.cancelled,
+                                                scope.deadline, /*urgent=*/false);
     served = turn ? co_await relay(scope, exchange) : fail(turn.error());
   }
   if (served) served = co_await flush(exchange);
@@ -409,19 +411,6 @@ Task<void> Delivery::Impl::run_relay(Exchange& exchange) {
   finish(exchange, AccessEnd::Complete);
 }
 
-Task<Result<origin::FetchPlace>> Delivery::Impl::take_turn(origin::FetchPlaces& places,
-                                                           Exchange& exchange) {
-  if (auto place = places.try_take(/*prefetch=*/false)) co_return place;
-  origin::FetchTicket ticket(places, exchange.signal);
-  const bool waits = ticket.start_wait();
-  while (waits && !exchange.stream.gone() && loop.now() < exchange.first_byte_deadline) {
-    (void)co_await exchange.signal.wait(exchange.first_byte_deadline);
-    if (auto place = ticket.take()) co_return place;
-  }
-  if (exchange.stream.gone()) co_return fail(Side::Client, Kind::Closed, "turn");
-  co_return fail_retryable(Side::Self, Kind::Overloaded, "turn");
-}
-
 Task<Result<Done>> Delivery::Impl::relay(Scope& scope, Exchange& exchange) {
   auto selection =
       co_await fills.relay(scope, exchange.asked, exchange.request.method_text, exchange.body);
@@ -429,7 +418,13 @@ Task<Result<Done>> Delivery::Impl::relay(Scope& scope, Exchange& exchange) {
   exchange.selection = std::move(*selection);
   exchange.record.origin = exchange.selection.origin_latency;
   co_await invalidate(scope, exchange);
-  co_return co_await serve_pass(scope, exchange);
+  ByteRange body;
+  const auto has_body = prepare_pass(exchange, body);
+  if (!has_body) co_return fail(has_body.error());
+  if (!*has_body) co_return co_await send_text(exchange, {});
+  // Its turn among the relays pays for the buffer as well: what the origin has carried out is never
+  // answered by a 503, on which the client would send it once more.
+  co_return co_await send_pass(scope, exchange, body);
 }
 
 Task<Result<Done>> Delivery::Impl::serve_selected(Scope& scope, Exchange& exchange) {
@@ -473,21 +468,31 @@ Task<Result<Done>> Delivery::Impl::serve_selected(Scope& scope, Exchange& exchan
   co_return co_await send_multipart(scope, fills, exchange, layout);
 }
 
-Task<Result<Done>> Delivery::Impl::serve_pass(Scope& scope, Exchange& exchange) {
-  const auto turn = co_await take_turn(passes, exchange);
-  if (!turn) co_return fail(turn.error());
+Result<bool> Delivery::Impl::prepare_pass(Exchange& exchange, ByteRange& body) {
   PassPlan plan = plan_pass(exchange);
   if (!fit_to_preview(plan, exchange.asked.head_only, exchange.preview_bytes)) {
     exchange.refusal = {403, "preview_over"};
-    co_return fail(Side::Self, Kind::Refused, "preview");
+    return fail(Side::Self, Kind::Refused, "preview");
   }
   exchange.head = {};
   exchange.record.reason = http::name_of(exchange.selection.forward_reason);
   write_pass_head(exchange, *fields_of(exchange), options.node_name, plan.status, plan.length,
                   plan.content_range, plan.complete_length);
   exchange.record.bytes_total = exchange.head.bodyless ? 0 : plan.length.value_or(0);
-  if (exchange.head.bodyless || plan.body.empty()) co_return co_await send_text(exchange, {});
-  co_return co_await send_pass(scope, exchange, plan.body);
+  body = plan.body;
+  return !exchange.head.bodyless && !plan.body.empty() && plan.length != uint64_t{0};
+}
+
+Task<Result<Done>> Delivery::Impl::serve_pass(Scope& scope, Exchange& exchange) {
+  ByteRange body;
+  const auto has_body = prepare_pass(exchange, body);
+  if (!has_body) co_return fail(has_body.error());
+  if (!*has_body) co_return co_await send_text(exchange, {});
+  // Only a body needs a buffer, and only now: the head waits for its turn with it.
+  const auto turn = co_await origin::wait_for_place(passes, scope.signal, scope.cancelled,
+                                                    scope.deadline, /*urgent=*/false);
+  if (!turn) co_return fail(turn.error());
+  co_return co_await send_pass(scope, exchange, body);
 }
 
 /// Before the head an error has a status; after it the connection is cut, so that no client takes a

@@ -184,8 +184,8 @@ Task<Result<Done>> send_multipart(Scope& scope, Fills& fills, Exchange& exchange
 
 Task<Result<Done>> send_pass(Scope& scope, Exchange& exchange, ByteRange range) {
   origin::FetchStream& body = *exchange.selection.pass;
-  auto buffer = std::make_unique_for_overwrite<std::byte[]>(
-      kPassBufferBytes);  // bounded by kPassesPerLoopMax
+  // At most Delivery::Options::passes_max and relays_max of them.
+  auto buffer = std::make_unique_for_overwrite<std::byte[]>(kPassBufferBytes);
   const std::span room(buffer.get(), kPassBufferBytes);
   uint64_t offset = 0;
   if (range.empty()) co_return co_await send_text(exchange, {});
