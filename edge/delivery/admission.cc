@@ -52,11 +52,11 @@ void let_go(const Exchange& exchange) noexcept {
 
 }  // namespace
 
-std::optional<Refusal> admit_client(Exchange& exchange, ClientLimits* limits,
+std::optional<Refusal> admit_client(Exchange& exchange, ClientLimits* limits, bool is_refused,
                                     MonoTime now) noexcept {
   if (limits == nullptr || !limits->counts_requests()) return std::nullopt;
   exchange.asked.payer = exchange.client.network;
-  if (limits->options().by_token) return std::nullopt;
+  if (limits->options().by_token && !is_refused) return std::nullopt;
   return count_request(exchange, limits, exchange.asked.payer, now);
 }
 

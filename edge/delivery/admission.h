@@ -8,11 +8,12 @@
 
 namespace segue::edge {
 
-/// At a request's start, before anything of it is looked at: counts it against its client, also if
-/// it is refused later. Where tokens say who counts, admit() does that. Refusal: 429. `limits` may
-/// be null.
+/// At a request's start: counts it against its client, also if it is refused later. Where tokens
+/// say who counts, only what `is_refused` already; of the others admit() counts all that come to
+/// it, so preflights, which carry no token and are many behind one address, count for nobody.
+/// Refusal: 429. `limits` may be null.
 [[nodiscard]] std::optional<Refusal> admit_client(Exchange& exchange, ClientLimits* limits,
-                                                  MonoTime now) noexcept;
+                                                  bool is_refused, MonoTime now) noexcept;
 /// Checks the token of a request whose target is resolved, at its start and never again. Refusals:
 /// 403 or, expired, what the site says; 429. Cannot wait; allocates only for a token that is new to
 /// the connection.

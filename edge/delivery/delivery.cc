@@ -66,6 +66,8 @@ struct Delivery::Impl {
   }
 
   void begin(Exchange& exchange) noexcept;
+  /// Resolves the target. A refusal of what Segue would not serve to anybody.
+  std::optional<Refusal> why_not_served(Exchange& exchange);
   bool answer_plainly(Exchange& exchange);
   void tell_planner(Exchange& exchange, bool known);
   bool try_serve_hit(Exchange& exchange);
@@ -188,38 +190,36 @@ void Delivery::refuse(Exchange& exchange, int status, std::string_view reason) {
   impl_->answer_own(exchange, status, reason, AccessEnd::Refused);
 }
 
-/// What is answered without the cache: unknown hosts, bad targets, OPTIONS, methods not served, who
-/// is not let in. True if it was.
-bool Delivery::Impl::answer_plainly(Exchange& exchange) {
+std::optional<Refusal> Delivery::Impl::why_not_served(Exchange& exchange) {
   const http::Request& request = exchange.request;
   auto refusal = resolve_target(exchange, *exchange.sites->table, local.store(), loop.wall_now());
-  if (auto over = admit_client(exchange, limits, loop.now())) refusal = over;
-  if (refusal) {
-    answer_own(exchange, refusal->status, refusal->reason, AccessEnd::Complete);
-    return true;
-  }
+  if (refusal) return refusal;
   const Asked& asked = exchange.asked;
   exchange.record.site.assign(asked.site->name);
   exchange.record.path.assign(asked.target.substr(0, asked.target.find('?')));
-  if (request.method == http::Method::Options) {
+  if (request.method == http::Method::Options) return std::nullopt;
+  if (request.method != http::Method::Get && request.method != http::Method::Head &&
+      !asked.site->relays(request.method_text))
+    return Refusal{405, "method"};
+  if (is_looping(request.fields, options.node_name)) return Refusal{508, "loop"};
+  if (asked.key_text.empty()) return Refusal{400, "bad_target"};
+  return std::nullopt;
+}
+
+/// What is answered without the cache: unknown hosts, bad targets, OPTIONS, methods not served, who
+/// is not let in. True if it was.
+bool Delivery::Impl::answer_plainly(Exchange& exchange) {
+  const bool preflight = exchange.request.method == http::Method::Options;
+  auto refusal = why_not_served(exchange);
+  // No token is looked at of what is refused here, so it counts for who sent it.
+  if (auto over = admit_client(exchange, limits, refusal.has_value(), loop.now())) refusal = over;
+  if (!refusal && preflight) {
     write_options_head(exchange, *fields_of(exchange));
     send_short(exchange, {}, AccessEnd::Complete);
     return true;
   }
-  if (request.method != http::Method::Get && request.method != http::Method::Head &&
-      !asked.site->relays(request.method_text)) {
-    answer_own(exchange, 405, "method", AccessEnd::Complete);
-    return true;
-  }
-  if (is_looping(request.fields, options.node_name)) {
-    answer_own(exchange, 508, "loop", AccessEnd::Complete);
-    return true;
-  }
-  if (asked.key_text.empty()) {
-    answer_own(exchange, 400, "bad_target", AccessEnd::Complete);
-    return true;
-  }
-  refusal = admit(exchange, *exchange.sites->table, limits, loop.now(), loop.wall_now());
+  if (!refusal)
+    refusal = admit(exchange, *exchange.sites->table, limits, loop.now(), loop.wall_now());
   if (refusal) {
     answer_own(exchange, refusal->status, refusal->reason, AccessEnd::Complete);
     return true;

@@ -79,6 +79,18 @@ def test_who_guesses_at_tokens_is_counted_too(origin, tmp_path):
             assert set(statuses) == {403, 429}
 
 
+@pytest.mark.parametrize("by", ["client", "token"])
+def test_what_nobody_is_served_counts_for_its_sender_and_preflights_only_where_addresses_count(origin, tmp_path, by):
+    limits = f'requests_per_second = 1\nby = "{by}"'
+    with Node(limited(origin, limits, site=site_with(tmp_path))) as node:
+        preflights = {node.fetch(PATH, method="OPTIONS").status for _ in range(40)}
+        assert preflights == ({204} if by == "token" else {204, 429})
+    with Node(limited(origin, limits, site=site_with(tmp_path))) as node:
+        assert {node.fetch(PATH, method="PUT").status for _ in range(40)} == {405, 429}
+        assert refusals(node, "limit_requests") > 0
+    assert not origin.requests_for(PATH)
+
+
 # --- misses ---
 
 
