@@ -69,7 +69,7 @@ struct Delivery::Impl {
   /// Resolves the target. A refusal of what Segue would not serve to anybody.
   std::optional<Refusal> why_not_served(Exchange& exchange);
   bool answer_plainly(Exchange& exchange);
-  void tell_planner(Exchange& exchange, bool known);
+  void tell_planner(Exchange& exchange, const CmcdText& cmcd, bool known);
   bool try_serve_hit(Exchange& exchange);
   void prepare_stored(Exchange& exchange, uint64_t resident_bytes) noexcept;
   SliceCounts count_slices(const Exchange& exchange, uint64_t resident_bytes) const noexcept;
@@ -153,9 +153,10 @@ void Delivery::serve(Exchange& exchange) {
   const bool allowed = may_miss(exchange, self.limits, self.loop.now());
   if (!relayed) {
     const bool known = self.fills.try_select(exchange.asked, exchange.selection);
-    if (self.listening != nullptr) self.tell_planner(exchange, known);
+    const CmcdText cmcd = cmcd_of(exchange.request);
+    if (self.listening != nullptr) self.tell_planner(exchange, cmcd, known);
     if (known && self.try_serve_hit(exchange)) return;
-    exchange.asked.urgent = cmcd_of(exchange.request).is_urgent();
+    exchange.asked.urgent = cmcd.is_urgent();
   }
   if (!allowed && relayed)
     return self.answer_own(exchange, 429, exchange.refusal.reason, AccessEnd::Complete);
@@ -168,8 +169,7 @@ void Delivery::serve(Exchange& exchange) {
 }
 
 /// Before it is answered: a prefetch of the same may be running.
-void Delivery::Impl::tell_planner(Exchange& exchange, bool known) {
-  const CmcdText cmcd = cmcd_of(exchange.request);
+void Delivery::Impl::tell_planner(Exchange& exchange, const CmcdText& cmcd, bool known) {
   const auto note = note_of(exchange, cmcd, known, local);
   if (!note) return;
   listening->asked.push(*note);

@@ -37,8 +37,8 @@ struct Asked {
                     // end = suffix length
   bool authorized = false;      // the request carried Authorization (RFC 9111 §3.5)
   bool only_if_cached = false;  // nothing may be asked of the origin for it (RFC 9111 §5.2.1.7)
-  /// Its player has next to nothing left to play: where fetches queue, it goes before those that
-  /// have not said so (origin/fetch_places.h).
+  /// Its player has next to nothing left to play: where fetches queue, what it starts goes before
+  /// what those start who have not said so (origin/fetch_places.h).
   bool urgent = false;
   cache::UseId use;
   /// Prefetch: for nobody yet. It takes no buffer, fetch or task that demand may need, waits for
