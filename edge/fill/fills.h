@@ -160,9 +160,6 @@ class RangeReader {
   /// gone, so the response must be cut.
   [[nodiscard]] Task<Result<Readable>> readable(Scope& scope, uint64_t offset);
 
-  /// Slices that were in RAM or on SSD when the reader came to them.
-  [[nodiscard]] uint32_t slices_hit() const noexcept { return slices_hit_; }
-
  private:
   [[nodiscard]] Readable take(cache::Found found, uint64_t offset) const noexcept;
   void see(cache::SliceIndex slice, cache::Where where) noexcept;
@@ -188,12 +185,11 @@ class RangeReader {
   // loop-owned
   uint32_t run_slices_;                // how many slices the next run may ask for
   uint32_t asked_to_ = 0;              // slices of the range below this were looked at or asked for
-  uint32_t seen_to_ = 0;               // slices below this were counted
+  uint32_t seen_to_ = 0;               // slices below this were come to
   uint32_t failures_before_ = 0;       // of fills of this key, when the slice was come to
   uint32_t drive_slice_ = UINT32_MAX;  // the slice that a drive had when this reader came to it
   uint32_t drive_slice_before_ = UINT32_MAX;
   uint32_t read_ahead_ = UINT32_MAX;  // the slice whose drive read was started before it was needed
-  uint32_t slices_hit_ = 0;
 };
 
 }  // namespace segue::edge

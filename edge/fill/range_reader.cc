@@ -74,7 +74,6 @@ void RangeReader::see(SliceIndex slice, Where where) noexcept {
   if (slice.value < seen_to_) return;
   seen_to_ = slice.value + 1;
   failures_before_ = fills_.impl_->failed_fills.count(selected_.generation->key());
-  if (where == Where::Resident || where == Where::OnDrive) ++slices_hit_;
 }
 
 /// Asks for the next run before the last ends: as soon as less than half a run lies ahead. So the

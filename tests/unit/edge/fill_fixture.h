@@ -60,7 +60,6 @@ struct Player {
   ByteRange passed_range;  // and what of the representation that is
   MonoTime head_at{};
   MonoTime first_byte_at{};
-  uint32_t slices_hit = 0;
 
   /// The client goes away; as the connection would tell.
   void leave() {
@@ -130,7 +129,6 @@ inline Task<Result<Done>> play_stored(Fills& fills, Scope& scope, Player& player
     player.asked.begun = true;
     player.body += taken;
     at += taken.size();
-    player.slices_hit = reader.slices_hit();
     if (player.body.size() >= player.request.stop_after) {
       while (player.request.stays && !player.let_go) co_await player.signal.wait(kNever);
       co_return Done{};
