@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "base/limits_http2.h"
 #include "base/listen_limits.h"
+#include "base/playlist_limits.h"
 #include "conf/client_memory.h"
 #include "conf/parse_units.h"
 
@@ -170,6 +171,19 @@ std::string listen_rows() {
   return section("listening", rows);
 }
 
+std::string playlist_rows() {
+  const Row rows[] = {
+      {"kPlaylistBytesMax", size(kPlaylistBytesMax), "longer: not read"},
+      {"kPlaylistLinesMax", count(kPlaylistLinesMax), "more: not read"},
+      {"kPlaylistSegmentsMax", count(kPlaylistSegmentsMax),
+       "of one: the first, of a live one the last"},
+      {"kPlaylistMapsMax", count(kPlaylistMapsMax), "initialization sections; more: not read"},
+      {"kPlaylistsMax", count(kPlaylistsMax), "in an eighth of prefetch.memory"},
+      {"kPlaylistSegmentsAheadMax", count(kPlaylistSegmentsAheadMax), "hinted at at once"},
+  };
+  return section("HLS playlists", rows);
+}
+
 std::string percent(uint32_t number) { return fmt::format("{} %", number); }
 
 std::string overload_rows() {
@@ -204,7 +218,7 @@ std::string loop_rows() {
 
 std::string print_limits() {
   return connection_rows() + tls_rows() + http2_rows() + fill_rows() + cache_rows() +
-         overload_rows() + nats_rows() + listen_rows() + loop_rows();
+         overload_rows() + nats_rows() + playlist_rows() + listen_rows() + loop_rows();
 }
 
 }  // namespace segue::conf

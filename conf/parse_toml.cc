@@ -30,6 +30,7 @@ struct TomlGaveUp {};
 
 #include "base/assert.h"
 #include "base/limits.h"
+#include "base/playlist_limits.h"
 #include "conf/settings_table.h"
 #include "conf/values.h"
 
@@ -483,6 +484,7 @@ void read_prefetch(Reader& reader, PrefetchSettings& prefetch) {
   reader.number("probability_percent", prefetch.probability_percent);
   reader.number("floor_percent", prefetch.floor_percent);
   reader.number("hints_percent", prefetch.hints_percent);
+  reader.number("playlist_segments", prefetch.playlist_segments);
   reader.value("memory", prefetch.memory, kSize);
   reader.value("predictor", prefetch.predictor, kPrefetchMode);
   reader.value("predictor_memory", prefetch.predictor_memory, kSize);

@@ -224,7 +224,8 @@ struct PrefetchSettings {
   uint32_t probability_percent = 5;     // less probable tracks are not fetched
   uint32_t floor_percent = 20;          // a model less precise is throttled
   uint32_t hints_percent = 50;          // of bytes_per_second, for what players say is next
-  uint64_t memory = 32 * MiB;           // of plans, guesses and facts
+  uint32_t playlist_segments = 2;       // of an HLS playlist, hinted at ahead; 0: none
+  uint64_t memory = 32 * MiB;           // of plans, guesses, playlists and facts
   PrefetchMode predictor = PrefetchMode::Observe;  // learned from the node's own traffic
   uint64_t predictor_memory = 16 * MiB;
   std::string predictor_file;  // kept there over restarts; empty: nowhere

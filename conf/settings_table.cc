@@ -187,11 +187,15 @@ constexpr SettingRow kRows[] = {
     {"prefetch.floor_percent", kNumber, "20", Takes::Reload,
      "a model of which fewer of the bytes are used is throttled, then probed", "0 to 100"},
     {"prefetch.hints_percent", kNumber, "50", Takes::Reload,
-     "of `bytes_per_second`, for what players say they ask for next (CMCD `nor`, `nrr`); 0: they "
-     "are not listened to",
+     "of `bytes_per_second`, for what players say they ask for next (CMCD `nor`, `nrr`) and what "
+     "HLS playlists name; 0: they are not listened to",
      "0 to 100"},
+    {"prefetch.playlist_segments", kNumber, "2", Takes::Reload,
+     "of an HLS media playlist that went through, fetched ahead of who plays it; 0: playlists are "
+     "not read",
+     "0 to 8"},
     {"prefetch.memory", kSizes, "32MiB", Takes::Restart,
-     "plans, guesses and facts: about 600 bytes a recommended track; more are not taken",
+     "plans, guesses, playlists and facts: about 600 bytes a recommended track; more are not taken",
      "1MiB to 1GiB"},
     {"prefetch.predictor", "`off`, `observe`, `on`", "observe", Takes::Restart,
      "learns from the node's own traffic what follows what, for sessions that no feed plans; `on`: "

@@ -188,6 +188,7 @@ edge::Prefetcher::Options prefetch_of(const conf::PrefetchSettings& settings,
       .precision_floor = settings.floor_percent / 100.0};
   options.head = settings.head;
   options.hint_bytes_per_second = settings.bytes_per_second / 100 * settings.hints_percent;
+  options.playlist_segments = settings.playlist_segments;
   if (settings.predictor == conf::PrefetchMode::Observe)
     options.learn = edge::Prefetcher::Learn::Observe;
   if (settings.predictor == conf::PrefetchMode::On) options.learn = edge::Prefetcher::Learn::Fetch;

@@ -5,6 +5,7 @@
 #include "edge/delivery/hint_note.h"
 #include "edge/delivery/plan.h"
 #include "edge/delivery/plan_pass.h"
+#include "edge/delivery/playlist_note.h"
 #include "edge/delivery/relay.h"
 #include "edge/delivery/request_target.h"
 #include "edge/delivery/respond.h"
@@ -173,10 +174,17 @@ void Delivery::Impl::tell_planner(Exchange& exchange, const CmcdText& cmcd, bool
   const auto note = note_of(exchange, cmcd, known, local);
   if (!note) return;
   listening->asked.push(*note);
-  if (cmcd.empty() || !listening->wants_hints.load(std::memory_order_relaxed)) return;
-  const auto hint =
-      hint_of(exchange, cmcd, *note, *exchange.sites->table, loop.wall_now(), listening->refused);
-  if (hint) listening->hints.push(*hint);
+  exchange.listener = note->listener;
+  exchange.session = note->demand.session;
+  if (!listening->wants_hints.load(std::memory_order_relaxed)) return;
+  const SiteTable& sites = *exchange.sites->table;
+  if (!cmcd.empty()) {
+    HintRefusals& refused = listening->refused[static_cast<uint8_t>(HintSource::Cmcd)];
+    const auto hint = hint_of(exchange, cmcd, *note, sites, loop.wall_now(), refused);
+    if (hint) listening->hints.push(*hint);
+  }
+  hint_at_next_segments(exchange, note->demand,
+                        {sites, local.store(), loop.wall_now(), *listening});
 }
 
 uint32_t Delivery::body_bytes_max(const http::Request& request) const noexcept {
@@ -510,6 +518,10 @@ void Delivery::Impl::answer_error(Exchange& exchange, Error error) {
 }
 
 void Delivery::Impl::finish(Exchange& exchange, AccessEnd end) noexcept {
+  if (listening != nullptr && end == AccessEnd::Complete) {
+    hint_at_first_segments(exchange,
+                           {*exchange.sites->table, local.store(), loop.wall_now(), *listening});
+  }
   AccessRecord& record = exchange.record;
   record.end = end;
   record.status = exchange.head_sent ? exchange.head.status : 0;

@@ -95,7 +95,8 @@ struct Exchange {
   uint64_t preview_bytes = UINT64_MAX;  // as far as the token lets read
   uint32_t retry_after = 1;             // seconds, of a 429
   std::string_view token_id;  // whom its token names; valid until the connection's next check
-  Refusal refusal{0, {}};     // with a status: what a failure before the head is answered as
+  uint64_t listener = 0, session = 0;  // as the planner was told (AskedNote); 0: it was not
+  Refusal refusal{0, {}};  // with a status: what a failure before the head is answered as
   uint64_t bytes_by_tier[kTiers] = {};
   AccessRecord record;
   std::array<char, kTraceparentBytes + 1> traceparent{};

@@ -9,12 +9,39 @@
 namespace segue::edge {
 namespace {
 
-// Longer ones are not told to the planner, which keeps kNoteTextBytesMax.
-constexpr size_t kReferenceBytesMax = 1024;
 // Of a range without an end: what players ask for at once (facts of real players).
 constexpr uint64_t kOpenRangeBytes = 512 * KiB;
 
 }  // namespace
+
+std::optional<KeyText> key_of_reference(const Exchange& exchange, std::string_view reference,
+                                        ReferenceRoom& room, HintRefusals& refused) {
+  const Asked& asked = exchange.asked;
+  const auto resolved = http::resolve_on_host(asked.target, reference, room.target);
+  if (!resolved) {
+    refused.foreign.add();
+    return std::nullopt;
+  }
+  const auto text = write_key_text(*asked.site, *resolved, room.scratch, room.key);
+  if (!text) {
+    (text.error().kind == Kind::Full ? refused.too_long : refused.malformed).add();
+    return std::nullopt;
+  }
+  return *text;
+}
+
+bool fit_to_token(const Exchange& exchange, const SiteTable& sites, std::string_view target,
+                  WallTime wall, ByteRange& range, HintRefusals& refused) {
+  const uint64_t readable =
+      readable_elsewhere(exchange, sites, target.substr(0, target.find('?')), wall);
+  if (range.first >= readable) {
+    refused.forbidden.add();
+    return false;
+  }
+  if (readable != UINT64_MAX && range.empty()) range.end = readable;
+  range.end = std::min(range.end, readable);
+  return true;
+}
 
 std::optional<HintNote> hint_of(const Exchange& exchange, const CmcdText& cmcd,
                                 const AskedNote& note, const SiteTable& sites, WallTime wall,
@@ -41,22 +68,14 @@ std::optional<HintNote> hint_of(const Exchange& exchange, const CmcdText& cmcd,
     hint.range = *range;
   }
   std::array<char, kReferenceBytesMax> reference_room;
-  std::array<char, kReferenceBytesMax> target_room;
-  std::array<char, kReferenceBytesMax> scratch;
+  ReferenceRoom room;
   std::string_view key_text = asked.key_text;
   if (next) {
     const auto reference = decode_next_object(*next, reference_room);
     if (!reference) return refuse(refused.malformed);
-    const auto resolved = http::resolve_on_host(asked.target, *reference, target_room);
-    if (!resolved) return refuse(refused.foreign);
-    const auto text = write_key_text(*asked.site, *resolved, scratch, reference_room);
-    if (!text)
-      return refuse(text.error().kind == Kind::Full ? refused.too_long : refused.malformed);
-    const std::string_view path = text->target.substr(0, text->target.find('?'));
-    const uint64_t readable = readable_elsewhere(exchange, sites, path, wall);
-    if (hint.range.first >= readable) return refuse(refused.forbidden);
-    if (readable != UINT64_MAX && hint.range.empty()) hint.range.end = readable;
-    hint.range.end = std::min(hint.range.end, readable);
+    const auto text = key_of_reference(exchange, *reference, room, refused);
+    if (!text || !fit_to_token(exchange, sites, text->target, wall, hint.range, refused))
+      return std::nullopt;
     key_text = text->key_text;
   } else {
     hint.range = hint.range.clipped(exchange.preview_bytes);

@@ -145,9 +145,15 @@ double ask_gauge(const void* context) {
   return static_cast<double>(static_cast<const Prefetcher*>(context)->planner().gauges().*Member);
 }
 
-template <const Counter HintRefusals::* Reason>
+template <HintSource Source, const Counter HintRefusals::* Reason>
 double ask_refused(const void* context) {
-  return static_cast<double>(static_cast<const Prefetcher*>(context)->hints_refused(Reason));
+  return static_cast<double>(
+      static_cast<const Prefetcher*>(context)->hints_refused(Source, Reason));
+}
+
+template <const Counter PlaylistCounters::* What>
+double ask_playlists(const void* context) {
+  return static_cast<double>(static_cast<const Prefetcher*>(context)->playlists_read(What));
 }
 
 template <uint64_t (Prefetcher::*Ask)() const noexcept>
@@ -176,28 +182,65 @@ void NodePrefetch::register_learning(Registry& registry) const {
                        {{"outcome", "failed"}}, keeper_->counters().failed);
 }
 
-void NodePrefetch::register_hints(Registry& registry) const {
+namespace {
+
+template <HintSource Source>
+void register_hints_of(Registry& registry, const Prefetcher& prefetcher) {
   constexpr std::string_view kName = "segue_prefetch_hints_total";
   constexpr std::string_view kHelp =
-      "What players said they ask for next (CMCD nor, nrr), by what became of it.";
-  const Prefetcher& prefetcher = *prefetcher_;
-  const HintCounters& counters = prefetcher.hints();
+      "What is said to be asked for next, by players (cmcd: nor, nrr) or by an HLS playlist that "
+      "names it, by what became of it.";
+  const HintCounters& counters = prefetcher.hints(Source);
+  const auto labels = [](std::string_view outcome) {
+    return Labels{{"source", std::string(name_of(Source))}, {"outcome", std::string(outcome)}};
+  };
   const auto count = [&](std::string_view outcome, const Counter& counter) {
-    registry.add_counter(kName, kHelp, {{"outcome", std::string(outcome)}}, counter);
+    registry.add_counter(kName, kHelp, labels(outcome), counter);
   };
   const auto ask = [&](std::string_view outcome, auto* how) {
-    registry.add_counter(kName, kHelp, {{"outcome", std::string(outcome)}}, how, &prefetcher);
+    registry.add_counter(kName, kHelp, labels(outcome), how, &prefetcher);
   };
   count("taken", counters.taken);
   count("already_here", counters.already_here);
+  ask("already_here", &ask_refused<Source, &HintRefusals::already_here>);
   count("repeated", counters.repeated);
   count("over_budget", counters.over_budget);
   count("unknown_site", counters.unknown_site);
-  ask("malformed", &ask_refused<&HintRefusals::malformed>);
-  ask("foreign", &ask_refused<&HintRefusals::foreign>);
-  ask("forbidden", &ask_refused<&HintRefusals::forbidden>);
-  ask("too_long", &ask_refused<&HintRefusals::too_long>);
-  ask("dropped", &ask_learned<&Prefetcher::hints_dropped>);
+  ask("malformed", &ask_refused<Source, &HintRefusals::malformed>);
+  ask("foreign", &ask_refused<Source, &HintRefusals::foreign>);
+  ask("forbidden", &ask_refused<Source, &HintRefusals::forbidden>);
+  ask("too_long", &ask_refused<Source, &HintRefusals::too_long>);
+}
+
+}  // namespace
+
+void NodePrefetch::register_hints(Registry& registry) const {
+  const Prefetcher& prefetcher = *prefetcher_;
+  register_hints_of<HintSource::Cmcd>(registry, prefetcher);
+  register_hints_of<HintSource::Playlist>(registry, prefetcher);
+  registry.add_counter("segue_prefetch_hints_dropped_total", "Hints the planner was not told of.",
+                       {}, &ask_learned<&Prefetcher::hints_dropped>, &prefetcher);
+  const auto read = [&](std::string_view outcome, auto* how) {
+    registry.add_counter("segue_playlists_total",
+                         "HLS playlists looked at, once per version, by what came of it.",
+                         {{"outcome", std::string(outcome)}}, how, &prefetcher);
+  };
+  read("read", &ask_playlists<&PlaylistCounters::read>);
+  read("multivariant", &ask_playlists<&PlaylistCounters::multivariant>);
+  read("malformed", &ask_playlists<&PlaylistCounters::malformed>);
+  read("too_large", &ask_playlists<&PlaylistCounters::too_large>);
+  registry.add_gauge(
+      "segue_playlists_remembered", "HLS playlists whose segments are known.", {},
+      [](const void* context) {
+        return static_cast<double>(static_cast<const Prefetcher*>(context)->playlists().count());
+      },
+      &prefetcher);
+  registry.add_gauge(
+      "segue_playlists_bytes", "Memory of what HLS playlists name (prefetch.memory bounds it).", {},
+      [](const void* context) {
+        return static_cast<double>(static_cast<const Prefetcher*>(context)->playlists().bytes());
+      },
+      &prefetcher);
 }
 
 void NodePrefetch::register_metrics(Registry& registry) const {

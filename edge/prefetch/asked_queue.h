@@ -12,6 +12,7 @@
 #include "base/counter.h"
 #include "base/loop/loop.h"
 #include "edge/prefetch/planner.h"
+#include "edge/prefetch/playlist_table.h"
 
 namespace segue::edge {
 
@@ -27,8 +28,17 @@ struct AskedNote {
   std::array<char, kNoteTextBytesMax> text;
 };
 
-/// What a player will ask for next, by its own word: checked by the loop that serves it.
+/// Who says what is asked for next: the player itself (CMCD), or an HLS playlist that names it.
+enum class HintSource : uint8_t { Cmcd, Playlist };
+inline constexpr uint32_t kHintSources = 2;
+/// Also the model that its hints are judged as.
+[[nodiscard]] constexpr std::string_view name_of(HintSource source) noexcept {
+  return source == HintSource::Cmcd ? "cmcd" : "playlist";
+}
+
+/// What a player will ask for next: checked by the loop that serves it.
 struct HintNote {
+  HintSource source = HintSource::Cmcd;
   TrackId after = 0;     // what it asks for now
   uint64_t session = 0;  // never 0
   ByteRange range;       // empty: it did not say
@@ -105,9 +115,10 @@ using HintQueue = NoteQueue<HintNote, 256>;
 
 /// Hints that were not even told to the planner; the writer's.
 struct HintRefusals {
-  Counter malformed;  // no reference, no range, or no target that could be asked for
-  Counter foreign;    // names another host, or climbs above the root
-  Counter forbidden;  // the request's own token does not let in there
+  Counter already_here;  // of playlists: the loop that serves looks itself
+  Counter malformed;     // no reference, no range, or no target that could be asked for
+  Counter foreign;       // names another host, or climbs above the root
+  Counter forbidden;     // the request's own token does not let in there
   Counter too_long;
 };
 
@@ -117,8 +128,13 @@ struct Inbox {
       : asked(reader, take_asked, owner), hints(reader, take_hints, owner) {}
   AskedQueue asked;
   HintQueue hints;
-  HintRefusals refused;
-  std::atomic<bool> wants_hints{false};  // set by the planner's loop, read by the delivery's
+  HintRefusals refused[kHintSources];
+  PlaylistCounters playlists_read;
+  // set by the planner's loop, read by the delivery's
+  std::atomic<bool> wants_hints{false};
+  std::atomic<uint32_t> segments_ahead{0};  // of playlists; 0: they are not read
+  // constant: of all loops; null: playlists are not read
+  PlaylistTable* playlists = nullptr;
 };
 
 }  // namespace segue::edge

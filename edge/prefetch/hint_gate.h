@@ -8,10 +8,13 @@
 
 #include "base/counter.h"
 #include "base/loop/clock.h"
+#include "base/units.h"
 #include "edge/prefetch/target.h"
 #include "edge/prefetch/token_bucket.h"
 
 namespace segue::edge {
+
+inline constexpr uint64_t kHintBytes = 512 * KiB;  // ten seconds of 400 kbit/s: a segment
 
 struct HintCounters {
   Counter taken, already_here, repeated, over_budget, unknown_site;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "edge/prefetch/prefetch_job.h"
+#include "edge/prefetch/whole_range.h"
 
 namespace segue::edge {
 namespace {
@@ -16,8 +17,12 @@ constexpr uint64_t kSessionsApart = 0x636d6364;
 
 void Prefetcher::set_budgets() {
   hint_gate_.configure(options_.hint_bytes_per_second);
-  for (const auto& inbox : inboxes_)
-    inbox->wants_hints.store(options_.hint_bytes_per_second > 0, std::memory_order_relaxed);
+  const bool wants_hints = options_.hint_bytes_per_second > 0;
+  for (const auto& inbox : inboxes_) {
+    inbox->wants_hints.store(wants_hints, std::memory_order_relaxed);
+    inbox->segments_ahead.store(wants_hints ? options_.playlist_segments : 0,
+                                std::memory_order_relaxed);
+  }
 }
 
 uint64_t Prefetcher::hints_dropped() const noexcept {
@@ -26,9 +31,17 @@ uint64_t Prefetcher::hints_dropped() const noexcept {
   return sum;
 }
 
-uint64_t Prefetcher::hints_refused(const Counter HintRefusals::* reason) const noexcept {
+uint64_t Prefetcher::hints_refused(HintSource source,
+                                   const Counter HintRefusals::* reason) const noexcept {
   uint64_t sum = 0;
-  for (const auto& inbox : inboxes_) sum += (inbox->refused.*reason).get();
+  for (const auto& inbox : inboxes_)
+    sum += (inbox->refused[static_cast<uint8_t>(source)].*reason).get();
+  return sum;
+}
+
+uint64_t Prefetcher::playlists_read(const Counter PlaylistCounters::* what) const noexcept {
+  uint64_t sum = 0;
+  for (const auto& inbox : inboxes_) sum += (inbox->playlists_read.*what).get();
   return sum;
 }
 
@@ -49,22 +62,6 @@ Ref<const PrefetchTarget> Prefetcher::target_of_key(std::string_view key_text,
   return target && target->key_text == key_text ? target : Ref<const PrefetchTarget>();
 }
 
-/// Clips `range` to the track where its length is known. True: all of it is in RAM or on a drive.
-bool Prefetcher::is_here(const PrefetchTarget& target, ByteRange& range) const {
-  cache::Store& store = local_.store();
-  const auto found = store.look_up(target.key, target.key_text);
-  if (found.known != cache::Store::Known::Yes) return false;
-  const cache::Generation& generation = *found.selected.generation;
-  range = range.clipped(generation.complete_length());
-  if (range.empty()) return true;
-  const cache::SliceIndex last = cache::slice_at(range.end - 1);
-  for (cache::SliceIndex slice = cache::slice_at(range.first); slice <= last; ++slice.value) {
-    const cache::Where where = store.where(generation, slice);
-    if (where != cache::Where::Resident && where != cache::Where::OnDrive) return false;
-  }
-  return true;
-}
-
 /// Without a range it is a track like any that a feed names, which says no more than that.
 PlanEntry Prefetcher::entry_of_hint(const HintNote& note, Ref<const PrefetchTarget> target) const {
   PlanEntry entry;
@@ -82,25 +79,30 @@ PlanEntry Prefetcher::entry_of_hint(const HintNote& note, Ref<const PrefetchTarg
 }
 
 void Prefetcher::take_hint(const HintNote& note) {
+  HintCounters& counts = hint_counts_[static_cast<uint8_t>(note.source)];
   const auto target = target_of_key(note.key_text(), &targets_);
-  if (!target) return hint_counts_.unknown_site.add();
+  if (!target) return counts.unknown_site.add();
   PlanEntry entry = entry_of_hint(note, target);
   ByteRange range{entry.first_byte, entry.first_byte + entry.head_bytes};
-  if (is_here(*target, range)) return hint_counts_.already_here.add();
-  if (entry.track == note.after) return hint_counts_.repeated.add();
+  if (is_here(local_.store(), target->key, target->key_text, range))
+    return counts.already_here.add();
+  if (entry.track == note.after) return counts.repeated.add();
   const uint64_t session = mix(note.session ^ kSessionsApart) | 1;
   const uint64_t bytes = range.length() + entry.tail_bytes;
   switch (hint_gate_.admit(session, entry.track, bytes, loop_.now())) {
     case HintGate::Verdict::Repeated:
-      return hint_counts_.repeated.add();
+      return counts.repeated.add();
     case HintGate::Verdict::OverBudget:
-      return hint_counts_.over_budget.add();
+      return counts.over_budget.add();
     case HintGate::Verdict::Take:
       break;
   }
-  hint_counts_.taken.add();
-  (void)planner_.set({.session = session,
-                      .model = scores_.find_or_add(name_of(PrefetchSource::Cmcd)),
+  counts.taken.add();
+  // A player names one next object at a time. A playlist's hints come several at once and overlap
+  // with those of the segment before, so each is a plan of its own, or one would revoke the other.
+  const bool apart = note.source == HintSource::Playlist;
+  (void)planner_.set({.session = apart ? mix(session ^ entry.track) | 1 : session,
+                      .model = scores_.find_or_add(name_of(note.source)),
                       .until = loop_.now() + kHintLasts,
                       .now = note.after,
                       .rest = false,

@@ -31,12 +31,15 @@ Prefetcher::Prefetcher(Loop& loop, cache::LocalStore& local, Fills& fills, uint3
       fills_(fills),
       options_(options),
       planner_(plan_of(options), scores_, &targets_),
+      playlists_(options.memory / 8),
       tasks_(loop, kPrefetchTasksPerLoopMax),
       tick_(*this) {
   if (options.learn != Learn::Off) learned_ = std::make_unique<Learned>(*this, options);
-  for (uint32_t i = 0; i < loops; ++i)
+  for (uint32_t i = 0; i < loops; ++i) {
     inboxes_.push_back(
         std::make_unique<Inbox>(loop, &Prefetcher::take_notes, &Prefetcher::take_hints, this));
+    inboxes_.back()->playlists = &playlists_;
+  }
   set_budgets();
 }
 
@@ -44,11 +47,12 @@ Prefetcher::~Prefetcher() { loop_.disarm(tick_); }
 
 void Prefetcher::set_sites(std::vector<Ref<const Site>> sites) {
   sites_ = std::move(sites);
+  playlists_.clear();
   if (learned_) learned_->renew();
 }
 
 /// Of `memory`: half for plans that are carried out, an eighth for those that are only observed,
-/// the rest for facts.
+/// an eighth for playlists, the rest for facts.
 Planner::Options Prefetcher::plan_of(const Options& options) {
   Planner::Options plan = options.plan;
   plan.memory_max = options.memory / 2;
@@ -216,7 +220,7 @@ void Prefetcher::take_plan(const FeedMessage& message, milliseconds age) {
 Prefetcher::Facts& Prefetcher::facts_for(TrackId track) {
   if (!facts_.contains(track)) {
     const uint64_t facts_max =
-        std::min<uint64_t>(kCatalogueFactsMax, options_.memory / 8 * 3 / kFactBytes);
+        std::min<uint64_t>(kCatalogueFactsMax, options_.memory / 4 / kFactBytes);
     if (facts_order_.size() < facts_max) {
       facts_order_.push_back(track);
     } else {

@@ -41,8 +41,9 @@ class Prefetcher {
     uint32_t lines_per_second = 20'000;  // of all sources together; more: come again
     uint32_t pause_fills = 64;           // requests of clients that wait for origins: no prefetch
     uint64_t hint_bytes_per_second = 4 * MiB;  // of what players say they ask for next; 0: nothing
-    uint64_t memory = 32 * MiB;      // of plans, guesses, facts; constant after construction
-    Learn learn = Learn::Off;        // from the node's own traffic, where no feed plans
+    uint32_t playlist_segments = 2;  // of an HLS playlist, hinted at ahead of who plays it; 0: none
+    uint64_t memory = 32 * MiB;  // of plans, guesses, playlists, facts; constant after construction
+    Learn learn = Learn::Off;    // from the node's own traffic, where no feed plans
     Predictor::Options predictor{};  // constant after construction
   };
   /// What says how busy the node is; all outlive the prefetcher.
@@ -107,11 +108,16 @@ class Prefetcher {
     return feeds_[static_cast<uint8_t>(source)];
   }
   [[nodiscard]] uint64_t notes_dropped() const noexcept;
-  [[nodiscard]] const HintCounters& hints() const noexcept { return hint_counts_; }
+  [[nodiscard]] const HintCounters& hints(HintSource source) const noexcept {
+    return hint_counts_[static_cast<uint8_t>(source)];
+  }
   /// Hints that a full queue dropped.
   [[nodiscard]] uint64_t hints_dropped() const noexcept;
   /// Of the deliveries of all loops.
-  [[nodiscard]] uint64_t hints_refused(const Counter HintRefusals::* reason) const noexcept;
+  [[nodiscard]] uint64_t hints_refused(HintSource source,
+                                       const Counter HintRefusals::* reason) const noexcept;
+  [[nodiscard]] uint64_t playlists_read(const Counter PlaylistCounters::* what) const noexcept;
+  [[nodiscard]] const PlaylistTable& playlists() const noexcept { return playlists_; }
   [[nodiscard]] const Counter& pauses() const noexcept { return pauses_; }
   /// Heads whose length their own beginning has told.
   [[nodiscard]] const Counter& heads_told() const noexcept { return heads_told_; }
@@ -144,7 +150,6 @@ class Prefetcher {
                                         Ref<const PrefetchTarget> target) const;
   [[nodiscard]] Ref<const PrefetchTarget> target_of_key(std::string_view key_text,
                                                         TargetBytes* counted);
-  [[nodiscard]] bool is_here(const PrefetchTarget& target, ByteRange& range) const;
   void set_budgets();
   void note_malformed(PrefetchSource source, uint64_t number, std::string_view mistake);
   void take_plan(const FeedMessage& message, milliseconds age);
@@ -190,7 +195,8 @@ class Prefetcher {
   std::unique_ptr<Learned> learned_;  // null: it does not learn
   std::vector<std::unique_ptr<Inbox>> inboxes_;
   HintGate hint_gate_;
-  HintCounters hint_counts_;
+  HintCounters hint_counts_[kHintSources];
+  PlaylistTable playlists_;
   std::unordered_map<uint64_t, Ref<Job>> jobs_;  // by order
   TaskGroup tasks_;
   Tick tick_;

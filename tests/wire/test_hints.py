@@ -16,7 +16,7 @@ from test_tokens import ours, site_with
 
 SEGMENT = 200_000
 SLICE = 262_144
-OUTCOMES = "taken already_here repeated over_budget unknown_site malformed foreign forbidden too_long dropped".split()
+OUTCOMES = "taken already_here repeated over_budget unknown_site malformed foreign forbidden too_long".split()
 
 
 def settings_for(origin, more="", mode="on"):
@@ -35,7 +35,7 @@ def next_object(target):
 
 def hints(node):
     metrics = node.metrics()
-    return {each: metrics[f'segue_prefetch_hints_total{{outcome="{each}"}}'] for each in OUTCOMES}
+    return {each: metrics[f'segue_prefetch_hints_total{{source="cmcd",outcome="{each}"}}'] for each in OUTCOMES}
 
 
 def outcome_of(node, path, **fields):

@@ -83,6 +83,46 @@ TEST_F(DeliveryHitPathTest, AHitAcrossASliceBorderIsOneWritevAndNoAllocation) {
   expect_cost(kSliceBytes - 10'000, 64 * KiB, 1);
 }
 
+/// Stands where the planner would: takes what it is told.
+struct Planning {
+  explicit Planning(Loop& loop) : inbox(loop, &Planning::take_asked, &Planning::take_hint, this) {
+    inbox.playlists = &table;
+    inbox.wants_hints.store(true);
+    inbox.segments_ahead.store(2);
+  }
+  static void take_asked(AskedQueue& queue, void* owner) {
+    queue.drain([&](const AskedNote&) { ++static_cast<Planning*>(owner)->asked; });
+  }
+  static void take_hint(HintQueue& queue, void* owner) {
+    queue.drain([&](const HintNote& note) {
+      EXPECT_EQ(note.key_text(), "test/next");
+      EXPECT_EQ(note.source, HintSource::Playlist);
+      ++static_cast<Planning*>(owner)->hints;
+    });
+  }
+  PlaylistTable table{MiB};
+  Inbox inbox;
+  int asked = 0, hints = 0;
+};
+
+TEST_F(DeliveryHitPathTest, ASegmentOfAKnownPlaylistHintsAtTheNextOneWithoutAnAllocation) {
+  Planning planning(*loop);
+  auto items = make_ref<PlaylistItems>();
+  for (const std::string_view key_text : {"test/t", "test/next"}) {
+    items->segments.push_back({.track = track_of(store->hash(key_text)),
+                               .range = {},
+                               .text_at = static_cast<uint32_t>(items->texts.size()),
+                               .text_bytes = static_cast<uint32_t>(key_text.size())});
+    items->texts.append(key_text);
+  }
+  ASSERT_TRUE(planning.table.put(1, cache::Sequence{1}, items));
+  delivery->tell(&planning.inbox);
+  expect_cost(4096, 64 * KiB, 1);
+  EXPECT_GE(planning.asked, 100);
+  EXPECT_GE(planning.hints, 100);
+  delivery->tell(nullptr);
+}
+
 struct Shown {
   const char* name;
   TokenForm form;

@@ -1,0 +1,138 @@
+// Goal: the table says what follows a segment, of the version read last, within its memory, to any
+// loop. Method: playlists by hand; in the last test two threads, for ThreadSanitizer.
+#include "edge/prefetch/playlist_table.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "base/playlist_limits.h"
+#include "base/units.h"
+
+namespace segue::edge {
+namespace {
+
+using cache::Sequence;
+
+/// Segments are tracks `first`, `first` + 1, ...
+Ref<PlaylistItems> items_from(TrackId first, uint32_t count) {
+  auto items = make_ref<PlaylistItems>();
+  for (uint32_t i = 0; i < count; ++i) items->segments.push_back({.track = first + i, .range = {}});
+  return items;
+}
+
+TEST(PlaylistTable, KnowsWhereASegmentStands) {
+  PlaylistTable table(MiB);
+  EXPECT_FALSE(table.find_segment(11));
+  const auto items = items_from(10, 3);
+  EXPECT_TRUE(table.put(1, Sequence{5}, items));
+  const auto place = table.find_segment(11);
+  ASSERT_TRUE(place);
+  EXPECT_EQ(place->playlist, 1U);
+  EXPECT_EQ(place->index, 1U);
+  EXPECT_EQ(place->items.get(), items.get());
+  EXPECT_FALSE(table.find_segment(13));
+}
+
+TEST(PlaylistTable, RemembersOneVersionOfAPlaylist) {
+  PlaylistTable table(MiB);
+  EXPECT_FALSE(table.find(1, Sequence{5}));
+  EXPECT_TRUE(table.put(1, Sequence{5}, items_from(10, 3)));
+  EXPECT_TRUE(table.find(1, Sequence{5}));
+  EXPECT_FALSE(table.find(1, Sequence{6}));
+  EXPECT_FALSE(table.find(2, Sequence{5}));
+  // A live playlist has moved on: 10 is gone, 11 stands first, 13 is new.
+  EXPECT_TRUE(table.put(1, Sequence{6}, items_from(11, 3)));
+  EXPECT_FALSE(table.find(1, Sequence{5}));
+  EXPECT_FALSE(table.find_segment(10));
+  ASSERT_TRUE(table.find_segment(11));
+  EXPECT_EQ(table.find_segment(11)->index, 0U);
+  ASSERT_TRUE(table.find_segment(13));
+  EXPECT_EQ(table.count(), 1U);
+}
+
+TEST(PlaylistTable, OfPartsOfOneFileThePartIsFoundByItsBytes) {
+  auto items = items_from(10, 1);
+  items->segments.push_back({.track = 11, .range = {0, 100}});
+  items->segments.push_back({.track = 11, .range = {100, 300}});
+  items->segments.push_back({.track = 12, .range = {}});
+  PlaylistTable table(MiB);
+  EXPECT_TRUE(table.put(1, Sequence{5}, items));
+  const auto place = table.find_segment(11);
+  ASSERT_TRUE(place);
+  EXPECT_EQ(place->index, 1U);
+  EXPECT_EQ(items->find(11, 99, place->index), 1U);
+  EXPECT_EQ(items->find(11, 100, place->index), 2U);
+  EXPECT_FALSE(items->find(11, 300, place->index));
+  EXPECT_EQ(items->find(12, 5000, 3), 3U);
+}
+
+TEST(PlaylistTable, ThePlaylistUsedLongestAgoMakesRoom) {
+  PlaylistTable table(128 * KiB);  // three quarters of it for what playlists name
+  const auto put = [&](TrackId playlist) {
+    const auto items = items_from(playlist * 1000, 10);
+    items->texts.assign(31'000, 'x');
+    EXPECT_TRUE(table.put(playlist, Sequence{1}, items));
+  };
+  for (TrackId playlist = 1; playlist <= 3; ++playlist) put(playlist);
+  const uint64_t full = table.bytes();
+  EXPECT_EQ(table.count(), 3U);
+  EXPECT_TRUE(table.find_segment(1001));  // the first one is used again
+  put(4);
+  EXPECT_TRUE(table.find(1, Sequence{1}));
+  EXPECT_FALSE(table.find(2, Sequence{1}));
+  EXPECT_FALSE(table.find_segment(2001));
+  EXPECT_TRUE(table.find_segment(4001));
+  EXPECT_EQ(table.bytes(), full);
+}
+
+TEST(PlaylistTable, NeverHoldsMoreThanItMay) {
+  PlaylistTable table(128 * KiB);
+  EXPECT_FALSE(table.put(1, Sequence{1}, items_from(1, 128 * KiB / sizeof(PlaylistItems::Item))));
+  EXPECT_EQ(table.count(), 0U);
+  for (TrackId playlist = 1; playlist < 3000; ++playlist) {
+    EXPECT_TRUE(table.put(playlist, Sequence{1}, items_from(playlist * 10, 5)));
+    EXPECT_LE(table.bytes(), 128 * KiB / 4 * 3);
+  }
+  EXPECT_GT(table.count(), 100U);
+}
+
+TEST(PlaylistTable, RemembersNoMorePlaylistsThanTheLimit) {
+  PlaylistTable table(64 * MiB);
+  for (TrackId playlist = 1; playlist <= kPlaylistsMax + 1; ++playlist)
+    EXPECT_TRUE(table.put(playlist, Sequence{1}, items_from(playlist * 10, 1)));
+  EXPECT_EQ(table.count(), kPlaylistsMax);
+  EXPECT_FALSE(table.find(1, Sequence{1}));
+  EXPECT_TRUE(table.find(2, Sequence{1}));
+}
+
+TEST(PlaylistTable, ForgetsAllWhereKeysAreMadeByOtherRules) {
+  PlaylistTable table(MiB);
+  EXPECT_TRUE(table.put(1, Sequence{5}, items_from(10, 3)));
+  table.clear();
+  EXPECT_FALSE(table.find(1, Sequence{5}));
+  EXPECT_FALSE(table.find_segment(10));
+  EXPECT_EQ(table.count(), 0U);
+  EXPECT_EQ(table.bytes(), 0U);
+  EXPECT_TRUE(table.put(1, Sequence{5}, items_from(10, 3)));
+  EXPECT_TRUE(table.find_segment(10));
+}
+
+TEST(PlaylistTable, IsAskedByOneLoopWhileAnotherReads) {
+  PlaylistTable table(128 * KiB);
+  constexpr uint32_t kRounds = 200;
+  std::thread other([&] {
+    for (uint32_t round = 1; round <= kRounds; ++round)
+      (void)table.put(1 + round % 5, Sequence{round}, items_from(1000 * (round % 5) + 1, 300));
+  });
+  for (uint32_t round = 0; round < kRounds * 10; ++round) {
+    const TrackId track = 1 + round % 5000;
+    const auto place = table.find_segment(track);
+    if (place) EXPECT_EQ(place->items->segments[place->index].track, track);
+  }
+  other.join();
+  EXPECT_LE(table.count(), 5U);
+}
+
+}  // namespace
+}  // namespace segue::edge
