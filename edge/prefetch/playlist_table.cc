@@ -51,7 +51,8 @@ void PlaylistTable::forget(Order::iterator at, Order& gone) {
   gone.splice(gone.begin(), order_, at);
 }
 
-bool PlaylistTable::put(TrackId playlist, cache::Sequence version, Ref<const PlaylistItems> items) {
+bool PlaylistTable::put(TrackId playlist, cache::Sequence version,
+                        const Ref<const PlaylistItems>& items) {
   const uint64_t cost = cost_of(*items);
   if (cost > items_bytes_max_) return false;
   Order gone;

@@ -64,7 +64,7 @@ class PlaylistTable {
   /// What was remembered of that version; null: nothing.
   [[nodiscard]] Ref<const PlaylistItems> find(TrackId playlist, cache::Sequence version) noexcept;
   /// Remembers a version instead of the one before. False: it is larger than the table.
-  bool put(TrackId playlist, cache::Sequence version, Ref<const PlaylistItems> items);
+  bool put(TrackId playlist, cache::Sequence version, const Ref<const PlaylistItems>& items);
 
   struct Place {
     TrackId playlist = 0;
