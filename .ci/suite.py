@@ -20,8 +20,8 @@ import xml.etree.ElementTree
 BUDGET_SECONDS = {"unit": 180, "sim": 360, "wire": 480, "wire-tls": 480, "wire-h2": 480, "fuzz": 60, "system": 240}
 PROGRAM_SECONDS_MAX = 900
 JOBS = 2
-# So many failed wire tests of a suite are asked a second time, alone: a stranger's load on the machine can starve a test
-# of its time, a defect fails twice. More than these are no accident, and neither is a node that died.
+# So many failed wire tests of a suite are asked a second time, alone: a stranger's load on the machine can starve a
+# test of its time, a defect fails twice. More than these are no accident, and neither is a node that died.
 SECOND_TRIES_MAX = 3
 NODE_DIED = ("segue ended with", "Sanitizer", "runtime error:")
 

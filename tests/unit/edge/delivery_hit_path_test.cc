@@ -208,7 +208,7 @@ TEST_P(DeliveryHitPathTokenTest, AHintBeyondTheTokenCostsNoAllocationAndNoSignat
   const auto planner = std::make_unique<Planner>(*loop);
   delivery->tell(&planner->inbox);
   expect_cost(4096, 64 * KiB, 1);
-  EXPECT_GE(planner->inbox.refused.forbidden.get(), 100U);
+  EXPECT_GE(planner->inbox.refused[static_cast<size_t>(HintSource::Cmcd)].forbidden.get(), 100U);
   EXPECT_EQ(planner->hints, 0U);
   delivery->tell(nullptr);
 }
@@ -222,7 +222,7 @@ TEST_P(DeliveryHitPathWideTokenTest, AHintThatTheTokenLetsInToCostsNoAllocationA
   const auto planner = std::make_unique<Planner>(*loop);
   delivery->tell(&planner->inbox);
   expect_cost(4096, 64 * KiB, 1);
-  EXPECT_EQ(planner->inbox.refused.forbidden.get(), 0U);
+  EXPECT_EQ(planner->inbox.refused[static_cast<size_t>(HintSource::Cmcd)].forbidden.get(), 0U);
   EXPECT_GE(planner->hints, 100U);
   delivery->tell(nullptr);
 }
