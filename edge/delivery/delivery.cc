@@ -154,9 +154,12 @@ void Delivery::serve(Exchange& exchange) {
   const bool allowed = may_miss(exchange, self.limits, self.loop.now());
   if (!relayed) {
     const bool known = self.fills.try_select(exchange.asked, exchange.selection);
+    // What a player says of itself is read once, and not at all for a hit that nobody listens to.
+    const bool listened = self.listening != nullptr;
+    if (!listened && known && self.try_serve_hit(exchange)) return;
     const CmcdText cmcd = cmcd_of(exchange.request);
-    if (self.listening != nullptr) self.tell_planner(exchange, cmcd, known);
-    if (known && self.try_serve_hit(exchange)) return;
+    if (listened) self.tell_planner(exchange, cmcd, known);
+    if (listened && known && self.try_serve_hit(exchange)) return;
     exchange.asked.urgent = cmcd.is_urgent();
   }
   if (!allowed && relayed)

@@ -143,7 +143,10 @@ Result<Wire::Written> Wire::write(std::span<const iovec> pieces, MonoTime now) {
       if (!sealed) return fail(sealed.error());
       written.taken += *sealed;
     }
-    if (auto sent = write_unsent(written); !sent) return fail(sent.error());
+    if (const auto sent = write_unsent(written); !sent) {
+      if (written.socket_bytes == 0) return fail(sent.error());
+      written.blocked = true;  // what went before counts; the next write meets the error again
+    }
   } while (!written.blocked && written.taken < offered);
   return written;
 }

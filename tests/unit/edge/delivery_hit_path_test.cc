@@ -95,18 +95,23 @@ struct Planning {
   }
   static void take_hint(HintQueue& queue, void* owner) {
     queue.drain([&](const HintNote& note) {
-      EXPECT_EQ(note.key_text(), "test/next");
-      EXPECT_EQ(note.source, HintSource::Playlist);
-      ++static_cast<Planning*>(owner)->hints;
+      auto& self = *static_cast<Planning*>(owner);
+      EXPECT_EQ(note.key_text(), self.expected);
+      EXPECT_EQ(note.source, self.source);
+      ++self.hints;
     });
   }
   PlaylistTable table{MiB};
   Inbox inbox;
+  HintSource source = HintSource::Cmcd;
+  std::string_view expected = "test/u";
   int asked = 0, hints = 0;
 };
 
 TEST_F(DeliveryHitPathTest, ASegmentOfAKnownPlaylistHintsAtTheNextOneWithoutAnAllocation) {
   Planning planning(*loop);
+  planning.source = HintSource::Playlist;
+  planning.expected = "test/next";
   auto items = make_ref<PlaylistItems>();
   for (const std::string_view key_text : {"test/t", "test/next"}) {
     items->segments.push_back({.track = track_of(store->hash(key_text)),
@@ -187,29 +192,15 @@ TEST_P(DeliveryHitPathTokenTest, ATokenThatTheConnectionHasShownAndLimitsCostNoA
 }
 
 /// Reads what the delivery tells, as the planner's loop does.
-struct Planner {
-  explicit Planner(Loop& loop) : inbox(loop, &Planner::take_asked, &Planner::take_hints, this) {
-    inbox.wants_hints = true;
-  }
-  static void take_asked(AskedQueue& queue, void* /*owner*/) {
-    queue.drain([](const AskedNote&) {});
-  }
-  static void take_hints(HintQueue& queue, void* owner) {
-    queue.drain([owner](const HintNote&) { ++static_cast<Planner*>(owner)->hints; });
-  }
-  uint32_t hints = 0;
-  Inbox inbox;
-};
-
 // Every check of a signature, and every expression compiled, allocates: none is what it shows.
 TEST_P(DeliveryHitPathTokenTest, AHintBeyondTheTokenCostsNoAllocationAndNoSignature) {
   show_token();
   more += "CMCD-Request: nor=\"u\"\r\n";
-  const auto planner = std::make_unique<Planner>(*loop);
-  delivery->tell(&planner->inbox);
+  Planning planning(*loop);
+  delivery->tell(&planning.inbox);
   expect_cost(4096, 64 * KiB, 1);
-  EXPECT_GE(planner->inbox.refused[static_cast<size_t>(HintSource::Cmcd)].forbidden.get(), 100U);
-  EXPECT_EQ(planner->hints, 0U);
+  EXPECT_GE(planning.inbox.refused[static_cast<size_t>(HintSource::Cmcd)].forbidden.get(), 100U);
+  EXPECT_EQ(planning.hints, 0);
   delivery->tell(nullptr);
 }
 
@@ -219,11 +210,11 @@ class DeliveryHitPathWideTokenTest : public DeliveryHitPathTokenTest {};
 TEST_P(DeliveryHitPathWideTokenTest, AHintThatTheTokenLetsInToCostsNoAllocationAndNoSignature) {
   show_token("/");
   more += "CMCD-Request: nor=\"u\"\r\n";
-  const auto planner = std::make_unique<Planner>(*loop);
-  delivery->tell(&planner->inbox);
+  Planning planning(*loop);
+  delivery->tell(&planning.inbox);
   expect_cost(4096, 64 * KiB, 1);
-  EXPECT_EQ(planner->inbox.refused[static_cast<size_t>(HintSource::Cmcd)].forbidden.get(), 0U);
-  EXPECT_GE(planner->hints, 100U);
+  EXPECT_EQ(planning.inbox.refused[static_cast<size_t>(HintSource::Cmcd)].forbidden.get(), 0U);
+  EXPECT_GE(planning.hints, 100);
   delivery->tell(nullptr);
 }
 
