@@ -30,7 +30,6 @@ struct TomlGaveUp {};
 
 #include "base/assert.h"
 #include "base/limits.h"
-#include "base/playlist_limits.h"
 #include "conf/settings_table.h"
 #include "conf/values.h"
 
