@@ -19,11 +19,13 @@ import xml.etree.ElementTree
 # What a suite may take on two cores, in seconds; over it the suite still counts, but says so.
 BUDGET_SECONDS = {"unit": 180, "sim": 360, "wire": 480, "wire-tls": 480, "wire-h2": 480, "fuzz": 60, "system": 240}
 PROGRAM_SECONDS_MAX = 900
+PYTEST_SECONDS_MAX = 1800
 JOBS = 2
 # So many failed wire tests of a suite are asked a second time, alone: a stranger's load on the machine can starve a
-# test of its time, a defect fails twice. More than these are no accident, and neither is a node that died.
+# test of its time, a defect fails twice. More than these are no accident, and neither are a node that died or hangs and
+# a wrong byte.
 SECOND_TRIES_MAX = 3
-NODE_DIED = ("segue ended with", "Sanitizer", "runtime error:")
+NEVER_AGAIN = ("segue ended with", "Sanitizer", "runtime error:", "TimeoutExpired", "is not ready after", ".body ==")
 
 
 class Suite:
@@ -173,32 +175,40 @@ def run_pytest(options, suite):
         SEGUE_WIRE=options.wire,
         PYTHONDONTWRITEBYTECODE="1",
     )
-    code, failed = ask_pytest(command, env, report, suite)
-    if 0 < len(failed) <= SECOND_TRIES_MAX and not any(text in said for said in failed.values() for text in NODE_DIED):
-        code, again = ask_pytest([*command, "--last-failed"], env, report, suite)
-        if late := [name for name in failed if name not in again]:
-            suite.note(f"SECOND TRY: {suite.kind} ({suite.preset}) needed one for {', '.join(late)}")
-        failed = again
+    code, failed, _ = ask_pytest(command, env, report, suite)
+    said, late = "".join(failed.values()), []
+    # 1: all were run, and some failed; else it ended in the middle.
+    if code == 1 and len(failed) <= SECOND_TRIES_MAX and not any(text in said for text in NEVER_AGAIN):
+        _, again, passed = ask_pytest([*command, "--last-failed"], env, report, suite)
+        late = [name for name in failed if name in passed]
+        suite.note(f"SECOND TRY: {suite.kind} ({suite.preset}): {', '.join(late) or 'nothing'} passed")
+        failed = again | {name: said for name, said in failed.items() if name not in passed}
     suite.failures += failed
-    if code != 0 and not failed:
+    if code not in (0, 1) or (code == 1 and not failed and not late):
         suite.failures.append(f"pytest ended with {code}")
 
 
 def ask_pytest(command, env, report, suite):
-    """Runs pytest and counts what passed and was skipped. Returns its exit code, and what failed with its report."""
+    """Runs pytest and counts. Returns its exit code, what failed with its report, and the names of what passed."""
     report.unlink(missing_ok=True)
-    code = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, check=False).returncode
-    failed = {}
+    try:
+        code = subprocess.run(
+            command, env=env, stdin=subprocess.DEVNULL, check=False, timeout=PYTEST_SECONDS_MAX
+        ).returncode
+    except subprocess.TimeoutExpired:
+        return None, {f"pytest took more than {PYTEST_SECONDS_MAX} s": ""}, []
+    failed, passed = {}, []
     if report.exists():
         for case in xml.etree.ElementTree.parse(report).iter("testcase"):
             name = f"{case.get('classname')}.{case.get('name')}"
             if ends := [*case.iter("failure"), *case.iter("error")]:
-                failed[name] = "\n".join(end.text or "" for end in ends)
+                failed[name] = failed.get(name, "") + "\n".join(end.text or "" for end in ends)
             elif case.find("skipped") is not None:
                 suite.skipped += 1
             else:
-                suite.passed += 1
-    return code, failed
+                passed.append(name)
+    suite.passed += len(passed)
+    return code, failed, passed
 
 
 def print_total(results):

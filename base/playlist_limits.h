@@ -7,6 +7,9 @@
 namespace segue {
 
 inline constexpr uint32_t kPlaylistBytesMax = 256 * KiB;  // one slice; a longer one is not read
+/// What one loop reads in a second: whoever asks for more of them than are remembered, in turn,
+/// would have each read again.
+inline constexpr uint32_t kPlaylistReadBytesPerSecond = 512 * KiB;
 inline constexpr uint32_t kPlaylistLinesMax = 16 * 1024;  // likewise
 inline constexpr uint32_t kPlaylistSegmentsMax =
     2048;                                         // kept of one: the first, of a live one the last

@@ -174,6 +174,8 @@ std::string listen_rows() {
 std::string playlist_rows() {
   const Row rows[] = {
       {"kPlaylistBytesMax", size(kPlaylistBytesMax), "longer: not read"},
+      {"kPlaylistReadBytesPerSecond", size(kPlaylistReadBytesPerSecond),
+       "read by one loop; more: a later response is looked at"},
       {"kPlaylistLinesMax", count(kPlaylistLinesMax), "more: not read"},
       {"kPlaylistSegmentsMax", count(kPlaylistSegmentsMax),
        "of one: the first, of a live one the last"},

@@ -34,6 +34,7 @@ class ConnectionLease {
 /// Loop-owned; part of its connection. Small where neither tokens nor limits are in use.
 struct Guest {
   std::unique_ptr<TokenMemo> token;
+  uint32_t token_changes = 0;  // over HTTP/2 other requests come in between
   ConnectionLease lease;
   int64_t paced_until = 0;  // ns of the loop's clock: when what was sent would have been played
   uint64_t pace = 0;        // bytes/s that it is slowed down to; 0: it is not

@@ -24,7 +24,10 @@ std::optional<Refusal> check_token_of(Exchange& exchange, const Ref<const TokenR
   const std::string_view target = exchange.asked.target;
   const TokenAsk ask = token_ask(exchange, target.substr(0, target.find('?')), now);
   Guest* guest = exchange.client.guest;
+  const TokenMemo* before = guest != nullptr ? guest->token.get() : nullptr;
   const TokenGrant grant = check_token(rules, ask, guest != nullptr ? &guest->token : nullptr);
+  if (guest != nullptr && guest->token.get() != before) ++guest->token_changes;
+  if (guest != nullptr) exchange.token_changes = guest->token_changes;
   exchange.preview_bytes = grant.preview_bytes;
   id = grant.id;
   if (grant.verdict == TokenVerdict::Allowed) return std::nullopt;
@@ -79,7 +82,9 @@ uint64_t readable_elsewhere(const Exchange& exchange, const SiteTable& sites, st
                             WallTime wall) {
   if (!sites.tokens_of(*exchange.asked.site)) return UINT64_MAX;
   const Guest* guest = exchange.client.guest;
-  if (guest == nullptr || guest->token == nullptr) return 0;  // nothing is known of its token
+  // Nothing is known of its token, or only of another request's.
+  if (guest == nullptr || guest->token == nullptr || guest->token_changes != exchange.token_changes)
+    return 0;
   const TokenGrant grant = check_hint(token_ask(exchange, path, wall), *guest->token);
   return grant.verdict == TokenVerdict::Allowed ? grant.preview_bytes : 0;
 }

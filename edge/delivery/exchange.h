@@ -94,6 +94,7 @@ struct Exchange {
   std::optional<RangeReader> reader;
   uint64_t preview_bytes = UINT64_MAX;  // as far as the token lets read
   uint32_t retry_after = 1;             // seconds, of a 429
+  uint32_t token_changes = 0;           // of the guest, when it was let in
   std::string_view token_id;  // whom its token names; valid until the connection's next check
   uint64_t listener = 0, session = 0;  // as the planner was told (AskedNote); 0: it was not
   Refusal refusal{0, {}};  // with a status: what a failure before the head is answered as

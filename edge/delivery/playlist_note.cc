@@ -120,7 +120,8 @@ void count(PlaylistMistake mistake, PlaylistCounters& counters) noexcept {
 }
 
 /// What the playlist that was sent names, read if this version of it was not yet. Null: not all of
-/// it is in RAM now; a later response will tell. What is refused is remembered as naming nothing.
+/// it is in RAM now, or this loop has read enough for the moment; a later response will tell. What
+/// is refused is remembered as naming nothing.
 Ref<const PlaylistItems> items_of(const Exchange& exchange, const PlaylistScope& scope) {
   const cache::Generation& generation = *exchange.selection.selected.generation;
   PlaylistTable& table = *scope.inbox.playlists;
@@ -141,6 +142,13 @@ Ref<const PlaylistItems> items_of(const Exchange& exchange, const PlaylistScope&
   if (!found.buffer) return {};
   const std::span<const std::byte> landed = found.buffer.landed();
   if (landed.size() != length) return {};
+  TokenBucket& budget = scope.inbox.playlist_budget;
+  budget.refill(kPlaylistReadBytesPerSecond, Loop::current()->now());
+  if (!budget.affords(static_cast<double>(length))) {
+    counters.put_off.add();
+    return {};
+  }
+  budget.spend(static_cast<double>(length));
   const auto parsed = parse_media_playlist(
       std::string_view(reinterpret_cast<const char*>(landed.data()), landed.size()));
   if (!parsed) return refuse(parsed.error());

@@ -1,8 +1,8 @@
 // edge/delivery/playlist_note.h - what an HLS playlist says its players will ask for next: hints of
 // the same kind as a player's own, checked in the same way.
 //
-// A playlist is looked at where a response with it is over, once per version; segments are looked
-// up among those of the playlists that are known.
+// A playlist is looked at where a response with it is over, until that version is read; segments
+// are looked up among those of the playlists that are known.
 #pragma once
 #include "edge/delivery/exchange.h"
 #include "edge/delivery/site_table.h"

@@ -228,6 +228,7 @@ Task<Fills::Impl::Ask> Fills::Impl::ask_origin(Contact& contact, Ask form) {
   auto request = contact_request(contact, form);
   contact.head = nullptr;
   contact.stream.reset();
+  contact.left = contact.left && !store.is_awaited(contact.ask.key);  // others may have come since
   if (!contact.charge) contact.charge = {meter, loop, contact.ask.payer, expected_bytes(request)};
   // Before the request: bytes that come must have a place.
   if (auto ready = co_await make_ready(contact, slices_of(request), contact.deadline); !ready) {

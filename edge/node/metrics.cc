@@ -112,8 +112,8 @@ void add_fills(Registry& registry, const FillCounters& c) {
                        "Requests shed because the queue for buffers was full.", {},
                        c.buffer_refusals);
   registry.add_counter("segue_fetch_waits_total",
-                       "Fetches that queued because their origin had as many as it may.", {},
-                       c.fetch_waits);
+                       "Fetches that found no place because their origin had as many as it may.",
+                       {}, c.fetch_waits);
   registry.add_counter("segue_fetch_waits_urgent_total",
                        "Of these, for players that said they were about to fall silent (CMCD).", {},
                        c.fetch_waits_urgent);

@@ -221,14 +221,16 @@ void NodePrefetch::register_hints(Registry& registry) const {
   registry.add_counter("segue_prefetch_hints_dropped_total", "Hints the planner was not told of.",
                        {}, &ask_learned<&Prefetcher::hints_dropped>, &prefetcher);
   const auto read = [&](std::string_view outcome, auto* how) {
-    registry.add_counter("segue_playlists_total",
-                         "HLS playlists looked at, once per version, by what came of it.",
-                         {{"outcome", std::string(outcome)}}, how, &prefetcher);
+    registry.add_counter(
+        "segue_playlists_total",
+        "HLS playlists looked at, each version until it is read, by what came of it.",
+        {{"outcome", std::string(outcome)}}, how, &prefetcher);
   };
   read("read", &ask_playlists<&PlaylistCounters::read>);
   read("multivariant", &ask_playlists<&PlaylistCounters::multivariant>);
   read("malformed", &ask_playlists<&PlaylistCounters::malformed>);
   read("too_large", &ask_playlists<&PlaylistCounters::too_large>);
+  read("put_off", &ask_playlists<&PlaylistCounters::put_off>);
   registry.add_gauge(
       "segue_playlists_remembered", "HLS playlists whose segments are known.", {},
       [](const void* context) {

@@ -13,6 +13,7 @@
 #include "base/loop/loop.h"
 #include "edge/prefetch/planner.h"
 #include "edge/prefetch/playlist_table.h"
+#include "edge/prefetch/token_bucket.h"
 
 namespace segue::edge {
 
@@ -130,6 +131,7 @@ struct Inbox {
   HintQueue hints;
   HintRefusals refused[kHintSources];
   PlaylistCounters playlists_read;
+  TokenBucket playlist_budget{std::chrono::seconds{2}};  // of bytes; the delivery's
   // set by the planner's loop, read by the delivery's
   std::atomic<bool> wants_hints{false};
   std::atomic<uint32_t> segments_ahead{0};  // of playlists; 0: they are not read

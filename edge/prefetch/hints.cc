@@ -2,6 +2,7 @@
 // plans for the same listener goes on undisturbed.
 #include <algorithm>
 
+#include "base/playlist_limits.h"
 #include "edge/prefetch/prefetch_job.h"
 #include "edge/prefetch/whole_range.h"
 
@@ -10,6 +11,9 @@ namespace {
 
 constexpr uint64_t kPartBytesMax = 1 * MiB;
 constexpr seconds kHintLasts{60};
+// As many segments ahead as may be hinted at, of 20 s each: who finds one here already does not
+// hint at it again, so it has to last until it is played.
+constexpr seconds kPlaylistHintLasts{kPlaylistSegmentsAheadMax * 20};
 constexpr double kHintProbability = 0.9;  // "SHOULD NOT depend on any pre-fetch": players also seek
 constexpr uint64_t kSessionsApart = 0x636d6364;
 
@@ -88,7 +92,9 @@ void Prefetcher::take_hint(const HintNote& note) {
     return counts.already_here.add();
   if (entry.track == note.after) return counts.repeated.add();
   const uint64_t session = mix(note.session ^ kSessionsApart) | 1;
-  const uint64_t bytes = range.length() + entry.tail_bytes;
+  // It comes by whole slices, however little of one is named.
+  const uint64_t slices = (range.end + kSliceBytes - 1) / kSliceBytes - range.first / kSliceBytes;
+  const uint64_t bytes = slices * kSliceBytes + entry.tail_bytes;
   switch (hint_gate_.admit(session, entry.track, bytes, loop_.now())) {
     case HintGate::Verdict::Repeated:
       return counts.repeated.add();
@@ -103,7 +109,7 @@ void Prefetcher::take_hint(const HintNote& note) {
   const bool apart = note.source == HintSource::Playlist;
   (void)planner_.set({.session = apart ? mix(session ^ entry.track) | 1 : session,
                       .model = scores_.find_or_add(name_of(note.source)),
-                      .until = loop_.now() + kHintLasts,
+                      .until = loop_.now() + (apart ? kPlaylistHintLasts : kHintLasts),
                       .now = note.after,
                       .rest = false,
                       .next = {&entry, 1}},

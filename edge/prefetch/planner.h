@@ -171,6 +171,7 @@ class Planner {
   [[nodiscard]] bool take_candidate(uint32_t model);
   bool add(const PlanUpdate& update, Session& session, const PlanEntry& entry, MonoTime now);
   void add_rest(uint64_t session, TrackId track, MonoTime now);
+  void see_track(TrackId track, const DemandNote& note, MonoTime now);
   void see_listener(const DemandNote& note, MonoTime now);
   [[nodiscard]] Order begin(uint32_t candidate, MonoTime now);
   void hold(const Running& running, bool whole, MonoTime now);

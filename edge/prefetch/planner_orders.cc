@@ -13,6 +13,7 @@ constexpr std::chrono::hours kDay{24};
 // fill it all crowded heads out (loadtest/NOTES.md).
 constexpr uint64_t kRestsShareOf = 2;
 constexpr uint32_t kReadyLookedAt = 64;
+constexpr uint64_t kPartsSeenMax = 8;  // of one request: 2 MiB
 }  // namespace
 
 void Planner::refill(MonoTime now) {
@@ -211,44 +212,51 @@ void Planner::see(const DemandNote& note, MonoTime now) {
     totals_.first_bytes.add();
     if (!note.hit) totals_.first_byte_misses.add();
   }
-  const TrackId part = part_of(note.track, note.range.first / kSliceBytes);
-  const TrackId whole = part == note.track ? TrackId{0} : note.track;
-  for (const TrackId track : {part, whole, rest_of(note.track)}) {
-    if (track == 0) continue;
-    if (const auto at = tables_->running_by_track.find(track);
-        at != tables_->running_by_track.end()) {
-      Running& running = tables_->running.at(at->second);
-      if (!running.joined && note.range.first < running.part.end) {
-        running.joined = true;
-        scores_.at(running.model).late.add();
-      }
-    }
-    const auto at = tables_->held.find(track);
-    if (at == tables_->held.end()) continue;
-    Held& held = at->second;
-    const bool of_tail = held.tail_bytes > 0 && note.range.first >= held.part.end;
-    if (!of_tail && (note.range.first >= held.part.end || note.range.end <= held.part.first))
-      continue;
-    ModelScore& score = scores_.at(held.model);
-    if (!held.asked) {
-      held.asked = true;
-      held_bytes_ -= held.bytes;
-      if (held.part.first > 0) tables_->rest_bytes -= held.bytes;
-      score.used.add();
-      score.record_lead(now - held.since);
-      // While it only observes nothing is here because of us: what would have been is counted.
-      if (note.range.first == 0 && (note.hit || !options_.fetches)) score.avoided.add();
-    }
-    if (of_tail) {
-      held.tail_used = true;
-    } else {
-      held.used = std::max(held.used, std::min(note.range.end, held.part.end) - held.part.first);
-    }
-    if (held.used + (held.tail_used ? held.tail_bytes : 0) >= held.bytes ||
-        (held.used >= held.part.length() && (held.tail_bytes == 0 || held.tail_used)))
-      judge(track, Fate::Used);
-  }
+  const uint64_t first_slice = note.range.first / kSliceBytes;
+  for (const TrackId whole : {note.track, rest_of(note.track)}) see_track(whole, note, now);
+  // What was asked for may end in the middle of parts, and the slice it begins in may be another's.
+  const uint64_t last_slice = note.range.empty() ? first_slice : (note.range.end - 1) / kSliceBytes;
+  const uint64_t end = std::min(last_slice, first_slice + kPartsSeenMax - 1) + 1;
+  for (uint64_t slice = std::max<uint64_t>(first_slice, 1); slice < end; ++slice)
+    see_track(part_of(note.track, slice), note, now);
   see_listener(note, now);
+}
+
+/// Of one that is held or running under that id: what a request for some of its bytes makes of it.
+void Planner::see_track(TrackId track, const DemandNote& note, MonoTime now) {
+  if (const auto at = tables_->running_by_track.find(track);
+      at != tables_->running_by_track.end()) {
+    Running& running = tables_->running.at(at->second);
+    const bool overlaps =
+        note.range.first < running.part.end && note.range.end > running.part.first;
+    if (!running.joined && overlaps) {
+      running.joined = true;
+      scores_.at(running.model).late.add();
+    }
+  }
+  const auto at = tables_->held.find(track);
+  if (at == tables_->held.end()) return;
+  Held& held = at->second;
+  const bool of_tail = held.tail_bytes > 0 && note.range.first >= held.part.end;
+  if (!of_tail && (note.range.first >= held.part.end || note.range.end <= held.part.first)) return;
+  ModelScore& score = scores_.at(held.model);
+  if (!held.asked) {
+    held.asked = true;
+    held_bytes_ -= held.bytes;
+    if (held.part.first > 0) tables_->rest_bytes -= held.bytes;
+    score.used.add();
+    score.record_lead(now - held.since);
+    // While it only observes nothing is here because of us: what would have been is counted.
+    if (note.range.first == 0 && (note.hit || !options_.fetches)) score.avoided.add();
+  }
+  if (of_tail) {
+    held.tail_used = true;
+  } else {
+    held.used = std::max(held.used, std::min(note.range.end, held.part.end) - held.part.first);
+  }
+  if (held.used + (held.tail_used ? held.tail_bytes : 0) >= held.bytes ||
+      (held.used >= held.part.length() && (held.tail_bytes == 0 || held.tail_used)))
+    judge(track, Fate::Used);
 }
 
 bool Planner::evicted(TrackId track) {

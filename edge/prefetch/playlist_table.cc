@@ -84,6 +84,10 @@ void PlaylistTable::enter(TrackId playlist, const PlaylistItems& items, uint32_t
     if (i > 0 && items.segments[i - 1].track == segment) continue;  // a further part of it
     Set& set = set_of(segment);
     auto way = std::ranges::find(set, segment, &Entry::segment);
+    // One that stands there again (a jingle) is known by its first place.
+    if (way != set.end() && way->playlist == playlist && way->index < i &&
+        items.segments[way->index].track == segment)
+      continue;
     if (way == set.end()) way = std::ranges::find(set, TrackId{0}, &Entry::segment);
     if (way == set.end()) way = set.begin() + next_way_++ % kWays;
     *way = {.segment = segment, .playlist = playlist, .index = i};

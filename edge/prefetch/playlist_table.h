@@ -1,5 +1,6 @@
 // edge/prefetch/playlist_table.h - which segments follow which, out of the HLS playlists that went
-// through: each is read once per version, by whichever loop served it, and asked by all.
+// through: each version is read once while it is remembered, by whichever loop served it, and asked
+// by all.
 //
 // Shared by all loops: one mutex, held for a look-up or for some entries of the index. Memory is
 // bounded; the playlist that was used longest ago goes first.
@@ -25,7 +26,7 @@ namespace segue::edge {
 
 /// What became of playlists that were looked at; of the loop that served them.
 struct PlaylistCounters {
-  Counter read, multivariant, malformed, too_large;
+  Counter read, multivariant, malformed, too_large, put_off;
 };
 
 /// What one playlist names, as keys of the cache: what was refused is not in it. Immutable once it

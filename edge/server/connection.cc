@@ -106,8 +106,9 @@ void Connection::step() {
   if (state_ == ConnectionState::Closed) on_closed_(*this, owner_);
 }
 
-/// What no response took with it: the tickets of a handshake, an answer to a key update. Those of a
-/// client that waits for an origin would else keep a batch for as long.
+/// What no response took with it: the tickets of a handshake, an answer to a key update, the end of
+/// what was sent so far. A client that waits for an origin would else wait for those too, and keep
+/// a batch for as long.
 void Connection::flush_records() noexcept {
   const bool reading = state_ == ConnectionState::Idle || state_ == ConnectionState::ReadingHead ||
                        state_ == ConnectionState::ReadingBody;
@@ -118,6 +119,7 @@ void Connection::flush_records() noexcept {
   if (!written) return die(true);
   context_.counters.bytes_sent.add(written->socket_bytes);
   note_batch(written->socket_bytes);
+  if (waiting) watch_while_serving();
 }
 
 void Connection::handle_events() {

@@ -25,6 +25,9 @@ Result<size_t> Connection::try_send(const ResponseHead* head, std::span<const io
     note_progress();
   }
   note_batch(sent->socket_bytes);
+  // All was taken, and the end of it waits sealed: it must not wait for what comes next, which may
+  // be an origin's.
+  if (!wire_.flushed()) watch_while_serving();
   return sent->body_bytes;
 }
 
@@ -70,7 +73,8 @@ void Connection::watch_for_reading() noexcept {
 void Connection::watch_while_serving() noexcept {
   // Closed stays reported as long as it holds, so it is asked for until it was reported.
   const Readiness closed = peer_closed_ ? Readiness::None : Readiness::Closed;
-  watch_.want(want_writable_ ? Readiness::Write | closed : closed);
+  const bool writes = want_writable_ || !wire_.flushed();
+  watch_.want(writes ? Readiness::Write | closed : closed);
 }
 
 void Connection::set_deadline(MonoTime deadline) {

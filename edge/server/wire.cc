@@ -37,7 +37,8 @@ class SocketSource final : public tls::Source {
 constexpr size_t kRoomMin = 4 * KiB;
 
 /// Bytes that the kernel still takes: it stops at so many that are not sent yet
-/// (TCP_NOTSENT_LOWAT). Many where it does not tell (unix(7)).
+/// (TCP_NOTSENT_LOWAT). Too many where its send memory is the nearer bound, as of a connection that
+/// has sent little, and where it does not tell (unix(7)).
 [[nodiscard]] size_t socket_room(int fd) noexcept {
   int unsent = 0;
   if (ioctl(fd, SIOCOUTQNSD, &unsent) != 0) return SIZE_MAX;
@@ -119,7 +120,7 @@ Result<Done> Wire::write_unsent(Written& written) {
     if (!taken) return fail(taken.error());
     written.socket_bytes += taken->value_or(0);
     written.blocked = taken->value_or(0) < unsent.size();
-    if (*taken) session_->sent(**taken);
+    session_->sent(taken->value_or(0));
   }
   return Done{};
 }

@@ -14,7 +14,7 @@ TYPE = "application/vnd.apple.mpegurl"
 SEGMENT = 100_000
 SLICE = 262_144
 OUTCOMES = "taken already_here repeated over_budget unknown_site malformed foreign forbidden too_long".split()
-READ = "read multivariant malformed too_large".split()
+READ = "read multivariant malformed too_large put_off".split()
 
 
 def settings_for(origin, more="", mode="on", site=""):
@@ -118,9 +118,21 @@ def test_a_version_is_read_once_however_often_it_is_asked_for(node, segments):
     for _ in range(5):
         assert node.fetch("/a/all.m3u8").body == segments.tracks["/a/all.m3u8"].body
     assert node.fetch("/a/all.m3u8", If_None_Match='"v1"').status == 304
-    assert read(node) == {"read": 1, "multivariant": 0, "malformed": 0, "too_large": 0}
+    assert read(node) == {"read": 1, "multivariant": 0, "malformed": 0, "too_large": 0, "put_off": 0}
     assert node.metric("segue_playlists_remembered") == 1
     assert node.metric("segue_playlists_bytes") > 0
+
+
+def test_a_crowd_of_playlists_is_read_as_fast_as_a_loop_may_and_no_faster(segments):
+    padding = ["#" + "x" * 999] * 250
+    for i in range(24):
+        offer(segments, f"/a/{i}.m3u8", playlist(*padding, "1.ts"))
+    with Node(settings_for(segments).replace("threads = 2", "threads = 1")) as node:
+        for i in range(24):
+            assert len(node.fetch(f"/a/{i}.m3u8").body) > 250_000
+        wait_for(lambda: sum(read(node).values()) == 24, what="all to be looked at")
+        assert read(node)["read"] > 0
+        assert read(node)["put_off"] > 0
 
 
 def test_parts_of_one_file_come_with_the_file_s_initialization_section(node, segments):
@@ -145,6 +157,8 @@ def test_parts_of_one_file_come_with_the_file_s_initialization_section(node, seg
         wait_fetched(node, fetched)
     starts = [request.range[0] for request in segments.requests_for("/a/file.mp4")]
     assert starts == [0, SLICE, 2 * SLICE, 3 * SLICE]
+    # Each was of use, also those that begin in the middle of what was asked for.
+    wait_for(lambda: fate(node, "used") == 5, what="all to be used")
 
 
 def test_a_new_initialization_section_comes_with_the_segment_that_needs_it(node, segments):
