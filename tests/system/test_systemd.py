@@ -25,7 +25,7 @@ BACK_SECONDS_MAX = 2
 SETTINGS = """
 [node]
 name = "system-test"
-ram = "256MiB"
+ram = "384MiB"
 threads = 2
 [[listen]]
 addr = ["0.0.0.0:8080", "[::]:8080"]
@@ -237,7 +237,7 @@ def test_a_reload_under_load_fails_no_request(machine):
 
 def test_a_reload_of_a_bad_file_fails_and_changes_nothing(machine):
     settings = machine.root / "etc/segue/segue.toml"
-    settings.write_text(SETTINGS.replace('ram = "256MiB"', 'rma = "256MiB"'))
+    settings.write_text(SETTINGS.replace('ram = "384MiB"', 'rma = "384MiB"'))
     failed = machine.systemctl("reload", "segue", check=False)
     assert failed.returncode != 0
     assert 'did you mean "ram"' in machine.journal()
