@@ -8,6 +8,7 @@ from support import client
 from support.client import wait_until as wait_for
 from support.node import Node
 from support.settings import config_for
+from test_feed import fate
 
 SLICE = 262_144
 
@@ -45,7 +46,7 @@ def name(node, track, **members):
 
 
 def wait_until_fetched(node):
-    wait_for(lambda: node.metrics().get('segue_prefetch_tracks_total{model="m",fate="fetched"}', 0) > 0)
+    wait_for(lambda: fate(node, "fetched") > 0)
 
 
 def is_here(node, track, first):

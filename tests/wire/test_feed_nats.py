@@ -10,6 +10,7 @@ from support import nats, transport
 from support.client import wait_until
 from support.node import Node, run_segue
 from support.settings import config_for
+from test_feed import fate
 
 TRACK = 700_000
 SECONDS = 60  # until a state is there at last; nothing is ever asserted of how long it took
@@ -37,7 +38,7 @@ def purge(**members):
 
 
 def fetched(node):
-    return node.metrics().get('segue_prefetch_tracks_total{model="m",fate="fetched"}', 0)
+    return fate(node, "fetched")
 
 
 def answered(node, answer, subject="feed"):

@@ -8,6 +8,7 @@ from support.client import wait_until as wait_for
 from support.node import Node
 from support.origin import Track
 from support.settings import config_for
+from test_feed import fate as fate_of
 from test_tokens import exact, ours, site_with
 
 TYPE = "application/vnd.apple.mpegurl"
@@ -44,7 +45,7 @@ def read(node):
 
 
 def fate(node, name):
-    return node.metrics().get(f'segue_prefetch_tracks_total{{model="playlist",fate="{name}"}}', 0)
+    return fate_of(node, name, "playlist")
 
 
 def wait_fetched(node, count):

@@ -5,6 +5,7 @@ import pytest
 from support.client import wait_until as wait_for
 from support.node import Node
 from support.settings import config_for
+from test_feed import fate
 
 TRACK = 700_000
 LISTENERS = 150  # so many guesses are judged before it is trusted: 32 MiB of heads
@@ -55,10 +56,7 @@ def test_it_fetches_what_follows_once_it_has_proved_itself(tracks, tmp_path):
         node.purge(url="http://localhost/b")
         asked = len(tracks.requests_for("/b"))
         play(node, "late", "/a")
-        wait_for(
-            lambda: node.metrics().get('segue_prefetch_tracks_total{model="predictor",fate="fetched"}', 0) > 0,
-            what="the guess",
-        )
+        wait_for(lambda: fate(node, "fetched", "predictor") > 0, what="the guess")
         fetched = len(tracks.requests_for("/b"))
         assert fetched > asked
         answer = node.fetch("/b?CMCD=sid%3D%22late%22", Range="bytes=0-65535")
