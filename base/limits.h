@@ -34,7 +34,9 @@ inline constexpr uint32_t kResponseHeadBytesMax = 16 * KiB;
 inline constexpr uint32_t kWriteBatchBytes =
     256 * KiB;  // one writev; also the most one connection gets per turn
 inline constexpr uint32_t kNotSentLowatBytes =
-    128 * KiB;  // cap on unsent bytes in a client's socket
+    256 * KiB;  // cap on unsent bytes in a client's socket: less would cut each writev in two
+inline constexpr uint32_t kSealedNotSentLowatBytes =
+    128 * KiB;  // the same of a TLS client, which is sent a sealed batch of 64 KiB at a time
 inline constexpr std::chrono::seconds kHeaderReadTimeout{10};
 inline constexpr std::chrono::seconds kKeepAliveTimeout{75};
 inline constexpr std::chrono::seconds kClientStallTimeout{

@@ -83,6 +83,7 @@ std::string connection_rows() {
       {"kResponseHeadBytesMax", size(kResponseHeadBytesMax), "of one response"},
       {"kWriteBatchBytes", size(kWriteBatchBytes), "one writev, one connection and turn"},
       {"kNotSentLowatBytes", size(kNotSentLowatBytes), "unsent bytes in a client's socket"},
+      {"kSealedNotSentLowatBytes", size(kSealedNotSentLowatBytes), "the same over TLS"},
       {"kHeaderReadTimeout", time(kHeaderReadTimeout), "for a whole request head"},
       {"kKeepAliveTimeout", time(kKeepAliveTimeout), "between two requests"},
       {"kClientStallTimeout", time(kClientStallTimeout), "without a byte taken: cut"},

@@ -1,7 +1,10 @@
 #include "edge/server/wire.h"
 
 #include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -42,7 +45,8 @@ constexpr size_t kRoomMin = 4 * KiB;
 [[nodiscard]] size_t socket_room(int fd) noexcept {
   int unsent = 0;
   if (ioctl(fd, SIOCOUTQNSD, &unsent) != 0) return SIZE_MAX;
-  return kNotSentLowatBytes - std::min(static_cast<uint32_t>(unsent), kNotSentLowatBytes);
+  return kSealedNotSentLowatBytes -
+         std::min(static_cast<uint32_t>(unsent), kSealedNotSentLowatBytes);
 }
 
 /// writev(2) once; nullopt: the socket is full.
@@ -58,6 +62,13 @@ constexpr size_t kRoomMin = 4 * KiB;
 }
 
 }  // namespace
+
+void Wire::start_tls(std::shared_ptr<const tls::ServerContext> context, tls::SealedPool& pool) {
+  session_ = std::make_unique<tls::Session>(std::move(context), pool);
+  // Best effort: a unix socket has no such cap.
+  constexpr int kUnsentMax = kSealedNotSentLowatBytes;
+  (void)setsockopt(fd_, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kUnsentMax, sizeof kUnsentMax);
+}
 
 std::optional<tls::HandshakeEnd> Wire::handshake() {
   SocketSource source(fd_);

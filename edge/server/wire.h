@@ -23,9 +23,8 @@ class Wire {
   explicit Wire(int fd) noexcept : fd_(fd) {}
 
   // --- TLS ---
-  void start_tls(std::shared_ptr<const tls::ServerContext> context, tls::SealedPool& pool) {
-    session_ = std::make_unique<tls::Session>(std::move(context), pool);
-  }
+  /// Also lowers the cap on unsent bytes: what waits sealed holds a batch (room()).
+  void start_tls(std::shared_ptr<const tls::ServerContext> context, tls::SealedPool& pool);
   [[nodiscard]] bool is_tls() const noexcept { return session_ != nullptr; }
   [[nodiscard]] tls::Session& session() noexcept { return *session_; }
   /// One step of the handshake, its flights written; nullopt: more is to come, see blocked(). What

@@ -1,7 +1,13 @@
 // Goal: HTTP/1.1 over TLS is the same, in few writes; handshakes are bounded in time and number;
 // ends and cuts can be told apart. Method: the server on a loop with virtual time, clients on
 // socketpairs; writev is counted in this binary.
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include "base/limits.h"
 #include "base/sanitizer.h"
+#include "edge/server/listen_address.h"
 #include "tests/support/throwaway_ca.h"
 #include "tests/unit/edge/counted_calls.h"
 #include "tests/unit/edge/server_fixture.h"
@@ -67,6 +73,36 @@ class ServerTlsTest : public ServerTest {
   tls::TicketKeys tickets{MonoTime{}};
   std::shared_ptr<const tls::ServerContext> context;
 };
+
+// What waits sealed holds a batch, so a TLS client gets less ahead than a plain one.
+TEST_F(ServerTlsTest, LessMayWaitUnsentThanOfAPlainClient) {
+  start();
+  const auto listener = open_listener(*ListenAddress::parse("127.0.0.1:0"));
+  ASSERT_TRUE(listener.has_value());
+  const auto address = ListenAddress::parse(listening_at(*listener));
+  const TestClient raw(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(connect(raw.fd(), reinterpret_cast<const sockaddr*>(&address->socket_address),
+                    address->bytes),
+            0);
+  const int accepted = accept4(*listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  ASSERT_GE(accepted, 0);
+  const auto unsent_max = [&] {
+    int value = 0;
+    socklen_t bytes = sizeof value;
+    EXPECT_EQ(getsockopt(accepted, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &value, &bytes), 0);
+    return static_cast<uint32_t>(value);
+  };
+  EXPECT_EQ(unsent_max(), kNotSentLowatBytes);
+  {
+    const Loop::Turn turn(*loop);
+    server->adopt(accepted, peer_of(address->socket_address, 0), context);
+  }
+  fcntl(raw.fd(), F_SETFL, O_NONBLOCK);
+  TlsClient client = shake(raw);
+  EXPECT_EQ(unsent_max(), kSealedNotSentLowatBytes);
+  static_assert(kSealedNotSentLowatBytes < kNotSentLowatBytes);
+  close(*listener);
+}
 
 TEST_F(ServerTlsTest, RequestsAndResponsesGoThroughAsTheyAre) {
   const TestClient raw = connect_raw();
