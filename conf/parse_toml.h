@@ -1,5 +1,4 @@
-// conf/parse_toml.h - reads segue.toml into Settings. The only place that knows TOML (toml++ is
-// slow to compile).
+// conf/parse_toml.h - reads segue.toml into Settings.
 #pragma once
 #include <map>
 #include <string>

@@ -53,9 +53,9 @@ def is_program(path):
     return path.count("/") == 1 and path.startswith("edge/")
 
 
-# Headers of third parties stay behind ours: in headers only where the folder is their wrapper.
+# Headers of third parties stay behind ours: in headers only where the folder (or the file) is their wrapper.
 WRAPPED = re.compile(r'#include\s*[<"](openssl/|event2/|liburing|curl/|ares|nghttp2/|nats|toml\+\+/|CLI/)')
-WRAPPERS = ("tls/", "base/loop/", "origin/", "edge/server/")
+WRAPPERS = ("tls/", "base/loop/", "origin/", "edge/server/", "conf/toml.h")
 
 # (what, pattern, why, where it holds, where it does not)
 HOT = ("base/", "http/", "cache/", "tls/", "origin/", "edge/")
