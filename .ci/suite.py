@@ -11,6 +11,7 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -21,11 +22,24 @@ BUDGET_SECONDS = {"unit": 180, "sim": 360, "wire": 480, "wire-tls": 480, "wire-h
 PROGRAM_SECONDS_MAX = 900
 PYTEST_SECONDS_MAX = 1800
 JOBS = 2
+SIM_FIRST = 1000  # the first seed, as in tests/sim/sim_test.cc
+# Processes that share out the wire tests, which mostly wait; those marked alone follow one by one, with nobody beside
+# them.
+WIRE_WORKERS = 2
 # So many failed wire tests of a suite are asked a second time, alone: a stranger's load on the machine can starve a
 # test of its time, a defect fails twice. More than these are no accident, and neither are a node that died or hangs and
 # a wrong byte.
 SECOND_TRIES_MAX = 3
-NEVER_AGAIN = ("segue ended with", "Sanitizer", "runtime error:", "TimeoutExpired", "is not ready after", ".body ==")
+NEVER_AGAIN = (
+    "segue ended with",
+    "Sanitizer",
+    "runtime error:",
+    "TimeoutExpired",
+    "is not ready after",
+    ".body ==",
+    "crashed while running",
+)
+PYTEST_NOTHING_CHOSEN = 5  # pytest's exit code
 
 
 class Suite:
@@ -34,6 +48,7 @@ class Suite:
     def __init__(self, kind, preset, results):
         self.kind, self.preset, self.results = kind, preset, results
         self.passed, self.skipped, self.failures = 0, 0, []
+        self.runs = 0  # of pytest
         self.started = time.monotonic()
         self.counts = results / f"{kind}-{preset}"
         self.counts.write_text("0 1 0\n")  # until finish(): a suite that dies itself is a failure
@@ -109,18 +124,33 @@ def executables(folder):
     return sorted(path for path in folder.iterdir() if path.is_file() and os.access(path, os.X_OK))
 
 
+def shares(programs, seeds):
+    """(program, its words, its settings, the name of its report); the seeds of the simulation are shared out."""
+    for program in programs:
+        if not seeds:
+            yield program, [], {}, program.name
+            continue
+        for job in range(JOBS):
+            first, end = seeds * job // JOBS, seeds * (job + 1) // JOBS
+            words = ["--gtest_filter=*ARandomLife*"] if job else []
+            yield program, words, {
+                "SIM_FIRST": str(SIM_FIRST + first),
+                "SIM_SEEDS": str(end - first),
+            }, f"{program.name}{job}"
+
+
 def run_gtest(options, suite):
     programs = executables(pathlib.Path("build") / options.preset / "tests" / options.label)
-    env = environment(SIM_SEEDS=str(options.seeds)) if options.seeds else environment()
 
-    def run(program):
-        report = suite.results / f"{program.name}-{options.preset}.json"
+    def run(share):
+        program, words, settings, name = share
+        report = suite.results / f"{name}-{options.preset}.json"
         report.unlink(missing_ok=True)
-        code, output = run_program([str(program), f"--gtest_output=json:{report}"], env)
+        code, output = run_program([str(program), *words, f"--gtest_output=json:{report}"], environment(**settings))
         return program, report, code, output
 
     with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
-        for program, report, code, output in pool.map(run, programs):
+        for program, report, code, output in pool.map(run, shares(programs, options.seeds)):
             failed = []
             if report.exists():
                 passed, skipped, failed = gtest_counts(json.loads(report.read_text()))
@@ -155,47 +185,72 @@ def run_fuzz(options, suite):
 
 
 def run_pytest(options, suite):
-    report = suite.results / f"{suite.kind}-{options.preset}.xml"
     command = [
         "/usr/bin/python3",
         "-m",
         "pytest",
         "-q",
         "--tb=short",
-        f"--override-ini=cache_dir={suite.results.resolve() / report.stem}.cache",
-        f"--junit-xml={report}",
+        f"--override-ini=cache_dir={suite.results.resolve() / suite.counts.name}.cache",
         options.folder,
     ]
     if options.preset == "dev" and not options.quick and suite.kind == "wire":
         command.append("tests/conformance")
-    if options.quick:
-        command += ["-m", "not slow"]
     env = environment(
         SEGUE_BINARY=str(pathlib.Path("build").resolve() / options.preset / "segue"),
         SEGUE_WIRE=options.wire,
         PYTHONDONTWRITEBYTECODE="1",
     )
-    code, failed, _ = ask_pytest(command, env, report, suite)
-    said, late = "".join(failed.values()), []
+    failed, late = {}, []
+    codes = set()
+    for words in passes(suite, "not slow" if options.quick else ""):
+        code, missed, _ = ask_pytest([*command, *words], env, suite)
+        # There may be none that has to be alone.
+        codes.add(0 if code == PYTEST_NOTHING_CHOSEN and codes else code)
+        failed |= missed
+    said = "".join(failed.values())
     # 1: all were run, and some failed; else it ended in the middle.
-    if code == 1 and len(failed) <= SECOND_TRIES_MAX and not any(text in said for text in NEVER_AGAIN):
-        _, again, passed = ask_pytest([*command, "--last-failed"], env, report, suite)
+    whole = codes <= {0, 1}
+    if whole and 0 < len(failed) <= SECOND_TRIES_MAX and not any(text in said for text in NEVER_AGAIN):
+        _, again, passed = ask_pytest([*command, "--last-failed"], env, suite)
         late = [name for name in failed if name in passed]
         suite.note(f"SECOND TRY: {suite.kind} ({suite.preset}): {', '.join(late) or 'nothing'} passed")
         failed = again | {name: said for name, said in failed.items() if name not in passed}
     suite.failures += failed
-    if code not in (0, 1) or (code == 1 and not failed and not late):
-        suite.failures.append(f"pytest ended with {code}")
+    if not whole or (1 in codes and not failed and not late):
+        suite.failures.append(f"pytest ended with {', '.join(map(str, codes))}")
 
 
-def ask_pytest(command, env, report, suite):
-    """Runs pytest and counts. Returns its exit code, what failed with its report, and the names of what passed."""
-    report.unlink(missing_ok=True)
+def passes(suite, which):
+    """What each run of pytest that makes up the suite is told; `which`: what is run of it, all where empty."""
+    if not suite.kind.startswith("wire"):
+        return [["-m", which]]
+    both = [f"{which} and {mark}" if which else mark for mark in ("not alone", "alone")]
+    shared = ["-n", str(WIRE_WORKERS), "--dist", "loadfile", "--max-worker-restart", "2"]
+    return [[*shared, "-m", both[0]], ["-m", both[1]]]
+
+
+def run_within(command, env, seconds):
+    """Returns the exit code, or None when it took longer. Nothing of it is left then, nor when we are interrupted: not
+    the workers of pytest, and not their nodes."""
+    process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, start_new_session=True)
     try:
-        code = subprocess.run(
-            command, env=env, stdin=subprocess.DEVNULL, check=False, timeout=PYTEST_SECONDS_MAX
-        ).returncode
+        return process.wait(seconds)
     except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def ask_pytest(command, env, suite):
+    """Runs pytest and counts. Returns its exit code, what failed with its report, and the names of what passed."""
+    suite.runs += 1
+    report = suite.results / f"{suite.counts.name}-{suite.runs}.xml"
+    report.unlink(missing_ok=True)
+    code = run_within([*command, f"--junit-xml={report}"], env, PYTEST_SECONDS_MAX)
+    if code is None:
         return None, {f"pytest took more than {PYTEST_SECONDS_MAX} s": ""}, []
     failed, passed = {}, []
     if report.exists():

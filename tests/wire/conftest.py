@@ -1,7 +1,8 @@
 """Fixtures of the wire tests: a scripted origin and a node in front of it, fresh for each test.
 
 Where a table of many cases runs over one node (each case with paths of its own), `shared_origin` and
-`shared_node` live as long as the file. `./dev test quick` leaves out what is marked slow."""
+`shared_node` live as long as the file. `./dev test quick` leaves out what is marked slow. The files are shared out to
+several processes (pytest-xdist), so all must name the same tests: no addresses or times in parameters' names."""
 import pytest
 
 from support.node import Node
@@ -14,6 +15,7 @@ def pytest_configure(config):
     config.addinivalue_line(
         "markers", "slow: waits for a real time limit, or moves much data; not part of ./dev test quick"
     )
+    config.addinivalue_line("markers", "alone: needs the machine for itself; .ci/suite.py runs it beside no other test")
 
 
 # HTTP/1.1's own words and framing; what HTTP/2 has instead is in tests/wire/h2.

@@ -11,6 +11,7 @@ import pytest
 from support.node import BINARY, Node
 from support.settings import config_for
 
+pytestmark = pytest.mark.alone  # crowds, and none of them may be turned away
 PROGRAMS = BINARY.resolve().parent / "loadtest"
 PERSONAS = ("chunk512", "librespot", "java128", "chromium", "apple", "ffmpeg", "media3", "hls", "dash")
 

@@ -93,6 +93,7 @@ def test_an_abstract_notify_socket_is_told_too(origin):
         assert receiver.recv(4096).startswith(b"READY=1")
 
 
+@pytest.mark.alone
 def test_the_watchdog_is_fed_while_every_loop_turns_and_starved_when_one_is_stuck(manager, origin):
     with notifying(manager, origin, environment={"WATCHDOG_USEC": "400000"}) as node:
         wait_until(lambda: manager.count("WATCHDOG=1") >= 3, what="three signs of life")
@@ -269,6 +270,7 @@ def activated(listener, origin, **keywords):
     return Node(roomy, listen=(address,), descriptors=[listener.fileno()], **keywords)
 
 
+@pytest.mark.alone
 def test_a_thousand_connections_are_spread_evenly_over_the_loops(listener, origin):
     origin.add("/t/1", LENGTH)
     with activated(listener, origin) as node:

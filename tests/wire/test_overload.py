@@ -11,6 +11,7 @@ from support.client import Connection, wait_until
 from support.node import Node, metrics_of
 from support.settings import config_for
 
+pytestmark = pytest.mark.alone  # counts descriptors to the last
 IDLE = 300  # connections, so that the steps between soft and hard are several descriptors wide
 ORDER = ("prefetch", "revalidation", "connection", "miss")
 SHED = {load: f'segue_overload_shed_total{{load="{load}"}}' for load in ORDER}

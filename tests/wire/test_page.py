@@ -64,6 +64,7 @@ def feed_what_is_next(node, music):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_numbers_move_and_the_player_plays_in_chromium(music, playwright, tmp_path):  # noqa: F811
     drive = f'[[cache.drive]]\npath = "{tmp_path}"\nsize = "256MiB"\n'
     config = config_for(f"dir:{music}", more=f'[listens]\ncount = true\n[prefetch]\nmode = "on"\n{drive}')

@@ -14,7 +14,7 @@ import pytest
 from support.node import ROOT, Node
 from support.settings import config_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]  # players play in real time
 SECONDS = 20
 # name of the file, how ffmpeg makes it
 FILES = {
