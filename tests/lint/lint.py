@@ -178,6 +178,12 @@ class Lint:
                 if pieces[0] == "edge" and target != part and target not in EDGE_FLOORS[part]:
                     yield f"{path}:{number}: edge/{part} may not include {included}"
 
+    def check_included_sources(self):
+        for path in self.cpp:
+            for number, included in self.includes(path):
+                if included.endswith(".cc"):
+                    yield f"{path}:{number}: {included} is a source: it belongs in a target"
+
     def includes(self, path):
         for number, line in enumerate(read(path).split("\n"), 1):
             match = re.match(r'\s*#\s*include\s*"([^"]+)"', line)
@@ -263,6 +269,7 @@ CHECKS = (
     "format",
     "floors",
     "edge_floors",
+    "included_sources",
     "wrapped_headers",
     "line_length",
     "script_functions",
