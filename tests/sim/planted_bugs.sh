@@ -5,26 +5,25 @@
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-SEEDS=${SIM_SEEDS:-1000}
-export CCACHE_NOHASHDIR=1   # what does not see the macro is compiled once for all of them
+BUILD=build/dev
+LOGS=build/planted
+JOBS=2
+export SIM_SEEDS=${SIM_SEEDS:-1000}
 
 planted() {   # the names in the product's code
   grep -rhoE 'SEGUE_PLANTED_BUG_[a-z_]+' cache edge --include='*.cc' --include='*.h' |
     sed 's/SEGUE_PLANTED_BUG_//' | LC_ALL=C sort -u
 }
 
-find_bug() {   # find_bug NAME: 0 if the simulation fails with it
-  local name=$1 build=build/planted-$1 seed how
-  local log=$build/sim.log
-  mkdir -p "$build"
-  if ! { cmake --preset dev -B "$build" -DSEGUE_PLANTED_BUG="$name" &&
-         cmake --build "$build" --target sim_test; } >"$build/build.log" 2>&1; then
-    echo "$name: does not build (see $build/build.log)"
-    return 1
+find_bug() {   # find_bug NAME: says how the simulation fails with it, or that it does not
+  local name=$1 log=$LOGS/$1.log seed how
+  if [[ ! -x $BUILD/tests/planted/sim_test_$name ]]; then
+    echo "$name: does not build (see $LOGS/build.log)"
+    return
   fi
-  if SIM_SEEDS=$SEEDS "$build/tests/sim/sim_test" --gtest_filter='*ARandomLife*' >"$log" 2>&1; then
-    echo "$name: NOT FOUND in $SEEDS seeds"
-    return 1
+  if "$BUILD/tests/planted/sim_test_$name" --gtest_filter='*ARandomLife*' >"$log" 2>&1; then
+    echo "$name: NOT FOUND in $SIM_SEEDS seeds"
+    return
   fi
   seed=$(grep -m1 -oE 'SIM_SEED=[0-9]+' "$log")
   how=$(grep -m1 -E 'assertion failed|wrong bytes|purged bytes|waits for ever|collisions' "$log" ||
@@ -32,12 +31,19 @@ find_bug() {   # find_bug NAME: 0 if the simulation fails with it
   echo "$name: found by ${seed:-a seed that ended the process}: $(echo "$how" | sed "s,$PWD/,," | cut -c1-120)"
 }
 
-passed=0
-failed=0
-names=("$@")
-[[ ${#names[@]} -gt 0 ]] || mapfile -t names < <(planted)
+[[ $# -gt 0 ]] || mapfile -t names < <(planted)
+[[ $# -eq 0 ]] || names=("$@")
+mkdir -p "$LOGS" && : >"$LOGS/build.log"
+rm -rf "$BUILD/tests/planted"   # what does not build must not be one of yesterday
+[[ -f $BUILD/build.ninja ]] || cmake --preset dev >>"$LOGS/build.log" 2>&1
+cmake --build "$BUILD" --target "${names[@]/#/sim_test_}" -- -k 0 >>"$LOGS/build.log" 2>&1
 for name in "${names[@]}"; do
-  if find_bug "$name"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
-done
+  find_bug "$name" &
+  [[ $(jobs -rp | wc -l) -lt $JOBS ]] || wait -n
+done >"$LOGS/found"
+wait
+LC_ALL=C sort "$LOGS/found"
+passed=$(grep -c ': found by ' "$LOGS/found")
+failed=$((${#names[@]} - passed))
 echo "$passed passed, $failed failed"
 [[ $failed -eq 0 && $passed -gt 0 ]]
