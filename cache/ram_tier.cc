@@ -187,12 +187,20 @@ Result<Done> RamTier::create(uint64_t ram_bytes, const uint8_t (&shares)[kSizeCl
       const uint32_t count = pool_.total(static_cast<SizeClass>(c));
       const bool is_small = static_cast<SizeClass>(c) == SizeClass::Small16;  // answers, not audio
       shard->resident[c].create(policy, std::min(count, 2 * (count / shards) + kBuffersPerShardMin),
-                                count * probation_share / 100 / shards,
+                                probation_max(c, probation_share),
                                 is_small ? 0 : count * heads_share / 100 / shards, count / shards);
     }
     shards_.push_back(std::move(shard));
   }
   return Done{};
+}
+
+void RamTier::set_probation_share(uint8_t share) noexcept {
+  for (const auto& shard : shards_) {
+    const std::scoped_lock lock(shard->mutex);
+    for (uint32_t c = 0; c < kSizeClasses; ++c)
+      shard->resident[c].set_probation_max(probation_max(c, share));
+  }
 }
 
 RamTier::~RamTier() {

@@ -78,6 +78,8 @@ class RamTier final : public WaitQueue {
   [[nodiscard]] Buffer* try_claim(const Ref<Generation>& generation, SliceIndex slice,
                                   Buffer* reserved, Source source, UseId use,
                                   Priority priority = Priority::Demand) noexcept;
+  /// See Store::set_probation_share().
+  void set_probation_share(uint8_t share) noexcept;
   /// See Store::drop_unasked().
   bool drop_unasked(const SliceKey& key) noexcept;
   void publish(Buffer& buffer, uint32_t bytes) noexcept;
@@ -125,6 +127,7 @@ class RamTier final : public WaitQueue {
    public:
     void create(EvictionPolicy policy, uint32_t entries, uint32_t probation_max, uint32_t heads_max,
                 uint32_t usual_size);
+    void set_probation_max(uint32_t entries) noexcept { probation_max_ = entries; }
     [[nodiscard]] bool full() const noexcept { return free_.empty(); }
     void insert(Buffer& buffer, uint32_t now_seconds) noexcept;
     void touch(Buffer& buffer, UseId use, uint32_t now_seconds) noexcept;
@@ -191,6 +194,10 @@ class RamTier final : public WaitQueue {
   [[nodiscard]] static bool is_hung(const Shard& shard, const SliceKey& key) noexcept;
   static void unlink(Shard& shard, Buffer& buffer) noexcept;
   [[nodiscard]] uint32_t now_seconds() const noexcept;
+  /// Entries of one class in one shard.
+  [[nodiscard]] uint32_t probation_max(uint32_t size_class, uint8_t share) const noexcept {
+    return pool_.total(static_cast<SizeClass>(size_class)) * share / 100 / (shard_mask_ + 1);
+  }
   /// A buffer of exactly `size_class`, Reserved, evicting if need be; null if all are busy.
   [[nodiscard]] Buffer* try_obtain(SizeClass size_class) noexcept;
   [[nodiscard]] Buffer* try_evict(SizeClass size_class) noexcept;

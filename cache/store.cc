@@ -15,6 +15,7 @@ namespace segue::cache {
 namespace {
 // One run of a fill must fit, with a quarter of the pool left for demand.
 constexpr uint32_t kLargeBuffersMin = 8;
+constexpr uint8_t kRamShareMax = 75;  // in parts of 100
 
 uint64_t records_of(std::span<const std::unique_ptr<Drive>> drives) {
   uint64_t records = 0;
@@ -27,8 +28,9 @@ std::optional<std::string> Store::Options::invalid() const {
   uint32_t sum = 0;
   for (const uint8_t share : shares) sum += share;
   if (sum != 100) return fmt::format("the shares of the buffer classes add up to {}, not 100", sum);
-  if (probation_share > 75) return std::string("more than 75 % of RAM for what nobody asked for");
-  if (heads_share > 75) return std::string("more than 75 % of RAM for heads");
+  if (probation_share > kRamShareMax)
+    return std::string("more than 75 % of RAM for what nobody asked for");
+  if (heads_share > kRamShareMax) return std::string("more than 75 % of RAM for heads");
   const uint8_t large = shares[static_cast<uint8_t>(SizeClass::K256)];
   if (large == 0) return std::string("the share of the 256 KiB buffers is 0; it must not be");
   if (ram_bytes * large / 100 / kSliceBytes < kLargeBuffersMin) {
@@ -206,6 +208,11 @@ FillPermit Store::try_start_fill(const Ref<Generation>& generation, SliceIndex s
   permit.store_ = this;
   permit.buffer_ = claimed;
   return permit;
+}
+
+void Store::set_probation_share(uint8_t share) noexcept {
+  SEGUE_ASSERT(share <= kRamShareMax);
+  impl_->ram.set_probation_share(share);
 }
 
 bool Store::drop_unasked(const Generation& generation, SliceIndex slice) noexcept {

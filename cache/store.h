@@ -212,6 +212,9 @@ class Store {
   [[nodiscard]] FillPermit try_start_fill(const Ref<Generation>& generation, SliceIndex slice,
                                           BufferReservation& reservation,
                                           Priority priority = Priority::Demand) noexcept;
+  /// Options::probation_share from here on (at most 75); what is over it leaves when something has
+  /// to. Any thread; takes the locks of all shards, one after the other.
+  void set_probation_share(uint8_t share) noexcept;
   /// Lets go of a prefetched slice that nobody has asked for (its prefetch was revoked). False: it
   /// is not here, or somebody has.
   bool drop_unasked(const Generation& generation, SliceIndex slice) noexcept;

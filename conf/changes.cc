@@ -31,6 +31,22 @@ std::vector<std::string> differing(const Written& running, const Written& fresh)
   return keys;
 }
 
+/// What a running node can change of it: the budget and what is worth fetching. Who says so, and
+/// what is remembered of it, stay.
+void take_budget(PrefetchSettings& running, const PrefetchSettings& fresh) {
+  running.bytes_per_second = fresh.bytes_per_second;
+  running.bytes_per_day = fresh.bytes_per_day;
+  running.fills = fresh.fills;
+  running.ram_percent = fresh.ram_percent;
+  running.head = fresh.head;
+  running.lead = fresh.lead;
+  running.rest = fresh.rest;
+  running.probability_percent = fresh.probability_percent;
+  running.floor_percent = fresh.floor_percent;
+  running.hints_percent = fresh.hints_percent;
+  running.playlist_segments = fresh.playlist_segments;
+}
+
 }  // namespace
 
 std::expected<Changes, std::string> changes_between(const Loaded& running, const Loaded& fresh) {
@@ -47,6 +63,7 @@ std::expected<Changes, std::string> changes_between(const Loaded& running, const
   changes.settings.sites = fresh.settings.sites;
   changes.settings.tls = fresh.settings.tls;
   changes.settings.limits = fresh.settings.limits;
+  take_budget(changes.settings.prefetch, fresh.settings.prefetch);
   changes.settings.log.level = fresh.settings.log.level;
   changes.settings.log.sample = fresh.settings.log.sample;
   changes.settings.node.drain = fresh.settings.node.drain;

@@ -170,7 +170,7 @@ constexpr SettingRow kRows[] = {
      "what may be fetched from origins before it is asked for", "64KiB to 1024TiB"},
     {"prefetch.bytes_per_day", kSizes, "0", Takes::Reload, "likewise; 0: no limit", "0 to 1024TiB"},
     {"prefetch.fills", kNumber, "8", Takes::Reload, "tracks fetched at once", "1 to 64"},
-    {"prefetch.ram_percent", kNumber, "10", Takes::Restart,
+    {"prefetch.ram_percent", kNumber, "10", Takes::Reload,
      "of the RAM tier, for what nobody has asked for yet", "1 to 75"},
     {"prefetch.heads_percent", kNumber, "20", Takes::Restart,
      "likewise, for the beginnings of tracks that start often: with mode `on` they stay when they "

@@ -43,6 +43,7 @@ std::expected<void, std::string> Reload::apply(const NodeOptions& fresh) {
   shared_.drain_limit.store(fresh.drain_limit, std::memory_order_relaxed);
   shared_.retire_limit.store(fresh.retire_limit, std::memory_order_relaxed);
   shared_.tls->take(std::move(prepared->tls));
+  shared_.store->set_probation_share(fresh.store.probation_share);
   if (shared_.access_log) shared_.access_log->set_sample(fresh.access_log_sample);
   {
     const std::scoped_lock lock(mutex_);

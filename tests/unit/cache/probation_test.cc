@@ -99,6 +99,19 @@ TEST_F(ProbationTest, ARevokedSliceIsDroppedUnlessSomebodyAskedOrHoldsIt) {
   EXPECT_EQ(where(guessed, 1), Where::Resident);
 }
 
+TEST_F(ProbationTest, AShareThatChangesHoldsFromTheNextEvictionOn) {
+  for (uint32_t i = 0; i < 12; ++i) ASSERT_TRUE(fill(asked, i));
+  for (uint32_t i = 0; i < 30; ++i) ASSERT_TRUE(prefetch(guessed, i));
+  EXPECT_EQ(here(guessed), 5u);
+  store->set_probation_share(50);
+  for (uint32_t i = 30; i < 60; ++i) ASSERT_TRUE(prefetch(guessed, i));
+  EXPECT_EQ(here(guessed), 9u);
+  store->set_probation_share(25);
+  EXPECT_EQ(here(guessed), 9u);
+  for (uint32_t i = 40; i < 80; ++i) ASSERT_TRUE(fill(asked, i));
+  EXPECT_EQ(here(guessed), 4u);
+}
+
 TEST_F(ProbationTest, AShareOfMoreThanThreeQuartersIsRefused) {
   Store::Options options = small_options();
   options.probation_share = 75;

@@ -189,6 +189,37 @@ TEST(Changes, ASiteIsTakenAndMemoryIsNamedAsNeedingARestart) {
   EXPECT_EQ(changes->settings.sites.at(0).hosts.size(), 2U);
 }
 
+TEST(Changes, OfPrefetchAllIsTakenThatTheTableSaysAndNothingElse) {
+  const Loaded running = loaded(kBase);
+  const Loaded fresh = loaded(
+      std::string(kBase) +
+      "[prefetch]\nmode='on'\nmemory='64MiB'\nbytes_per_second='1MiB'\nbytes_per_day='1GiB'\n"
+      "fills=3\nram_percent=7\nhead='3s'\nlead='9s'\nrest=false\nprobability_percent=50\n"
+      "floor_percent=51\nhints_percent=52\nplaylist_segments=4\n");
+  ASSERT_TRUE(fresh.is_right()) << fresh.mistakes.front().line();
+  const auto changes = changes_between(running, fresh);
+  ASSERT_TRUE(changes.has_value());
+  for (const SettingRow& row : settings_table()) {
+    if (!row.key.starts_with("prefetch.") || row.takes != Takes::Reload) continue;
+    EXPECT_EQ(std::ranges::count(changes->applied, row.key), 1) << row.key;
+  }
+  EXPECT_EQ(join(changes->needs_restart), "prefetch.memory, prefetch.mode");
+  const PrefetchSettings& taken = changes->settings.prefetch;
+  EXPECT_EQ(taken.bytes_per_second, MiB);
+  EXPECT_EQ(taken.bytes_per_day, GiB);
+  EXPECT_EQ(taken.fills, 3U);
+  EXPECT_EQ(taken.ram_percent, 7U);
+  EXPECT_EQ(taken.head, std::chrono::seconds{3});
+  EXPECT_EQ(taken.lead, std::chrono::seconds{9});
+  EXPECT_FALSE(taken.rest);
+  EXPECT_EQ(taken.probability_percent, 50U);
+  EXPECT_EQ(taken.floor_percent, 51U);
+  EXPECT_EQ(taken.hints_percent, 52U);
+  EXPECT_EQ(taken.playlist_segments, 4U);
+  EXPECT_EQ(taken.mode, PrefetchMode::Off);
+  EXPECT_EQ(taken.memory, 32 * MiB);
+}
+
 TEST(Changes, ASiteOfANewOriginTakesNothingAtAll) {
   const Loaded running = loaded(kBase);
   const Loaded fresh = loaded(std::string(kBase) +
