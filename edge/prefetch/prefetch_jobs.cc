@@ -49,7 +49,7 @@ void Prefetcher::set_pressure(const Pressure& pressure) {
 }
 
 /// Whether the node sheds prefetches, or clients wait for what they would take: buffers (told at
-/// once, not at the manager's next look), or the origin's attention.
+/// once, not at the manager's next look), a place at an origin, or its attention.
 bool Prefetcher::is_pressed() {
   const bool shed = overload_ != nullptr && overload_->sheds(Load::Prefetch);
   if (shed || local_.store().demand_waiting() > 0) {
@@ -58,7 +58,11 @@ bool Prefetcher::is_pressed() {
     return true;
   }
   uint64_t waiting = 0;
-  for (const FillCounters* fills : demand_) waiting += fills->demand_awaiting_head.get();
+  uint64_t queued = 0;
+  for (const FillCounters* fills : demand_) {
+    waiting += fills->demand_awaiting_head.get();
+    queued += fills->fetches_waiting.get();
+  }
   const MonoTime now = loop_.now();
   bool slow = false;
   for (Source& origin : origins_) {
@@ -71,7 +75,7 @@ bool Prefetcher::is_pressed() {
     origin.pace.see(heads, head_ns, now);
     slow = slow || origin.pace.is_slow(now);
   }
-  const bool pressed = waiting >= options_.pause_fills || (slow && waiting > 0);
+  const bool pressed = queued > 0 || waiting >= options_.pause_fills || (slow && waiting > 0);
   if (pressed) {
     pauses_.add();
     stop_jobs();

@@ -1,0 +1,78 @@
+"""What prefetch may take, against the real binary: nothing while clients queue for the origin, what it waits for then comes
+afterwards; and no more than its budget, which a reload changes."""
+import json
+
+from support.client import wait_until
+from support.node import Node
+from support.settings import config_for
+from test_feed import fate, plan, post
+from test_fill import Gate
+from test_operate import hang_up, rewrite
+
+TRACK = 200_000
+
+
+def started(node):
+    return node.metrics().get('segue_prefetch_started_total{model="m"}', 0)
+
+
+def test_while_clients_queue_for_the_origin_nothing_is_fetched_for_nobody_and_it_comes_afterwards(origin):
+    held = [origin.add(f"/hold/{number}", TRACK) for number in range(5)]
+    for track in held:
+        track.script = Gate(track, 1000)
+    origin.add("/next", TRACK)
+    more = '[prefetch]\nmode = "on"\npredictor = "off"\n'
+    config = config_for(origin.url, origin="fetches = 4", more=more).replace("threads = 2", "threads = 1")
+    with Node(config) as node:
+        clients = [node.connect() for _ in held]
+        try:
+            for number, client in enumerate(clients[:4]):
+                client.request(f"/hold/{number}", Range="bytes=0-99999")
+                client.read_head()
+            clients[4].request("/hold/4", Range="bytes=0-99999")
+            wait_until(lambda: node.metric("segue_fetches_waiting") == 1, what="the queue")
+            post(node, plan())
+            wait_until(lambda: node.metric("segue_prefetch_pauses_total") >= 2, what="the pause")
+            assert started(node) == 0
+            assert origin.requests_for("/next") == []
+            for track in held:
+                track.script.opened.set()
+            for number, client in enumerate(clients):
+                if number == 4:
+                    client.read_head()
+                assert client.read_exactly(100_000) == held[number].body[:100_000]
+            wait_until(lambda: fate(node, "fetched") == 1, what="the next track")
+            assert fate(node, "failed") == 0
+        finally:
+            for client in clients:
+                client.close()
+
+
+def test_a_days_budget_is_kept_and_a_reload_changes_it(origin):
+    for path in ("/a", "/b"):
+        origin.add(path, TRACK)
+    more = '[prefetch]\nmode = "on"\npredictor = "off"\nbytes_per_day = "400KiB"\n'
+    with Node(config_for(origin.url, more=more)) as node:
+        post(node, plan("1", tracks=["/a"]), plan("2", tracks=["/b"]))
+        wait_until(lambda: fate(node, "fetched") == 1, what="the first")
+        assert node.metric("segue_prefetch_waiting") == 2
+        assert started(node) == 1
+        rewrite(node, '"400KiB"', '"1GiB"')
+        hang_up(node, "done")
+        wait_until(lambda: fate(node, "fetched") == 2, what="the second")
+
+
+def test_its_share_of_ram_is_kept_and_a_reload_changes_it(origin):
+    origin.add("/small", TRACK)
+    origin.add("/large", 4_000_000)
+    large = {"track": "/large", "bytes": 4_000_000, "duration_ms": 40_000, "head_ms": 30_000}
+    more = '[prefetch]\nmode = "on"\npredictor = "off"\nram_percent = 1\n'
+    with Node(config_for(origin.url, more=more)) as node:
+        post(node, json.dumps({"session": "s", "model": "m", "next": [{"track": "/small"}, large]}))
+        wait_until(lambda: fate(node, "fetched") == 1, what="the small one")
+        assert started(node) == 1
+        assert origin.requests_for("/large") == []
+        rewrite(node, "ram_percent = 1", "ram_percent = 20")
+        hang_up(node, "done")
+        wait_until(lambda: fate(node, "fetched") == 2, what="the large one")
+        assert node.fetch("/large", Range="bytes=2000000-2000999").is_hit
