@@ -1,4 +1,5 @@
-// base/playlist_limits.h - the bounds of reading HLS playlists; the other page is limits.h.
+// base/playlist_limits.h - the bounds of reading what is said to be asked for next, by players and
+// by HLS playlists; the other page is limits.h.
 #pragma once
 #include <cstdint>
 
@@ -16,5 +17,6 @@ inline constexpr uint32_t kPlaylistSegmentsMax =
 inline constexpr uint32_t kPlaylistMapsMax = 64;  // initialization sections of one
 inline constexpr uint32_t kPlaylistsMax = 4096;   // remembered; the memory may allow fewer
 inline constexpr uint32_t kPlaylistSegmentsAheadMax = 8;  // prefetch.playlist_segments
+inline constexpr uint32_t kNextObjectsMax = 4;            // of one request's CMCD
 
 }  // namespace segue

@@ -183,8 +183,10 @@ std::string playlist_rows() {
       {"kPlaylistMapsMax", count(kPlaylistMapsMax), "initialization sections; more: not read"},
       {"kPlaylistsMax", count(kPlaylistsMax), "in an eighth of prefetch.memory"},
       {"kPlaylistSegmentsAheadMax", count(kPlaylistSegmentsAheadMax), "hinted at at once"},
+      {"kNextObjectsMax", count(kNextObjectsMax),
+       "of a player's own list (CMCD nor); more: not read"},
   };
-  return section("HLS playlists", rows);
+  return section("what is asked for next: playlists, CMCD", rows);
 }
 
 std::string percent(uint32_t number) { return fmt::format("{} %", number); }

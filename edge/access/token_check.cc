@@ -125,28 +125,28 @@ TokenResult verify(const TokenRules& rules, const TokenAsk& ask, const Found& fo
 /// A player asks for one URI many times over, and names the next one as often: each is matched once
 /// a connection, and kept in `last` (of the token).
 bool allows_uri(const Token& token, Token::JudgedUri& last, std::string_view token_name,
-                const TokenAsk& ask) {
+                const TokenAsk& ask, UriMatcher& matcher) {
   for (const Token::JudgedUri* known : {&token.asked_uri, &token.hinted_uri}) {
     if (!known->text.empty() && is_uri_of(ask, token_name, known->text)) return known->allowed;
   }
   std::string uri = uri_of(ask, token_name);
-  const bool allowed = contains_uri(token.uri_container, uri);
+  const bool allowed = matcher.contains(token.uri_container, uri);
   if (uri.size() <= kUriRememberedBytesMax) last = {std::move(uri), allowed};
   return allowed;
 }
 
 bool allows_path(const Token& token, Token::JudgedUri& last, const TokenRules& rules,
-                 const TokenAsk& ask) {
-  if (!token.uri_container.empty()) return allows_uri(token, last, rules.name, ask);
+                 const TokenAsk& ask, UriMatcher& matcher) {
+  if (!token.uri_container.empty()) return allows_uri(token, last, rules.name, ask, matcher);
   return std::ranges::any_of(token.paths,
                              [&](const PathPattern& each) { return each.allows(ask.path); });
 }
 
 TokenGrant judge(const Token& token, Token::JudgedUri& last, const TokenRules& rules,
-                 const TokenAsk& ask) {
+                 const TokenAsk& ask, UriMatcher& matcher) {
   TokenGrant grant{
       .verdict = TokenVerdict::Allowed, .preview_bytes = token.preview_bytes, .id = token.id};
-  if (!allows_path(token, last, rules, ask)) {
+  if (!allows_path(token, last, rules, ask, matcher)) {
     grant.verdict = TokenVerdict::Path;
   } else if (token.client && !token.client->contains(ask.client)) {
     grant.verdict = TokenVerdict::Address;
@@ -197,15 +197,17 @@ TokenGrant check_token(const Ref<const TokenRules>& rules, const TokenAsk& ask,
   Found found;
   const TokenVerdict verdict = find_token(*rules, ask, found);
   if (verdict != TokenVerdict::Allowed) return {.verdict = verdict, .id = {}};
+  UriMatcher matcher;
   if (memo != nullptr && *memo != nullptr && is_remembered(**memo, rules, found)) {
     Token& token = (*memo)->token;
-    const TokenGrant grant = judge(token, token.asked_uri, *rules, ask);
+    const TokenGrant grant = judge(token, token.asked_uri, *rules, ask, matcher);
     // Another path: for that one it may have been signed all the same. A container is of no path.
     if (grant.verdict != TokenVerdict::Path || !token.uri_container.empty()) return grant;
   }
   TokenResult result = verify(*rules, ask, found);
   if (result.verdict != TokenVerdict::Allowed) return {.verdict = result.verdict, .id = {}};
-  TokenGrant grant = judge(*result.token, result.token->asked_uri, *rules, ask);
+  matcher = {};  // of another token
+  TokenGrant grant = judge(*result.token, result.token->asked_uri, *rules, ask, matcher);
   if (memo == nullptr || grant.verdict != TokenVerdict::Allowed) {
     grant.id = {};
     return grant;
@@ -218,8 +220,8 @@ TokenGrant check_token(const Ref<const TokenRules>& rules, const TokenAsk& ask,
   return grant;
 }
 
-TokenGrant check_hint(const TokenAsk& ask, TokenMemo& memo) {
-  return judge(memo.token, memo.token.hinted_uri, *memo.rules, ask);
+TokenGrant check_hint(const TokenAsk& ask, TokenMemo& memo, UriMatcher& matcher) {
+  return judge(memo.token, memo.token.hinted_uri, *memo.rules, ask, matcher);
 }
 
 }  // namespace segue::edge

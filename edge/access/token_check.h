@@ -6,6 +6,7 @@
 #include <string>
 
 #include "edge/access/token.h"
+#include "edge/access/uri_container.h"
 
 namespace segue::edge {
 
@@ -37,8 +38,9 @@ struct TokenGrant {
                                      std::unique_ptr<TokenMemo>* memo);
 
 /// Whether the token of `memo`, by which a request was just let in, lets in to `ask.path` as well.
-/// No signature is looked at: one that is of a single path is of no other. Cannot wait; does not
-/// allocate for the last URI that was hinted at.
-[[nodiscard]] TokenGrant check_hint(const TokenAsk& ask, TokenMemo& memo);
+/// No signature is looked at: one that is of a single path is of no other. `matcher` serves all
+/// that one request hints at, and that memo alone. Cannot wait; does not allocate for the last URI
+/// that was hinted at.
+[[nodiscard]] TokenGrant check_hint(const TokenAsk& ask, TokenMemo& memo, UriMatcher& matcher);
 
 }  // namespace segue::edge

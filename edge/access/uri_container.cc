@@ -98,28 +98,6 @@ bool is_small_expression(std::string_view text) {
   return true;
 }
 
-/// Compiled for one use.
-class Regex {
- public:
-  explicit Regex(const std::string& expression)
-      : compiled_(regcomp(&regex_, expression.c_str(), REG_EXTENDED) == 0) {}
-  Regex(const Regex&) = delete;
-  Regex& operator=(const Regex&) = delete;
-  ~Regex() {
-    if (compiled_) regfree(&regex_);
-  }
-  [[nodiscard]] bool compiled() const noexcept { return compiled_; }
-  [[nodiscard]] bool matches(const std::string& text) const noexcept {
-    regmatch_t whole{};
-    return compiled_ && regexec(&regex_, text.c_str(), 1, &whole, 0) == 0 && whole.rm_so == 0 &&
-           static_cast<size_t>(whole.rm_eo) == text.size();
-  }
-
- private:
-  regex_t regex_{};
-  bool compiled_;
-};
-
 /// Gives the pieces of the URI to `take`, in order.
 template <class Take>
 void each_piece(const TokenAsk& ask, std::string_view token_name, Take take) {
@@ -147,6 +125,32 @@ void each_piece(const TokenAsk& ask, std::string_view token_name, Take take) {
 
 }  // namespace
 
+class UriMatcher::Regex {
+ public:
+  explicit Regex(const std::string& expression)
+      : compiled_(regcomp(&regex_, expression.c_str(), REG_EXTENDED) == 0) {}
+  Regex(const Regex&) = delete;
+  Regex& operator=(const Regex&) = delete;
+  ~Regex() {
+    if (compiled_) regfree(&regex_);
+  }
+  [[nodiscard]] bool compiled() const noexcept { return compiled_; }
+  [[nodiscard]] bool matches(const std::string& text) const noexcept {
+    regmatch_t whole{};
+    return compiled_ && regexec(&regex_, text.c_str(), 1, &whole, 0) == 0 && whole.rm_so == 0 &&
+           static_cast<size_t>(whole.rm_eo) == text.size();
+  }
+
+ private:
+  regex_t regex_{};
+  bool compiled_;
+};
+
+UriMatcher::UriMatcher() noexcept = default;
+UriMatcher::UriMatcher(UriMatcher&&) noexcept = default;
+UriMatcher& UriMatcher::operator=(UriMatcher&&) noexcept = default;
+UriMatcher::~UriMatcher() = default;
+
 bool is_uri_container(std::string_view container) {
   if (container.starts_with(kHash)) return parse_hmac(container.substr(kHash.size())).has_value();
   if (!container.starts_with(kRegex)) return false;
@@ -158,16 +162,19 @@ bool is_uri_container(std::string_view container) {
     if (expression[i] == '\\' && escaped >= '1' && escaped <= '9') return false;
     if (expression[i] == '\\') ++i;
   }
-  return is_small_expression(expression) && Regex(expression).compiled();
+  return is_small_expression(expression) && UriMatcher::compiles(expression);
 }
 
-bool contains_uri(std::string_view container, const std::string& uri) {
+bool UriMatcher::compiles(const std::string& expression) { return Regex(expression).compiled(); }
+
+bool UriMatcher::contains(std::string_view container, const std::string& uri) {
   if (container.starts_with(kHash)) {
     const auto hash = parse_hmac(container.substr(kHash.size()));
     return hash && equal_in_constant_time(sha256(uri), *hash);
   }
-  return container.starts_with(kRegex) &&
-         Regex(std::string(container.substr(kRegex.size()))).matches(uri);
+  if (!container.starts_with(kRegex)) return false;
+  if (!regex_) regex_ = std::make_unique<Regex>(std::string(container.substr(kRegex.size())));
+  return regex_->matches(uri);
 }
 
 std::string uri_of(const TokenAsk& ask, std::string_view token_name) {

@@ -79,13 +79,13 @@ std::optional<Refusal> admit(Exchange& exchange, const SiteTable& sites, ClientL
 }
 
 uint64_t readable_elsewhere(const Exchange& exchange, const SiteTable& sites, std::string_view path,
-                            WallTime wall) {
+                            WallTime wall, UriMatcher& matcher) {
   if (!sites.tokens_of(*exchange.asked.site)) return UINT64_MAX;
   const Guest* guest = exchange.client.guest;
   // Nothing is known of its token, or only of another request's.
   if (guest == nullptr || guest->token == nullptr || guest->token_changes != exchange.token_changes)
     return 0;
-  const TokenGrant grant = check_hint(token_ask(exchange, path, wall), *guest->token);
+  const TokenGrant grant = check_hint(token_ask(exchange, path, wall), *guest->token, matcher);
   return grant.verdict == TokenVerdict::Allowed ? grant.preview_bytes : 0;
 }
 

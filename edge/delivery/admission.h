@@ -2,6 +2,7 @@
 #pragma once
 #include <optional>
 
+#include "edge/access/uri_container.h"
 #include "edge/delivery/exchange.h"
 #include "edge/delivery/plan_pass.h"
 #include "edge/delivery/site_table.h"
@@ -21,10 +22,11 @@ namespace segue::edge {
                                            ClientLimits* limits, MonoTime now, WallTime wall);
 
 /// How far the token of a request that was let in would let read `path` (canonical) of the same
-/// site: 0: not at all. Cannot wait; costs no signature, and allocates for a JWT and a path that it
-/// was not told last.
+/// site: 0: not at all. `matcher` is of this request alone. Cannot wait; costs no signature, and
+/// allocates for a JWT and a path that it was not told last.
 [[nodiscard]] uint64_t readable_elsewhere(const Exchange& exchange, const SiteTable& sites,
-                                          std::string_view path, WallTime wall);
+                                          std::string_view path, WallTime wall,
+                                          UriMatcher& matcher);
 
 /// Before a request does what may cost the origin something. False: its client is over its limit,
 /// and it is answered from the cache alone, with 429 where that has not all of it.

@@ -181,11 +181,8 @@ void Delivery::Impl::tell_planner(Exchange& exchange, const CmcdText& cmcd, bool
   exchange.session = note->demand.session;
   if (!listening->wants_hints.load(std::memory_order_relaxed)) return;
   const SiteTable& sites = *exchange.sites->table;
-  if (!cmcd.empty()) {
-    HintRefusals& refused = listening->refused[static_cast<uint8_t>(HintSource::Cmcd)];
-    const auto hint = hint_of(exchange, cmcd, *note, sites, loop.wall_now(), refused);
-    if (hint) listening->hints.push(*hint);
-  }
+  if (!cmcd.empty())
+    hint_at_next_objects(exchange, cmcd, *note, sites, loop.wall_now(), *listening);
   hint_at_next_segments(exchange, note->demand,
                         {sites, local.store(), loop.wall_now(), *listening});
 }

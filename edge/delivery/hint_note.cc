@@ -31,9 +31,9 @@ std::optional<KeyText> key_of_reference(const Exchange& exchange, std::string_vi
 }
 
 bool fit_to_token(const Exchange& exchange, const SiteTable& sites, std::string_view target,
-                  WallTime wall, ByteRange& range, HintRefusals& refused) {
+                  WallTime wall, UriMatcher& matcher, ByteRange& range, HintRefusals& refused) {
   const uint64_t readable =
-      readable_elsewhere(exchange, sites, target.substr(0, target.find('?')), wall);
+      readable_elsewhere(exchange, sites, target.substr(0, target.find('?')), wall, matcher);
   if (range.first >= readable) {
     refused.forbidden.add();
     return false;
@@ -43,47 +43,74 @@ bool fit_to_token(const Exchange& exchange, const SiteTable& sites, std::string_
   return true;
 }
 
-std::optional<HintNote> hint_of(const Exchange& exchange, const CmcdText& cmcd,
-                                const AskedNote& note, const SiteTable& sites, WallTime wall,
-                                HintRefusals& refused) {
-  const auto next = cmcd.find("nor");
-  const auto range_text = cmcd.find("nrr");
-  if (!next && !range_text) return std::nullopt;
+namespace {
+
+struct HintScope {
+  const Exchange& exchange;
+  const SiteTable& sites;
+  WallTime wall;
+  HintRefusals& refused;
+  UriMatcher& matcher;
+};
+
+/// Of a suffix of what is asked for now, where it is; else of any. Nothing: it is no range.
+std::optional<ByteRange> range_of(const Exchange& exchange, const NextObject& object) noexcept {
+  const cache::Selected& selected = exchange.selection.selected;
+  const uint64_t length =
+      !object.reference && selected ? selected.generation->complete_length() : 0;
+  return parse_next_range(*object.range, kOpenRangeBytes, length);
+}
+
+/// Adds to `hint` what `object` says. False (counted): it is refused.
+bool resolve(const HintScope& scope, const NextObject& object, HintNote& hint) {
   const auto refuse = [](Counter& reason) {
     reason.add();
-    return std::nullopt;
+    return false;
   };
-  const Asked& asked = exchange.asked;
-  const cache::Selected& selected = exchange.selection.selected;
-  HintNote hint;
-  hint.after = part_of(note.demand.track, note.demand.range.first / kSliceBytes);
-  // A session id alone is anybody's to send; without one a hint is of this very place.
-  const uint64_t place = note.demand.session != 0 ? note.demand.session : mix(hint.after);
-  hint.session = mix(note.listener ^ place) | 1;
-  if (range_text) {
-    // A suffix tells where it begins only if it is of what is asked for now, and that is known.
-    const uint64_t length = !next && selected ? selected.generation->complete_length() : 0;
-    const auto range = parse_next_range(*range_text, kOpenRangeBytes, length);
-    if (!range) return refuse(refused.malformed);
+  if (object.range) {
+    const auto range = range_of(scope.exchange, object);
+    if (!range) return refuse(scope.refused.malformed);
     hint.range = *range;
   }
   std::array<char, kReferenceBytesMax> reference_room;
   ReferenceRoom room;
-  std::string_view key_text = asked.key_text;
-  if (next) {
-    const auto reference = decode_next_object(*next, reference_room);
-    if (!reference) return refuse(refused.malformed);
-    const auto text = key_of_reference(exchange, *reference, room, refused);
-    if (!text || !fit_to_token(exchange, sites, text->target, wall, hint.range, refused))
-      return std::nullopt;
+  std::string_view key_text = scope.exchange.asked.key_text;
+  if (object.reference) {
+    const auto reference = decode_next_object(object, reference_room);
+    if (!reference) return refuse(scope.refused.malformed);
+    const auto text = key_of_reference(scope.exchange, *reference, room, scope.refused);
+    if (!text || !fit_to_token(scope.exchange, scope.sites, text->target, scope.wall, scope.matcher,
+                               hint.range, scope.refused))
+      return false;
     key_text = text->key_text;
   } else {
-    hint.range = hint.range.clipped(exchange.preview_bytes);
-    if (hint.range.empty()) return refuse(refused.forbidden);
+    hint.range = hint.range.clipped(scope.exchange.preview_bytes);
+    if (hint.range.empty()) return refuse(scope.refused.forbidden);
   }
-  if (key_text.size() > hint.text.size()) return refuse(refused.too_long);
+  if (key_text.size() > hint.text.size()) return refuse(scope.refused.too_long);
   hint.text_bytes = static_cast<uint16_t>(key_text.copy(hint.text.data(), hint.text.size()));
-  return hint;
+  return true;
+}
+
+}  // namespace
+
+void hint_at_next_objects(const Exchange& exchange, const CmcdText& cmcd, const AskedNote& note,
+                          const SiteTable& sites, WallTime wall, Inbox& inbox) {
+  HintRefusals& refused = inbox.refused[static_cast<uint8_t>(HintSource::Cmcd)];
+  const auto next = cmcd.next_objects();
+  if (!next) return refused.malformed.add();
+  UriMatcher matcher;
+  const HintScope scope{exchange, sites, wall, refused, matcher};
+  const uint64_t after = part_of(note.demand.track, note.demand.range.first / kSliceBytes);
+  // A session id alone is anybody's to send; without one a hint is of this very place.
+  const uint64_t place = note.demand.session != 0 ? note.demand.session : mix(after);
+  for (const NextObject& object : next->all()) {
+    HintNote hint;
+    hint.after = after;
+    hint.session = mix(note.listener ^ place) | 1;
+    hint.apart = next->count > 1;
+    if (resolve(scope, object, hint)) inbox.hints.push(hint);
+  }
 }
 
 }  // namespace segue::edge

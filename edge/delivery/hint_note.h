@@ -5,6 +5,7 @@
 #include <optional>
 #include <string_view>
 
+#include "edge/access/uri_container.h"
 #include "edge/delivery/exchange.h"
 #include "edge/delivery/site_table.h"
 #include "edge/fill/key_text.h"
@@ -13,13 +14,12 @@
 
 namespace segue::edge {
 
-/// The hint in `cmcd` of a request that was let in, `note` being what it asks for now. Nothing if
-/// there is none, or it is not one of this site's paths that the request's own token lets in to
-/// (counted in `refused`): what a client cannot have it cannot make us fetch either. Cannot wait;
+/// Tells `inbox` what `cmcd` of a request that was let in says comes next, `note` being what it
+/// asks for now. What is not one of this site's paths that the request's own token lets in to is
+/// refused and counted: what a client cannot have it cannot make us fetch either. Cannot wait;
 /// allocates only as readable_elsewhere().
-[[nodiscard]] std::optional<HintNote> hint_of(const Exchange& exchange, const CmcdText& cmcd,
-                                              const AskedNote& note, const SiteTable& sites,
-                                              WallTime wall, HintRefusals& refused);
+void hint_at_next_objects(const Exchange& exchange, const CmcdText& cmcd, const AskedNote& note,
+                          const SiteTable& sites, WallTime wall, Inbox& inbox);
 
 // --- what hints of all sources are checked by ---
 
@@ -36,7 +36,7 @@ struct ReferenceRoom {
 /// Cuts `range` (empty: all) of another `target` of the request's site, canonical, to what the
 /// request's own token lets read there. False (counted): nothing of it.
 [[nodiscard]] bool fit_to_token(const Exchange& exchange, const SiteTable& sites,
-                                std::string_view target, WallTime wall, ByteRange& range,
-                                HintRefusals& refused);
+                                std::string_view target, WallTime wall, UriMatcher& matcher,
+                                ByteRange& range, HintRefusals& refused);
 
 }  // namespace segue::edge

@@ -207,12 +207,14 @@ class Hinting {
     if (is_here(scope_.store, scope_.store.hash(key_text), key_text, looked_at))
       return refused.already_here.add();
     const std::string_view target = key_text.substr(exchange_.asked.site->name.size());
-    if (!fit_to_token(exchange_, scope_.sites, target, scope_.wall, range, refused)) return;
+    if (!fit_to_token(exchange_, scope_.sites, target, scope_.wall, matcher_, range, refused))
+      return;
     HintNote note;
     note.source = HintSource::Playlist;
     note.after = after_;
     note.session = session_;
     note.range = range;
+    note.apart = true;
     note.text_bytes = static_cast<uint16_t>(key_text.copy(note.text.data(), note.text.size()));
     scope_.inbox.hints.push(note);
   }
@@ -221,6 +223,7 @@ class Hinting {
   const PlaylistScope& scope_;
   const PlaylistItems& items_;
   uint64_t session_ = 0;
+  UriMatcher matcher_;
   TrackId asked_ = 0, after_ = 0;
   uint64_t brought_ = 0;  // of the track asked for: bytes before it
 };

@@ -42,7 +42,10 @@ struct HintNote {
   HintSource source = HintSource::Cmcd;
   TrackId after = 0;     // what it asks for now
   uint64_t session = 0;  // never 0
-  ByteRange range;       // empty: it did not say
+  // One of several, which overlap with those hinted at before: each is a plan of its own. Of hints
+  // that come one at a time the next takes the place of the last.
+  bool apart = false;
+  ByteRange range;  // empty: it did not say
   // The next object's key text, "<site><path>[?query]".
   uint16_t text_bytes = 0;
   std::array<char, kNoteTextBytesMax> text;

@@ -11,9 +11,9 @@ namespace {
 
 constexpr uint64_t kPartBytesMax = 1 * MiB;
 constexpr seconds kHintLasts{60};
-// As many segments ahead as may be hinted at, of 20 s each: who finds one here already does not
-// hint at it again, so it has to last until it is played.
-constexpr seconds kPlaylistHintLasts{kPlaylistSegmentsAheadMax * 20};
+// As many segments ahead as may be hinted at, of 20 s each: one that is here already is not planned
+// again, so it has to last until it is played.
+constexpr seconds kHintApartLasts{kPlaylistSegmentsAheadMax * 20};
 constexpr double kHintProbability = 0.9;  // "SHOULD NOT depend on any pre-fetch": players also seek
 constexpr uint64_t kSessionsApart = 0x636d6364;
 
@@ -104,12 +104,9 @@ void Prefetcher::take_hint(const HintNote& note) {
       break;
   }
   counts.taken.add();
-  // A player names one next object at a time. A playlist's hints come several at once and overlap
-  // with those of the segment before, so each is a plan of its own, or one would revoke the other.
-  const bool apart = note.source == HintSource::Playlist;
-  (void)planner_.set({.session = apart ? mix(session ^ entry.track) | 1 : session,
+  (void)planner_.set({.session = note.apart ? mix(session ^ entry.track) | 1 : session,
                       .model = scores_.find_or_add(name_of(note.source)),
-                      .until = loop_.now() + (apart ? kPlaylistHintLasts : kHintLasts),
+                      .until = loop_.now() + (note.apart ? kHintApartLasts : kHintLasts),
                       .now = note.after,
                       .rest = false,
                       .next = {&entry, 1}},

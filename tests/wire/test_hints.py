@@ -10,7 +10,7 @@ from support.node import Node
 from support.settings import config_for
 from test_container_heads import is_here, ogg_file, wait_until_here
 from test_feed import fate as fate_of
-from test_feed import plan, post
+from test_feed import plan, post, ranges_of
 from test_fill import Gate
 from test_tokens import ours, site_with
 
@@ -27,6 +27,12 @@ def hinting(path, **keys):
     """`path` with a CMCD query: texts quoted, booleans bare."""
     parts = [key if value is True else f'{key}="{value}"' for key, value in keys.items()]
     return f"{path}{'&' if '?' in path else '?'}CMCD={quote(','.join(parts), safe='')}"
+
+
+def listing(path, *items, **keys):
+    """`path` with a CMCD query of version 2: items are texts, each with its range or None."""
+    items = " ".join(f'"{item}"' + (f';r="{span}"' if span else "") for item, span in items)
+    return hinting(path, **keys) + quote(f",nor=({items}),v=2", safe="")
 
 
 def next_object(target):
@@ -118,6 +124,47 @@ def test_a_range_that_was_not_asked_for_goes_and_the_head_that_a_feed_named_stay
     wait_for(lambda: fate(node, "revoked") == 1)
     assert not is_here(node, "/epic", 35 * SLICE)
     assert is_here(node, "/epic", 0)
+
+
+def test_a_list_names_several_each_with_its_range(node, segments):
+    asked = listing("/a/1.m4s", ("2.m4s", None), ("../b/3.m4s", None), ("/long", f"{SLICE}-{SLICE + 999}"), sid="s")
+    assert node.fetch(asked).status == 200
+    wait_for(lambda: fate(node, "fetched") == 3)
+    assert node.fetch("/a/2.m4s").is_hit
+    assert node.fetch("/b/3.m4s").is_hit
+    assert node.fetch("/long", Range=f"bytes={SLICE}-{SLICE + 999}").is_hit
+    assert ranges_of(segments, "/long") == [f"bytes={SLICE}-{2 * SLICE - 1}"]
+    assert len(segments.requests) == 4
+    assert not any("CMCD" in request.target for request in segments.requests)
+    wait_for(lambda: fate(node, "used") == 3)
+
+
+def test_a_list_that_moves_on_keeps_what_it_still_names(node, segments):
+    node.fetch(listing("/a/1.m4s", ("2.m4s", None), ("/b/3.m4s", None), sid="s"))
+    wait_for(lambda: fate(node, "fetched") == 2)
+    node.fetch(listing("/a/2.m4s", ("/b/3.m4s", None), ("/4.m4s", None), sid="s"))
+    wait_for(lambda: fate(node, "fetched") == 3)
+    assert node.fetch("/b/3.m4s").is_hit
+    assert node.fetch("/4.m4s").is_hit
+    assert fate(node, "revoked") == 0
+    assert len(segments.requests) == 4
+
+
+def test_of_a_list_what_could_not_be_asked_for_is_left_out_and_no_more_than_four_are_read(node, segments):
+    for number in range(6):
+        segments.add(f"/c/{number}", SEGMENT)
+    bad = [("//elsewhere.example/x", None), ("../../x", None)]
+    node.fetch(listing("/a/1.m4s", *bad, ("/c/0", "9-1"), *((f"/c/{number}", None) for number in range(1, 6))))
+    wait_for(lambda: fate(node, "fetched") == 1)
+    counted = hints(node)
+    assert (counted["foreign"], counted["malformed"], counted["taken"]) == (2, 1, 1)
+    assert {request.target for request in segments.requests} == {"/a/1.m4s", "/c/1"}
+
+
+@pytest.mark.parametrize("nor", ["(2.m4s)", '("2.m4s" 7)', '(("2.m4s"))'])
+def test_what_is_no_list_of_texts_is_malformed(node, segments, nor):
+    assert outcome_of(node, f"/a/1.m4s?CMCD={quote(f'sid=s,nor={nor}', safe='')}") == ["malformed"]
+    assert segments.requests_for("/a/2.m4s") == []
 
 
 def test_a_hint_counts_once(node):

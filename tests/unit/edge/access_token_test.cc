@@ -229,6 +229,7 @@ TEST_F(TokenCheckTest, AJwtIsRememberedWithTheUriThatItWasRightForAndForOthersMa
 TEST_F(TokenCheckTest, AHintIsJudgedBesideWhatIsAskedForAndBothAreRemembered) {
   const std::string url = signed_jwt();
   const std::string token = url.substr(url.find("?token="));
+  UriMatcher matcher;
   const auto hint = [&](std::string_view path) {
     return check_hint({.path = path,
                        .origin_form = token,
@@ -238,7 +239,7 @@ TEST_F(TokenCheckTest, AHintIsJudgedBesideWhatIsAskedForAndBothAreRemembered) {
                        .port = {},
                        .tls = true,
                        .now = now},
-                      *memo)
+                      *memo, matcher)
         .verdict;
   };
   ASSERT_EQ(check("/a/t" + token), TokenVerdict::Allowed);
