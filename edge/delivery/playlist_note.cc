@@ -127,12 +127,12 @@ Ref<const PlaylistItems> items_of(const Exchange& exchange, const PlaylistScope&
   PlaylistTable& table = *scope.inbox.playlists;
   PlaylistCounters& counters = scope.inbox.playlists_read;
   const TrackId playlist = track_of(generation.key());
-  if (auto known = table.find(playlist, generation.id())) return known;
+  if (auto known = table.find(playlist, generation.id(), scope.sites)) return known;
   const uint64_t length = generation.complete_length();
   const auto refuse = [&](PlaylistMistake mistake) {
     count(mistake, counters);
     auto nothing = make_ref<PlaylistItems>();
-    (void)table.put(playlist, generation.id(), nothing);
+    (void)table.put(playlist, generation.id(), scope.sites, nothing);
     return nothing;
   };
   if (length > kPlaylistBytesMax) return refuse(PlaylistMistake::TooLarge);
@@ -153,7 +153,8 @@ Ref<const PlaylistItems> items_of(const Exchange& exchange, const PlaylistScope&
       std::string_view(reinterpret_cast<const char*>(landed.data()), landed.size()));
   if (!parsed) return refuse(parsed.error());
   auto items = ItemWriter(exchange, scope.store, scope.inbox).write(*parsed);
-  if (!table.put(playlist, generation.id(), items)) return refuse(PlaylistMistake::TooLarge);
+  if (!table.put(playlist, generation.id(), scope.sites, items))
+    return refuse(PlaylistMistake::TooLarge);
   counters.read.add();
   return items;
 }
@@ -213,8 +214,8 @@ class Hinting {
     note.source = HintSource::Playlist;
     note.after = after_;
     note.session = session_;
-    note.range = range;
     note.apart = true;
+    note.range = range;
     note.text_bytes = static_cast<uint16_t>(key_text.copy(note.text.data(), note.text.size()));
     scope_.inbox.hints.push(note);
   }
@@ -222,8 +223,8 @@ class Hinting {
   const Exchange& exchange_;
   const PlaylistScope& scope_;
   const PlaylistItems& items_;
-  uint64_t session_ = 0;
   UriMatcher matcher_;
+  uint64_t session_ = 0;
   TrackId asked_ = 0, after_ = 0;
   uint64_t brought_ = 0;  // of the track asked for: bytes before it
 };
@@ -235,7 +236,7 @@ void hint_at_next_segments(const Exchange& exchange, const DemandNote& demand,
   const uint32_t ahead = segments_ahead(scope.inbox);
   // What may cost the origin nothing itself does not cost it by its hints.
   if (ahead == 0 || exchange.asked.only_if_cached) return;
-  const auto place = scope.inbox.playlists->find_segment(demand.track);
+  const auto place = scope.inbox.playlists->find_segment(demand.track, scope.sites);
   if (!place) return;
   const PlaylistItems& items = *place->items;
   const auto at = items.find(demand.track, demand.range.first, place->index);

@@ -52,7 +52,9 @@ void NodePrefetch::start(AdminActions& actions) {
   for (const auto& nats : nats_) nats->start(*purges_);
 }
 
-void NodePrefetch::set_sites(const SiteTable& sites) { prefetcher_->set_sites(sites.sites()); }
+void NodePrefetch::set_sites(const SiteTable& sites) {
+  prefetcher_->set_sites(sites.sites(), Ref<const RefCounted>(&sites));
+}
 
 Task<void> NodePrefetch::drain() {
   for (const auto& follower : followers_) follower->stop();

@@ -45,9 +45,9 @@ Prefetcher::Prefetcher(Loop& loop, cache::LocalStore& local, Fills& fills, uint3
 
 Prefetcher::~Prefetcher() { loop_.disarm(tick_); }
 
-void Prefetcher::set_sites(std::vector<Ref<const Site>> sites) {
+void Prefetcher::set_sites(std::vector<Ref<const Site>> sites, Ref<const RefCounted> rules) {
   sites_ = std::move(sites);
-  playlists_.clear();
+  playlists_.renew(std::move(rules));
   if (learned_) learned_->renew();
 }
 

@@ -58,8 +58,9 @@ class Prefetcher {
   Prefetcher(const Prefetcher&) = delete;
   Prefetcher& operator=(const Prefetcher&) = delete;
 
-  /// The sites that tracks are on, from here on; those under way end as they began.
-  void set_sites(std::vector<Ref<const Site>> sites);
+  /// The sites that tracks are on, from here on; those under way end as they began. `rules`: the
+  /// snapshot that they are of, by which requests tell whether what was read holds for them.
+  void set_sites(std::vector<Ref<const Site>> sites, Ref<const RefCounted> rules);
   void set_pressure(const Pressure& pressure);
   void configure(const Options& options);
 

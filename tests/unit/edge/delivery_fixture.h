@@ -34,7 +34,7 @@ class DeliveryTest : public ServerTest {
     fetcher = std::make_unique<testing::FakeFetcher>(origin, *loop);
     fills = std::make_unique<Fills>(*loop, *local, std::vector<origin::Fetcher*>{fetcher.get()},
                                     Fills::Options{});
-    auto sites = make_ref<SiteTable>(std::vector<Ref<const Site>>{site});
+    sites = make_ref<SiteTable>(std::vector<Ref<const Site>>{site});
     delivery = std::make_unique<Delivery>(*loop, *local, *fills, sites, nullptr, options);
     delivering = std::make_unique<DeliveryHandler>(*delivery);
     answering = delivering.get();
@@ -58,6 +58,7 @@ class DeliveryTest : public ServerTest {
   }
 
   Ref<Site> site = make_ref<Site>();  // changed before the first request only
+  Ref<const SiteTable> sites;
   StoredResponseCodec codec;
   testing::FakeOrigin origin;
   std::unique_ptr<cache::Store> store;

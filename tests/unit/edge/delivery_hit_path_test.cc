@@ -120,7 +120,8 @@ TEST_F(DeliveryHitPathTest, ASegmentOfAKnownPlaylistHintsAtTheNextOneWithoutAnAl
                                .text_bytes = static_cast<uint32_t>(key_text.size())});
     items->texts.append(key_text);
   }
-  ASSERT_TRUE(planning.table.put(1, cache::Sequence{1}, items));
+  planning.table.renew(sites);
+  ASSERT_TRUE(planning.table.put(1, cache::Sequence{1}, *sites, items));
   delivery->tell(&planning.inbox);
   expect_cost(4096, 64 * KiB, 1);
   EXPECT_GE(planning.asked, 100);
