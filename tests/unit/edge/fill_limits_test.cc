@@ -205,6 +205,22 @@ TEST_F(FillFewFetches, OneWhoLeavesDoesNotLoseTheTurnOfThoseWhoWaitWithIt) {
   EXPECT_EQ(origin.requests().size(), 5u);
 }
 
+TEST_F(FillFewFetches, AContactThatItsStarterLeftQueuesForWhoCameSince) {
+  auto& track = origin.add("/t", 600'000);
+  track.refuses_ranges = true;  // it is asked once more
+  track.latency = 50ms;
+  Player& first = start({.target = "/t", .form = Form::Bounded, .range = {0, 1000}});
+  world.run_for(10ms);
+  leave(first);
+  world.run_for(1ms);
+  EXPECT_TRUE(first.done);
+  Player& other = start({.target = "/t", .form = Form::Bounded, .range = {0, 1000}});
+  ask_cold(8, 200ms);  // one of them gets the place of its first try
+  EXPECT_TRUE(world.run_until_idle());
+  expect_body(other, {0, 1000});
+  EXPECT_EQ(origin.fetches("/t"), 2u);
+}
+
 TEST_F(FillFewFetches, AFillThatNobodyWaitsForAnyMoreAsksNobody) {
   origin.add("/long", 20 * MiB);
   get({.target = "/long", .form = Form::Bounded, .range = {0, 1000}});
