@@ -39,8 +39,16 @@ class Client:
     def get(self, target, range_value=None, fields=""):
         if range_value:
             fields += f"Range: bytes={range_value}\r\n"
+        return self._ask(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n", target)
+
+    def post(self, target, text):
+        return self._ask(
+            f"POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(text)}\r\n\r\n{text}", target
+        )
+
+    def _ask(self, request, target):
         started = time.perf_counter()
-        self.socket.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n".encode())
+        self.socket.sendall(request.encode())
         data, first_byte, end, length = b"", None, -1, None
         while length is None or len(data) < end + 4 + length:
             chunk = self.socket.recv(1 << 20)
@@ -71,6 +79,11 @@ def expect(answer, status, length, who):
     """Ends the program where an answer is not what it has to be: its time would say nothing."""
     if answer.status != status or len(answer.body) != length:
         sys.exit(f"{who} answered {answer.status}, {len(answer.body)} bytes")
+
+
+def expect_status(answer, status, who):
+    if answer.status != status:
+        sys.exit(f"{who} answered {answer.status}: {answer.body[:200]!r}")
 
 
 def warm(server, tracks, track_bytes, context=None):

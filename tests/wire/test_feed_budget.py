@@ -1,5 +1,5 @@
-"""What prefetch may take, against the real binary: nothing while clients queue for the origin, what it waits for then comes
-afterwards; and no more than its budget, which a reload changes."""
+"""What prefetch may take, against the real binary: nothing while clients queue for the origin, and what it waits for
+then comes afterwards; no more than its budget, which a reload changes."""
 import json
 
 from support.client import wait_until

@@ -1,5 +1,5 @@
-"""One listener from track to track, with the feed over each source in turn, by counts: what was named is a hit, the origin
-was asked for it once and before, and what nobody named is a miss that its player waits for."""
+"""One listener from track to track, with the feed over each source in turn, by counts: what was named is a hit, the
+origin was asked for it once and before, and what nobody named is a miss that its player waits for."""
 import contextlib
 import os
 
