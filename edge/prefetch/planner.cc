@@ -243,7 +243,7 @@ void Planner::revoke(uint32_t index, MonoTime now) {
         !tables_->running.at(by_track->second).joined)
       tables_->stopped.push_back(by_track->second);
     if (const auto held = tables_->held.find(track);
-        held != tables_->held.end() && !held->second.asked)
+        held != tables_->held.end() && (!held->second.asked || held->second.part.first > 0))
       judge(track, now >= held->second.until ? Fate::Expired : Fate::Revoked);
   }
   candidate = {};

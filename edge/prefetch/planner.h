@@ -178,6 +178,7 @@ class Planner {
   enum class Fate : uint8_t { Used, Expired, Revoked, Evicted };
   void judge(TrackId track, Fate fate);
   void hold_until(TrackId track, Held& held, MonoTime until);
+  void uncount(Held& held) noexcept;
   void refill(MonoTime now);
   [[nodiscard]] bool affordable(uint64_t bytes) const noexcept;
 
@@ -190,7 +191,9 @@ class Planner {
   TokenBucket budget_{seconds{2}};  // of bytes
   MonoTime day_began_{};
   uint64_t bytes_today_ = 0;
-  uint64_t held_bytes_ = 0;  // of running orders and of what is held and was not asked for
+  // Of running orders and of what is held: a head until it is asked for, what lies beyond one until
+  // it is judged, since it is read piece by piece and lies among what nobody asked for until then.
+  uint64_t held_bytes_ = 0;
   uint64_t last_order_ = 0;
 };
 

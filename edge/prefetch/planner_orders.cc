@@ -174,6 +174,12 @@ void Planner::ended(uint64_t order, End end, MonoTime now) {
   if (end == End::Stopped && !running.joined) enter(running.candidate, now);
 }
 
+void Planner::uncount(Held& held) noexcept {
+  if (!std::exchange(held.counted, false)) return;
+  held_bytes_ -= held.bytes;
+  if (held.part.first > 0) tables_->rest_bytes -= held.bytes;
+}
+
 void Planner::hold_until(TrackId track, Held& held, MonoTime until) {
   tables_->held_ends.erase({held.until, track});
   held.until = until;
@@ -196,7 +202,7 @@ void Planner::hold(const Running& running, bool whole, MonoTime now) {
   held.tail_bytes = std::max(held.tail_bytes, running.tail_bytes);
   held.bytes += running.landed;
   held.whole = whole;
-  if (!held.asked) {
+  if (held.counted) {
     held_bytes_ += running.landed;
     if (held.part.first > 0) tables_->rest_bytes += running.landed;
   }
@@ -242,8 +248,7 @@ void Planner::see_track(TrackId track, const DemandNote& note, MonoTime now) {
   ModelScore& score = scores_.at(held.model);
   if (!held.asked) {
     held.asked = true;
-    held_bytes_ -= held.bytes;
-    if (held.part.first > 0) tables_->rest_bytes -= held.bytes;
+    if (held.part.first == 0) uncount(held);
     score.used.add();
     score.record_lead(now - held.since);
     // While it only observes nothing is here because of us: what would have been is counted.
@@ -277,9 +282,8 @@ void Planner::judge(TrackId track, Fate fate) {
       std::min(held.bytes, held.used + (held.tail_used ? uint64_t{held.tail_bytes} : 0));
   score.bytes_used.add(used);
   score.bytes_wasted.add(held.bytes - used);
+  uncount(held);
   if (!held.asked) {
-    held_bytes_ -= held.bytes;
-    if (held.part.first > 0) tables_->rest_bytes -= held.bytes;
     if (fate == Fate::Expired) score.unused_expired.add();
     if (fate == Fate::Revoked) score.unused_revoked.add();
     if (fate == Fate::Evicted) score.unused_evicted.add();

@@ -41,7 +41,8 @@ struct Planner::Held {
   uint32_t tail_bytes = 0;
   bool tail_used = false;
   bool asked = false;
-  bool whole = true;  // false: it stood aside for demand before all of it was here
+  bool counted = true;  // in held_bytes_
+  bool whole = true;    // false: it stood aside for demand before all of it was here
   uint32_t model = 0;
   MonoTime since{};
   MonoTime until{};

@@ -300,6 +300,33 @@ TEST_F(PlannerTest, TheRestFollowsOnceTheListenerIsBeyondTheHead) {
   EXPECT_TRUE(orders().empty());
 }
 
+TEST_F(PlannerTest, ARestCountsAsHeldUntilItIsReadOrItsListenerGoesOn) {
+  const auto play_beyond_its_head = [&](TrackId track, uint64_t session) {
+    PlanEntry known = entry(track);
+    known.whole_bytes = 1 * MiB;
+    set(session, 1, {known, entry(track + 100, 1, 200s)});
+    orders();
+    finish();
+    ask(track, {0, 256 * KiB}, session);
+    ask(track, {256 * KiB, 300 * KiB}, session);
+    ASSERT_EQ(orders().size(), 1u);
+    finish();
+    ask(track, {300 * KiB, 400 * KiB}, session);
+  };
+  play_beyond_its_head(10, 1);
+  const uint64_t next_head = 256 * KiB;
+  EXPECT_EQ(planner->gauges().held_bytes, 768 * KiB + next_head) << "it is read piece by piece";
+  ask(10, {400 * KiB, 1 * MiB}, 1);
+  EXPECT_EQ(planner->gauges().held_bytes, next_head);
+  EXPECT_EQ(score().bytes_wasted.get(), 0u);
+  play_beyond_its_head(20, 2);
+  EXPECT_EQ(planner->gauges().held_bytes, 768 * KiB + 2 * next_head);
+  ask(120, {0, 256 * KiB}, 2);
+  EXPECT_EQ(planner->gauges().held_bytes, next_head);
+  EXPECT_EQ(score().bytes_wasted.get(), 624 * KiB) << "what was left of it";
+  EXPECT_EQ(score().unused_revoked.get(), 0u) << "it was of use";
+}
+
 TEST_F(PlannerTest, TheFeedsPositionConfirmsPlayToo) {
   PlanEntry known = entry(10);
   known.whole_bytes = 1 * MiB;
