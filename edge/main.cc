@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/log.h"
+#include "base/out_of_memory.h"
 #include "base/version.h"
 #include "conf/changes.h"
 #include "conf/command_line.h"
@@ -312,4 +313,7 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace segue
 
-int main(int argc, char** argv) { return segue::run(argc, argv); }
+int main(int argc, char** argv) {
+  segue::end_when_out_of_memory();
+  return segue::run(argc, argv);
+}

@@ -1,9 +1,11 @@
 #include <event2/event_struct.h>
 #include <poll.h>
 
+#include <cerrno>
 #include <new>
 
 #include "base/loop/event_loop_impl.h"
+#include "base/out_of_memory.h"
 
 namespace segue {
 
@@ -25,6 +27,13 @@ namespace {
   return static_cast<short>(events);
 }
 
+/// libevent's list of changes may have to grow for it. A socket that stays in epoll, with nobody to
+/// take what it tells, would wake the loop without end.
+void forget(event& socket) noexcept {
+  errno = 0;
+  if (event_del(&socket) != 0 && errno == ENOMEM) end_out_of_memory("event loop");
+}
+
 [[nodiscard]] bool peer_has_closed(int fd) noexcept {
   pollfd socket{fd, POLLRDHUP, 0};
   return poll(&socket, 1, 0) > 0;  // only RDHUP, ERR and HUP were asked for
@@ -41,7 +50,7 @@ SocketWatch::SocketWatch(EventLoop& loop, int fd, ReadyNode& node) : loop_(loop)
   SEGUE_ASSERT(status == 0);
 }
 
-SocketWatch::~SocketWatch() { event_del(&impl().socket); }
+SocketWatch::~SocketWatch() { forget(impl().socket); }
 
 SocketWatch::Impl& SocketWatch::impl() noexcept {
   return *std::launder(reinterpret_cast<Impl*>(storage_));
@@ -50,13 +59,16 @@ SocketWatch::Impl& SocketWatch::impl() noexcept {
 void SocketWatch::want(Readiness interest) noexcept {
   if (interest == wanted_) return;
   event& socket = impl().socket;
-  event_del(&socket);
+  forget(socket);
   wanted_ = interest;
   if (interest == Readiness::None) return;
   const int assigned = event_assign(&socket, loop_.impl_->base.get(), event_get_fd(&socket),
                                     events_of(interest), &on_event, this);
   SEGUE_ASSERT(assigned == 0);
+  errno = 0;
   const int added = event_add(&socket, nullptr);
+  // A socket that nobody watches would be forgotten by all who wait for it.
+  if (added != 0 && errno == ENOMEM) end_out_of_memory("event loop");
   SEGUE_ASSERT(added == 0);
 }
 

@@ -5,6 +5,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <new>
 #include <set>
 #include <string>
 #include <thread>
@@ -14,6 +15,7 @@
 #include "base/counter.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/out_of_memory.h"
 #include "base/ref.h"
 #include "base/result.h"
 #include "base/strong_id.h"
@@ -176,6 +178,21 @@ TEST(Log, AClientCannotForgeALine) {
   EXPECT_EQ(written.find('\x1b'), std::string::npos);
   EXPECT_EQ(written.find('\r'), std::string::npos);
   EXPECT_NE(written.find("bad_host"), std::string::npos);
+}
+
+TEST(OutOfMemory, EndsTheProcessWithOneLineAndAStatusOfItsOwn) {
+  const auto status = ::testing::ExitedWithCode(kOutOfMemoryStatus);
+  EXPECT_EXIT(end_out_of_memory("a test"), status,
+              "^segue: out of memory: the machine gives no more \\(a test\\)\n$");
+}
+
+TEST(OutOfMemory, AnOperatorNewThatGetsNothingEndsTheProcessInsteadOfThrowing) {
+  // The handler itself: a sanitizer's operator new does not ask it.
+  const auto refused = [] {
+    end_when_out_of_memory();
+    std::get_new_handler()();
+  };
+  EXPECT_EXIT(refused(), ::testing::ExitedWithCode(kOutOfMemoryStatus), "\\(operator new\\)");
 }
 
 TEST(Log, LinesBelowTheLevelAreDropped) {
