@@ -73,17 +73,20 @@ Result<Done> CurlDriver::set_up(Options options) {
   }
   // One loop, so no locks. TLS sessions belong to an easy handle otherwise, and ours live for one
   // request.
-  curl_share_setopt(share_, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
-  curl_multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, &on_socket);
-  curl_multi_setopt(multi_, CURLMOPT_SOCKETDATA, this);
-  curl_multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, &on_timer);
-  curl_multi_setopt(multi_, CURLMOPT_TIMERDATA, this);
-  curl_multi_setopt(multi_, CURLMOPT_MAX_TOTAL_CONNECTIONS,
-                    static_cast<long>(options.connections_max));
-  curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, static_cast<long>(options.idle_connections_max));
+  bool set = curl_share_setopt(share_, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION) == CURLSHE_OK;
+  const auto set_option = [&](CURLMoption option, auto value) {
+    set = set && curl_multi_setopt(multi_, option, value) == CURLM_OK;
+  };
+  set_option(CURLMOPT_SOCKETFUNCTION, &on_socket);
+  set_option(CURLMOPT_SOCKETDATA, this);
+  set_option(CURLMOPT_TIMERFUNCTION, &on_timer);
+  set_option(CURLMOPT_TIMERDATA, this);
+  set_option(CURLMOPT_MAX_TOTAL_CONNECTIONS, static_cast<long>(options.connections_max));
+  set_option(CURLMOPT_MAXCONNECTS, static_cast<long>(options.idle_connections_max));
   // One request at a time per HTTP/2 connection: libcurl 7.88 stops reading a connection for a
   // paused stream, so one slow reader would hold up every other fetch on it.
-  curl_multi_setopt(multi_, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
+  set_option(CURLMOPT_PIPELINING, static_cast<long>(CURLPIPE_NOTHING));
+  if (!set) return fail(Side::Self, Kind::IoError, "curl_multi_setopt");
   return Done{};
 }
 
@@ -96,16 +99,16 @@ CurlDriver::~CurlDriver() {
   for (auto& [fd, socket] : sockets_) loop_.cancel_ready(*socket);
 }
 
-void CurlDriver::prepare(CURL* easy, CurlTransfer& transfer) {
-  curl_easy_setopt(easy, CURLOPT_PRIVATE, &transfer);
-  curl_easy_setopt(easy, CURLOPT_SHARE, share_);
-  curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, &on_open);
-  curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, this);
-  curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, &on_close);
-  curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, this);
+bool CurlDriver::prepare(CURL* easy, CurlTransfer& transfer) {
   transfer.driver_ = this;
-  curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, &on_request);
-  curl_easy_setopt(easy, CURLOPT_PREREQDATA, &transfer);
+  bool set = curl_easy_setopt(easy, CURLOPT_PRIVATE, &transfer) == CURLE_OK;
+  set = set && curl_easy_setopt(easy, CURLOPT_SHARE, share_) == CURLE_OK;
+  set = set && curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, &on_open) == CURLE_OK;
+  set = set && curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, this) == CURLE_OK;
+  set = set && curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, &on_close) == CURLE_OK;
+  set = set && curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, this) == CURLE_OK;
+  set = set && curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, &on_request) == CURLE_OK;
+  return set && curl_easy_setopt(easy, CURLOPT_PREREQDATA, &transfer) == CURLE_OK;
 }
 
 bool CurlDriver::add(CURL* easy) {

@@ -52,7 +52,8 @@ class CurlDriver {
   CurlDriver& operator=(const CurlDriver&) = delete;
 
   /// What every handle needs to be driven here: sockets, TLS sessions, the way back to `transfer`.
-  void prepare(CURL* easy, CurlTransfer& transfer);
+  /// False when libcurl refuses any of it: the handle is not to be added then.
+  [[nodiscard]] bool prepare(CURL* easy, CurlTransfer& transfer);
   /// Starts the transfer; its work begins in the loop's next turn.
   [[nodiscard]] bool add(CURL* easy);
   /// Stops it if it runs still.

@@ -12,12 +12,15 @@ namespace {
 // One system call reads up to this much; also what libcurl holds back at most while paused.
 constexpr long kReadBufferBytes{64 * KiB};
 
-template <class Value>
-void set(CURL* easy, CURLoption option, Value value) {
-  curl_easy_setopt(easy, option, value);
-}
-
 }  // namespace
+
+/// Without an option that libcurl does not keep (it has no memory, or knows none such) the request
+/// would be another than was meant: "/" for the target, any authority instead of the one that is
+/// to vouch for the origin. Such a transfer does not begin.
+template <class Value>
+void HttpTransfer::set(CURLoption option, Value value) {
+  if (curl_easy_setopt(easy_.get(), option, value) != CURLE_OK) refused_ = true;
+}
 
 HttpTransfer::~HttpTransfer() {
   if (added_) driver_.remove(easy_.get());
@@ -27,46 +30,43 @@ bool HttpTransfer::start(Request request) {
   easy_.reset(curl_easy_init());
   fields_ = std::move(request.fields);
   if (easy_ == nullptr || fields_ == nullptr) return false;
-  CURL* easy = easy_.get();
-  driver_.prepare(easy, *this);
-  set(easy, CURLOPT_HTTPHEADER, fields_.get());
-  set(easy, CURLOPT_HEADERFUNCTION, &on_header_line);
-  set(easy, CURLOPT_HEADERDATA, this);
-  set(easy, CURLOPT_WRITEFUNCTION, &on_body_bytes);
-  set(easy, CURLOPT_WRITEDATA, this);
-  set(easy, CURLOPT_BUFFERSIZE, kReadBufferBytes);
-  set(easy, CURLOPT_NOSIGNAL, 1L);
-  set(easy, CURLOPT_FOLLOWLOCATION, 0L);
-  set(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-  set(easy, CURLOPT_PROXY, "");  // not what the environment says
-  set(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-  set(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options_.timeout.connect.count()));
-  set(easy, CURLOPT_MAXAGE_CONN, static_cast<long>(options_.idle_connection_for.count()));
-  set(easy, CURLOPT_FRESH_CONNECT, request.fresh_connection ? 1L : 0L);
+  refused_ = !driver_.prepare(easy_.get(), *this);
+  set(CURLOPT_HTTPHEADER, fields_.get());
+  set(CURLOPT_HEADERFUNCTION, &on_header_line);
+  set(CURLOPT_HEADERDATA, this);
+  set(CURLOPT_WRITEFUNCTION, &on_body_bytes);
+  set(CURLOPT_WRITEDATA, this);
+  set(CURLOPT_BUFFERSIZE, kReadBufferBytes);
+  set(CURLOPT_NOSIGNAL, 1L);
+  set(CURLOPT_FOLLOWLOCATION, 0L);
+  set(CURLOPT_PROTOCOLS_STR, "http,https");
+  set(CURLOPT_PROXY, "");  // not what the environment says
+  set(CURLOPT_TCP_KEEPALIVE, 1L);
+  set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options_.timeout.connect.count()));
+  set(CURLOPT_MAXAGE_CONN, static_cast<long>(options_.idle_connection_for.count()));
+  set(CURLOPT_FRESH_CONNECT, request.fresh_connection ? 1L : 0L);
   const bool http2 = options_.http2 && request.server.tls;
-  set(easy, CURLOPT_HTTP_VERSION, http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1);
+  set(CURLOPT_HTTP_VERSION, http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1);
   set_method(request);
   set_address(request);
   set_security(request.server);
-  added_ = driver_.add(easy);
+  added_ = !refused_ && driver_.add(easy_.get());
   return added_;
 }
 
 void HttpTransfer::set_method(const Request& request) {
   if (request.method.empty()) return;
-  CURL* easy = easy_.get();
   if (!request.body.empty()) {
-    set(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
-    set(easy, CURLOPT_POSTFIELDS, request.body.data());
+    set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+    set(CURLOPT_POSTFIELDS, request.body.data());
   }
-  set(easy, CURLOPT_CUSTOMREQUEST, std::string(request.method).c_str());  // libcurl copies it
+  set(CURLOPT_CUSTOMREQUEST, std::string(request.method).c_str());  // libcurl copies it
 }
 
 void HttpTransfer::set_address(const Request& request) {
-  CURL* easy = easy_.get();
-  set(easy, CURLOPT_URL, (request.server.url() + "/").c_str());
+  set(CURLOPT_URL, (request.server.url() + "/").c_str());
   // The target byte for byte: libcurl's URL parser would tidy it.
-  set(easy, CURLOPT_REQUEST_TARGET, request.target.c_str());
+  set(CURLOPT_REQUEST_TARGET, request.target.c_str());
   if (request.addresses.empty()) return;
   // Given the addresses, libcurl never looks a name up itself.
   std::string entry = fmt::format("{}:{}:", request.server.host, request.server.port);
@@ -76,23 +76,23 @@ void HttpTransfer::set_address(const Request& request) {
     entry += address.find(':') == std::string::npos ? address : fmt::format("[{}]", address);
   }
   resolve_.reset(curl_slist_append(nullptr, entry.c_str()));
-  set(easy, CURLOPT_RESOLVE, resolve_.get());
+  if (resolve_ == nullptr) refused_ = true;  // it would look the name up itself, and wait for it
+  set(CURLOPT_RESOLVE, resolve_.get());
 }
 
 void HttpTransfer::set_security(const ServerAddress& server) {
   if (!server.tls) return;
-  CURL* easy = easy_.get();
-  set(easy, CURLOPT_SSL_VERIFYPEER, 1L);
-  set(easy, CURLOPT_SSL_VERIFYHOST, 2L);
-  set(easy, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
-  if (!options_.ca_file.empty()) set(easy, CURLOPT_CAINFO, options_.ca_file.c_str());
+  set(CURLOPT_SSL_VERIFYPEER, 1L);
+  set(CURLOPT_SSL_VERIFYHOST, 2L);
+  set(CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
+  if (!options_.ca_file.empty()) set(CURLOPT_CAINFO, options_.ca_file.c_str());
   if (!options_.certificate_file.empty()) {
-    set(easy, CURLOPT_SSLCERT, options_.certificate_file.c_str());
-    set(easy, CURLOPT_SSLKEY, options_.key_file.c_str());
+    set(CURLOPT_SSLCERT, options_.certificate_file.c_str());
+    set(CURLOPT_SSLKEY, options_.key_file.c_str());
   }
   // With a folder of certificates libcurl would not keep the parsed ones between connections, and
   // parsing them takes milliseconds of the loop.
-  set(easy, CURLOPT_CAPATH, static_cast<const char*>(nullptr));
+  set(CURLOPT_CAPATH, static_cast<const char*>(nullptr));
 }
 
 bool HttpTransfer::unpause() {
@@ -144,6 +144,13 @@ void HttpTransfer::on_done(CURLcode code) {
   owner_.on_ended(fault, static_cast<int32_t>(os_errno));  // may destroy this
 }
 
+/// Whether the server may have answered: it has a part of the request at least.
+bool HttpTransfer::has_sent() const {
+  long bytes = 0;
+  curl_easy_getinfo(easy_.get(), CURLINFO_REQUEST_SIZE, &bytes);
+  return bytes > 0;
+}
+
 Fault HttpTransfer::closed_fault() const noexcept {
   if (head_.complete()) return Fault::BodyClosed;
   return head_.started() ? Fault::ClosedInHead : Fault::ClosedBeforeHead;
@@ -183,7 +190,7 @@ Fault HttpTransfer::fault_of(CURLcode code) const {
       return Fault::BadLength;
     case CURLE_OUT_OF_MEMORY:
       // Also what libcurl 7.88 says of a header line over its own limit of 100 KiB.
-      return head_.complete() ? Fault::OutOfMemory : Fault::HeadTooLong;
+      return head_.complete() || !has_sent() ? Fault::OutOfMemory : Fault::HeadTooLong;
     case CURLE_PARTIAL_FILE:
       return Fault::BodyShort;
     default:

@@ -51,7 +51,8 @@ class HttpTransfer final : public CurlTransfer {
   HttpTransfer(const HttpTransfer&) = delete;
   HttpTransfer& operator=(const HttpTransfer&) = delete;
 
-  /// Sends the request; never waits. False when memory is out.
+  /// Sends the request; never waits. False when memory is out, or libcurl cannot be told what is
+  /// to be asked and of whom.
   [[nodiscard]] bool start(Request request);
   /// Lets a paused body go on; on_body() is called inside. False if the transfer broke meanwhile:
   /// there will be no on_ended() worth waiting for.
@@ -63,12 +64,15 @@ class HttpTransfer final : public CurlTransfer {
   struct FreeEasy {
     void operator()(CURL* easy) const noexcept { curl_easy_cleanup(easy); }
   };
+  template <class Value>
+  void set(CURLoption option, Value value);
   void set_address(const Request& request);
   void set_method(const Request& request);
   void set_security(const ServerAddress& server);
   void on_done(CURLcode code) override;
   void on_stale_connection() noexcept override { stale_ = true; }
   [[nodiscard]] Fault fault_of(CURLcode code) const;
+  [[nodiscard]] bool has_sent() const;
   [[nodiscard]] Fault connect_fault() const;
   [[nodiscard]] Fault closed_fault() const noexcept;
   static size_t on_header_line(char* line, size_t size, size_t count, void* transfer);
@@ -83,6 +87,7 @@ class HttpTransfer final : public CurlTransfer {
   HeadCollector head_;
   Fault fault_ = Fault::None;  // found in a callback
   bool added_ = false;
+  bool refused_ = false;  // an option was not taken
   bool stale_ = false;
   bool stopped_ = false;
 };

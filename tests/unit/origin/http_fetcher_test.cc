@@ -38,6 +38,15 @@ TEST_F(HttpFetching, AWholeBodyComesAsItIs) {
   EXPECT_EQ(counters().fetches_in_flight.get(), 0U);
 }
 
+TEST_F(HttpFetching, ATargetThatLibcurlDoesNotTakeIsNotAskedForAsAnother) {
+  origin_.serve("/", {.bytes = "another"});
+  const std::string too_long(8'000'001, 'x');  // CURL_MAX_INPUT_LENGTH and one
+  const Fetched got = run(whole("/" + too_long));
+  EXPECT_EQ(got.where(), "out_of_memory");
+  EXPECT_EQ(got.body, "");
+  EXPECT_EQ(origin_.requests(), 0U);
+}
+
 TEST_F(HttpFetching, RangesComeAsAsked) {
   const std::string bytes = pattern(100'000);
   origin_.serve("/t", {.bytes = bytes, .etag = "\"v1\""});
