@@ -72,8 +72,7 @@ bool is_signed(const TokenRules& rules, const std::string& of, const Hmac& signa
   // which.
   bool is_right = false;
   for (const TokenKey& key : rules.keys) {
-    if (key.is_secret())
-      is_right |= equal_in_constant_time(hmac_sha256(key.bytes(), of), signature);
+    if (key.is_secret()) is_right |= is_hmac_sha256(key.bytes(), of, signature);
   }
   return is_right;
 }

@@ -6,8 +6,6 @@
 #include <openssl/hmac.h>
 #include <openssl/sha.h>
 
-#include "base/assert.h"
-
 namespace segue::edge {
 namespace {
 
@@ -47,14 +45,19 @@ std::optional<Hmac> parse_base64url(std::string_view text) noexcept {
 
 }  // namespace
 
-Hmac hmac_sha256(std::span<const uint8_t> key, std::string_view text) noexcept {
-  Hmac out;
+std::optional<Hmac> hmac_sha256(std::span<const uint8_t> key, std::string_view text) noexcept {
+  Hmac out{};
   unsigned int bytes = 0;
   const auto* made = HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), bytes_of(text),
                           text.size(), out.data(), &bytes);
-  SEGUE_ASSERT(made != nullptr);
-  SEGUE_ASSERT(bytes == out.size());
+  if (made == nullptr || bytes != out.size()) return std::nullopt;
   return out;
+}
+
+bool is_hmac_sha256(std::span<const uint8_t> key, std::string_view text,
+                    const Hmac& given) noexcept {
+  const auto made = hmac_sha256(key, text);
+  return made && equal_in_constant_time(*made, given);
 }
 
 bool equal_in_constant_time(std::span<const uint8_t> a, std::span<const uint8_t> b) noexcept {
@@ -104,9 +107,10 @@ std::string hex(std::span<const uint8_t> bytes) {
   return text;
 }
 
-Hmac sha256(std::string_view text) noexcept {
-  Hmac out;
-  SHA256(bytes_of(text), text.size(), out.data());
+std::optional<Hmac> sha256(std::string_view text) noexcept {
+  // What is left in `out` of an earlier call must never pass for the hash of this text.
+  Hmac out{};
+  if (SHA256(bytes_of(text), text.size(), out.data()) == nullptr) return std::nullopt;
   return out;
 }
 

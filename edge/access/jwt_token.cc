@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdlib>
 #include <memory>
 #include <span>
@@ -54,42 +55,57 @@ bool fits(jwt_alg_t algorithm, const TokenKey& key) noexcept {
   }
 }
 
-bool has_claim(jwt_t* jwt, const char* name) {
-  return JwtText(jwt_get_grants_json(jwt, name)) != nullptr;
-}
+/// The claims set of one token. A claim that libjwt has no memory to show must not pass for one
+/// that is not there: it might be the restriction.
+class Claims {
+ public:
+  explicit Claims(jwt_t* jwt) noexcept : jwt_(jwt) {}
 
-/// A number of the claims set; nothing where it is absent, and `wrong` where it is no whole number
-/// (libjwt takes a text for 0).
-std::optional<int64_t> time_claim(jwt_t* jwt, const char* name, bool& wrong) {
-  const JwtText json{jwt_get_grants_json(jwt, name)};
-  if (json == nullptr) return std::nullopt;
-  const auto value = parse_time(json.get());
-  if (!value) wrong = true;
-  return value;
-}
+  [[nodiscard]] bool has(const char* name) { return json(name) != nullptr; }
+  /// A number; nothing where it is absent. Anything else but a whole number (libjwt takes a text
+  /// for 0) makes the token unreadable().
+  [[nodiscard]] std::optional<int64_t> time(const char* name) {
+    const JwtText text = json(name);
+    if (text == nullptr) return std::nullopt;
+    const auto value = parse_time(text.get());
+    if (!value) unreadable_ = true;
+    return value;
+  }
+  /// As a text where it is one, or as JSON where it is a list.
+  [[nodiscard]] std::optional<std::string> text(const char* name) {
+    if (const char* text = jwt_get_grant(jwt_, name)) return std::string(text);
+    if (const JwtText list = json(name)) return std::string(list.get());
+    return std::nullopt;
+  }
+  [[nodiscard]] bool unreadable() const noexcept { return unreadable_; }
 
-/// A claim as a text where it is one, or as JSON where it is a list.
-std::optional<std::string> text_claim(jwt_t* jwt, const char* name) {
-  if (const char* text = jwt_get_grant(jwt, name)) return std::string(text);
-  if (const JwtText json{jwt_get_grants_json(jwt, name)}) return std::string(json.get());
-  return std::nullopt;
-}
+ private:
+  JwtText json(const char* name) {
+    errno = 0;
+    JwtText text{jwt_get_grants_json(jwt_, name)};
+    // libjwt says EINVAL or ENOENT of a claim that is not there.
+    if (text == nullptr && errno != EINVAL && errno != ENOENT) unreadable_ = true;
+    return text;
+  }
+
+  jwt_t* const jwt_;
+  bool unreadable_ = false;
+};
 
 bool names_audience(const std::string& claim, const std::string& audience) {
   return claim == audience || claim.contains('"' + audience + '"');
 }
 
 /// Unsupported, Malformed or Allowed, of everything but times and container.
-TokenVerdict judge_claims(jwt_t* jwt, const TokenRules& rules) {
+TokenVerdict judge_claims(Claims& claimed, const TokenRules& rules) {
   for (const char* name : {"cdniip", "cdniets", "cdnistd", "jti"}) {
-    if (has_claim(jwt, name)) return TokenVerdict::Unsupported;
+    if (claimed.has(name)) return TokenVerdict::Unsupported;
   }
-  bool wrong = false;
-  if (const auto transport = time_claim(jwt, "cdnistt", wrong); wrong || transport.value_or(0) != 0)
+  const auto transport = claimed.time("cdnistt");
+  const auto version = claimed.time("cdniv");
+  if (claimed.unreadable() || transport.value_or(0) != 0 || version.value_or(1) != 1)
     return TokenVerdict::Unsupported;
-  if (const auto version = time_claim(jwt, "cdniv", wrong); wrong || version.value_or(1) != 1)
-    return TokenVerdict::Unsupported;
-  if (const auto critical = text_claim(jwt, "cdnicrit")) {
+  if (const auto critical = claimed.text("cdnicrit")) {
     constexpr std::array<std::string_view, 6> kUnderstood{"cdniuc", "cdniv", "cdnicrit",
                                                           "exp",    "nbf",   "iss"};
     http::ListMembers members(*critical);
@@ -98,8 +114,8 @@ TokenVerdict judge_claims(jwt_t* jwt, const TokenRules& rules) {
         return TokenVerdict::Unsupported;
     }
   }
-  if (text_claim(jwt, "iss").value_or("") != rules.issuer) return TokenVerdict::Signature;
-  const std::string audience = text_claim(jwt, "aud").value_or("");
+  if (claimed.text("iss").value_or("") != rules.issuer) return TokenVerdict::Signature;
+  const std::string audience = claimed.text("aud").value_or("");
   const bool meant =
       rules.audience.empty() ? audience.empty() : names_audience(audience, rules.audience);
   return meant ? TokenVerdict::Allowed : TokenVerdict::Signature;
@@ -116,7 +132,9 @@ TokenResult verify_jwt(const TokenRules& rules, const TokenAsk& /*ask*/, std::st
   const char* algorithm_name = jwt_get_header(unverified.get(), "alg");
   const jwt_alg_t algorithm =
       algorithm_name == nullptr ? JWT_ALG_INVAL : jwt_str_alg(algorithm_name);
-  if (JwtText(jwt_get_headers_json(unverified.get(), "crit")) != nullptr)
+  errno = 0;
+  const bool is_critical = JwtText(jwt_get_headers_json(unverified.get(), "crit")) != nullptr;
+  if (is_critical || (errno != EINVAL && errno != ENOENT))
     return fail_token(TokenVerdict::Unsupported);
   const char* key_id = jwt_get_header(unverified.get(), "kid");
   Jwt jwt;
@@ -128,18 +146,18 @@ TokenResult verify_jwt(const TokenRules& rules, const TokenAsk& /*ask*/, std::st
     jwt = decode(*plain, &key);
   }
   if (jwt == nullptr) return fail_token(known ? TokenVerdict::Signature : TokenVerdict::UnknownKey);
-  const TokenVerdict claims = judge_claims(jwt.get(), rules);
+  Claims claimed(jwt.get());
+  const TokenVerdict claims = judge_claims(claimed, rules);
   if (claims != TokenVerdict::Allowed) return fail_token(claims);
-  bool wrong = false;
   Token token;
-  const auto expires = time_claim(jwt.get(), "exp", wrong);
-  token.expires = expires.value_or(INT64_MAX);  // the RFC leaves it to the signer
-  token.not_before = time_claim(jwt.get(), "nbf", wrong);
-  const auto container = text_claim(jwt.get(), "cdniuc");
-  if (wrong || !container) return fail_token(TokenVerdict::Malformed);
+  token.expires = claimed.time("exp").value_or(INT64_MAX);  // the RFC leaves it to the signer
+  token.not_before = claimed.time("nbf");
+  const auto container = claimed.text("cdniuc");
+  if (claimed.unreadable() || !container) return fail_token(TokenVerdict::Malformed);
   if (!is_uri_container(*container)) return fail_token(TokenVerdict::Unsupported);
   token.uri_container = *container;
-  token.id = text_claim(jwt.get(), "sub").value_or("");
+  token.id = claimed.text("sub").value_or("");
+  if (claimed.unreadable()) return fail_token(TokenVerdict::Malformed);
   return {TokenVerdict::Allowed, std::move(token)};
 }
 

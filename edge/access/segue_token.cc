@@ -67,8 +67,7 @@ TokenResult verify_text(const TokenRules& rules, const TokenAsk& ask, std::strin
   const bool exact = token->paths.front().kind == PathPattern::Kind::Exact;
   const std::string of =
       segue_signed_text(text.substr(0, end), exact ? ask.path : std::string_view());
-  if (!equal_in_constant_time(hmac_sha256(key->bytes(), of), *signature))
-    return fail_token(TokenVerdict::Signature);
+  if (!is_hmac_sha256(key->bytes(), of, *signature)) return fail_token(TokenVerdict::Signature);
   return {TokenVerdict::Allowed, std::move(token)};
 }
 
@@ -110,7 +109,7 @@ TokenResult verify_expires(const TokenRules& rules, const TokenAsk& ask, std::st
   for (const TokenKey& key : rules.keys) {
     if (!key.is_secret() || (!key_id.empty() && key.id() != key_id)) continue;
     known = true;
-    if (!equal_in_constant_time(hmac_sha256(key.bytes(), of), *given)) continue;
+    if (!is_hmac_sha256(key.bytes(), of, *given)) continue;
     Token token;
     token.expires = *until;
     token.paths.push_back({PathPattern::Kind::Exact, std::string(ask.path)});

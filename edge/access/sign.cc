@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <memory>
 
+#include "base/out_of_memory.h"
 #include "edge/access/hmac.h"
 #include "edge/access/signed_text.h"
 #include "edge/access/token_fields.h"
@@ -16,6 +17,15 @@ namespace segue::edge {
 namespace {
 
 using Text = std::expected<std::string, std::string>;
+
+Hmac whole(const std::optional<Hmac>& hash) {
+  if (!hash) end_out_of_memory("a hash of OpenSSL");
+  return *hash;
+}
+
+Hmac signature_of(const TokenKey& key, std::string_view of) {
+  return whole(hmac_sha256(key.bytes(), of));
+}
 
 /// A URL taken apart, its path and query canonical.
 struct SplitUrl {
@@ -71,8 +81,7 @@ Text segue_token(const SignOrder& order, const SplitUrl& url, const TokenKey& ke
   if (!order.preview.empty()) fields += "~preview=" + order.preview;
   if (!order.id.empty()) fields += "~id=" + order.id;
   const std::string of = segue_signed_text(fields, exact ? url.path : std::string());
-  const std::string token =
-      fmt::format("{}~sig={}", fields, base64url(hmac_sha256(key.bytes(), of)));
+  const std::string token = fmt::format("{}~sig={}", fields, base64url(signature_of(key, of)));
   return with_parameter(url, fmt::format("{}={}", order.name, in_query(token)));
 }
 
@@ -99,7 +108,7 @@ Text edge_auth_token(const SignOrder& order, const SplitUrl& url, const TokenKey
   }
   if (!order.id.empty()) fields += fmt::format("~id={}", order.id);
   const std::string of = exact ? fmt::format("{}~url={}", fields, url.path) : fields;
-  const std::string token = fmt::format("{}~hmac={}", fields, hex(hmac_sha256(key.bytes(), of)));
+  const std::string token = fmt::format("{}~hmac={}", fields, hex(signature_of(key, of)));
   return with_parameter(url, fmt::format("{}={}", order.name, in_query(token)));
 }
 
@@ -110,13 +119,13 @@ Text expires_token(const SignOrder& order, const SplitUrl& url, const TokenKey& 
   const std::string expires = fmt::format("{}", order.expires);
   const std::string of = expires_signed_text(url.path, expires, key.id());
   return with_parameter(url, fmt::format("expires={}&keyid={}&signature={}", expires, key.id(),
-                                         base64url(hmac_sha256(key.bytes(), of))));
+                                         base64url(signature_of(key, of))));
 }
 
 /// The container of RFC 9246 §2.1.15.
 std::string container_of(const SignOrder& order, const SplitUrl& url) {
   if (order.scope == SignOrder::Scope::Exact)
-    return "hash:sha-256;" + base64url(sha256(url.origin + url.path + url.query));
+    return "hash:sha-256;" + base64url(whole(sha256(url.origin + url.path + url.query)));
   std::string expression = "regex:";
   for (const char c : url.origin + order.pattern) {
     if (std::string_view(".[]()*+?{}|^$\\").contains(c)) expression += '\\';

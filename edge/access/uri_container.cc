@@ -170,7 +170,8 @@ bool UriMatcher::compiles(const std::string& expression) { return Regex(expressi
 bool UriMatcher::contains(std::string_view container, const std::string& uri) {
   if (container.starts_with(kHash)) {
     const auto hash = parse_hmac(container.substr(kHash.size()));
-    return hash && equal_in_constant_time(sha256(uri), *hash);
+    const auto own = sha256(uri);
+    return hash && own && equal_in_constant_time(*own, *hash);
   }
   if (!container.starts_with(kRegex)) return false;
   if (!regex_) regex_ = std::make_unique<Regex>(std::string(container.substr(kRegex.size())));
