@@ -132,7 +132,7 @@ class Loader {
       return unusable(path, "cannot be read: " + std::generic_category().message(errno));
     const std::unique_ptr<X509_STORE, decltype(&X509_STORE_free)> store(X509_STORE_new(),
                                                                         &X509_STORE_free);
-    if (X509_STORE_load_file(store.get(), path.c_str()) != 1)
+    if (store == nullptr || X509_STORE_load_file(store.get(), path.c_str()) != 1)
       unusable(path, "has no CA certificates in PEM: " + openssl_reason());
     (void)openssl_reason();
   }

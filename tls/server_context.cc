@@ -9,7 +9,6 @@
 #include <array>
 #include <cstring>
 
-#include "base/assert.h"
 #include "tls/host_names.h"
 #include "tls/server_context_impl.h"
 
@@ -47,7 +46,11 @@ int on_server_name(SSL* ssl, int* alert, void* argument) {
     }
     return SSL_TLSEXT_ERR_NOACK;
   }
-  SSL_set_SSL_CTX(ssl, choice->context.get());
+  // Else the client would be shown the certificate of another name.
+  if (SSL_set_SSL_CTX(ssl, choice->context.get()) == nullptr) {
+    *alert = SSL_AD_INTERNAL_ERROR;
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
+  }
   return SSL_TLSEXT_ERR_OK;
 }
 
@@ -75,6 +78,7 @@ int on_status(SSL* ssl, void* argument) {
     if (X509_cmp(certificate.leaf.get(), shown) != 0 || certificate.ocsp.empty()) continue;
     // OpenSSL takes the copy and frees it.
     void* copy = OPENSSL_memdup(certificate.ocsp.data(), certificate.ocsp.size());
+    if (copy == nullptr) return SSL_TLSEXT_ERR_NOACK;
     SSL_set_tlsext_status_ocsp_resp(ssl, copy, static_cast<long>(certificate.ocsp.size()));
     return SSL_TLSEXT_ERR_OK;
   }
@@ -178,24 +182,25 @@ class Builder {
 
   bool add_choice(ServerContext::Impl::Pair pair) {
     ContextHandle context(SSL_CTX_new(TLS_server_method()));
-    SEGUE_ASSERT(context != nullptr);
     SSL_CTX* raw = context.get();
-    SSL_CTX_set_app_data(raw, &impl_);
+    const bool made = raw != nullptr && SSL_CTX_set_app_data(raw, &impl_) == 1 &&
+                      set_protocol(raw) && set_callbacks(raw);
+    if (!made) {
+      findings_.push_back({true, "tls", "cannot be set up: " + openssl_reason()});
+      return false;
+    }
     if (!add_certificate(raw, pair.ecdsa) || !add_certificate(raw, pair.rsa)) return false;
-    set_protocol(raw);
-    set_callbacks(raw);
     if (!options_.client_ca.empty() && !require_client_certificate(raw)) return false;
     impl_.choices.push_back({pair, std::move(context)});
     return true;
   }
 
-  void set_protocol(SSL_CTX* context) const {
+  [[nodiscard]] bool set_protocol(SSL_CTX* context) const {
     bool set = SSL_CTX_set_min_proto_version(context,
                                              options_.tls12 ? TLS1_2_VERSION : TLS1_3_VERSION) == 1;
     set = set && SSL_CTX_set_cipher_list(context, kCiphers12) == 1;
     set = set && SSL_CTX_set_ciphersuites(context, kCiphers13) == 1;
     set = set && SSL_CTX_set1_groups_list(context, kGroups) == 1;
-    SEGUE_ASSERT(set);
     // 0-RTT stays off (OpenSSL's default): a replayed request would count as a second one.
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                      SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
@@ -204,9 +209,10 @@ class Builder {
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_timeout(context, kSessionLifetime.count());
     SSL_CTX_set_read_ahead(context, 1);  // one read(2) for a record instead of two
+    return set;
   }
 
-  void set_callbacks(SSL_CTX* context) {
+  [[nodiscard]] bool set_callbacks(SSL_CTX* context) {
     SSL_CTX_set_tlsext_servername_callback(context, &on_server_name);
     SSL_CTX_set_tlsext_servername_arg(context, &impl_);
     SSL_CTX_set_alpn_select_cb(context, &on_protocols, &impl_);
@@ -216,8 +222,9 @@ class Builder {
     // A ticket of a listener that asks for no client certificate must not open one that does.
     const std::string purpose = "segue" + options_.client_ca;
     std::array<unsigned char, EVP_MAX_MD_SIZE> hash{};
-    EVP_Digest(purpose.data(), purpose.size(), hash.data(), nullptr, EVP_sha256(), nullptr);
-    SSL_CTX_set_session_id_context(context, hash.data(), SSL_MAX_SID_CTX_LENGTH);
+    return EVP_Digest(purpose.data(), purpose.size(), hash.data(), nullptr, EVP_sha256(),
+                      nullptr) == 1 &&
+           SSL_CTX_set_session_id_context(context, hash.data(), SSL_MAX_SID_CTX_LENGTH) == 1;
   }
 
   bool require_client_certificate(SSL_CTX* context) {

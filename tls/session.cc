@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/assert.h"
+#include "base/out_of_memory.h"
 #include "tls/host_names.h"
 #include "tls/openssl_handles.h"
 #include "tls/server_context_impl.h"
@@ -100,7 +101,7 @@ struct BioOf {
   static const BIO_METHOD* method() {
     static const BIO_METHOD* const only = [] {
       BIO_METHOD* made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "segue");
-      SEGUE_ASSERT(made != nullptr);
+      if (made == nullptr) end_out_of_memory("a BIO method of OpenSSL");  // once in a process
       BIO_meth_set_read(made, &BioOf::read);
       BIO_meth_set_write(made, &BioOf::write);
       BIO_meth_set_ctrl(made, &BioOf::control);
@@ -126,6 +127,8 @@ std::string_view name_of(HandshakeEnd end) noexcept {
       return "client_certificate";
     case HandshakeEnd::Malformed:
       return "malformed";
+    case HandshakeEnd::NoMemory:
+      return "no_memory";
   }
   return "malformed";
 }
@@ -134,8 +137,13 @@ Session::Session(std::shared_ptr<const ServerContext> context, SealedPool& pool)
     : context_(std::move(context)), pool_(pool), impl_(std::make_unique<Impl>()) {
   impl_->ssl.reset(SSL_new(context_->impl_->choices.front().context.get()));
   BIO* bio = BIO_new(BioOf::method());
-  SEGUE_ASSERT(impl_->ssl != nullptr);
-  SEGUE_ASSERT(bio != nullptr);
+  if (impl_->ssl == nullptr || bio == nullptr) {
+    BIO_free(bio);
+    impl_->ssl.reset();
+    broken_ = true;
+    ERR_clear_error();
+    return;
+  }
   BIO_set_data(bio, this);
   BIO_set_init(bio, 1);
   SSL_set_bio(impl_->ssl.get(), bio, bio);
@@ -157,6 +165,7 @@ HandshakeEnd Session::why_failed(int error) const {
     return HandshakeEnd::Closed;
   // What a lower layer has to say (a bad signature) comes first; what it meant comes behind it.
   while (const auto reason = ERR_get_error()) {
+    if (ERR_GET_REASON(reason) == ERR_R_MALLOC_FAILURE) return HandshakeEnd::NoMemory;
     if (ERR_GET_LIB(reason) != ERR_LIB_SSL) continue;
     const HandshakeEnd end = end_of(ERR_GET_REASON(reason));
     if (end != HandshakeEnd::Malformed) return end;
@@ -165,6 +174,7 @@ HandshakeEnd Session::why_failed(int error) const {
 }
 
 std::optional<HandshakeEnd> Session::handshake(Source& source) {
+  if (impl_->ssl == nullptr) return HandshakeEnd::NoMemory;
   ERR_clear_error();
   source_ = &source;
   const int result = SSL_do_handshake(impl_->ssl.get());
@@ -182,7 +192,7 @@ std::optional<HandshakeEnd> Session::handshake(Source& source) {
 }
 
 bool Session::has_more_of_flight() const noexcept {
-  return SSL_want(impl_->ssl.get()) == SSL_WRITING;
+  return !broken_ && SSL_want(impl_->ssl.get()) == SSL_WRITING;
 }
 
 Session::Received Session::receive(Source& source, std::span<char> into, size_t& bytes) {
@@ -306,7 +316,9 @@ void Session::give_back_batch() noexcept {
   batch_ = nullptr;
 }
 
-void Session::release_buffers() noexcept { SSL_free_buffers(impl_->ssl.get()); }
+void Session::release_buffers() noexcept {
+  if (!broken_) SSL_free_buffers(impl_->ssl.get());
+}
 
 bool Session::is_http2() const noexcept {
   const unsigned char* name = nullptr;

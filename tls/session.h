@@ -47,14 +47,16 @@ enum class HandshakeEnd : uint8_t {
   UnknownName,        // SNI names no host of ours, and that is to be refused
   ClientCertificate,  // none, or one that is not of our CA
   Malformed,          // no TLS at all, or broken
+  NoMemory,           // the machine had none for it
 };
 [[nodiscard]] std::string_view name_of(HandshakeEnd end) noexcept;
-inline constexpr size_t kHandshakeEnds = 7;
+inline constexpr size_t kHandshakeEnds = 8;
 
 /// Loop-owned.
 class Session {
  public:
-  /// Takes a batch only while it has something to send.
+  /// Takes a batch only while it has something to send. Where OpenSSL has no memory for it, its
+  /// handshake fails.
   Session(std::shared_ptr<const ServerContext> context, SealedPool& pool);
   ~Session();
   Session(const Session&) = delete;

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <openssl/crypto.h>
-#include <openssl/rand.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 #include <system_error>
 
 #include "base/assert.h"
+#include "base/entropy.h"
 
 namespace segue::tls {
 namespace {
@@ -22,11 +22,10 @@ constexpr size_t kOwnKeys = 2;
 
 TicketKey random_key() {
   TicketKey key;
-  bool made = RAND_bytes(key.name.data(), static_cast<int>(key.name.size())) == 1;
-  made = made && RAND_priv_bytes(key.seal.data(), static_cast<int>(key.seal.size())) == 1;
-  made = made && RAND_priv_bytes(key.sign.data(), static_cast<int>(key.sign.size())) == 1;
-  // OpenSSL's generator is seeded by getrandom(2), which does not fail once the kernel is up.
-  SEGUE_ASSERT(made);
+  // Not OpenSSL's generators: they allocate, and a key that nobody made must not seal a ticket.
+  fill_with_kernel_random(key.name);
+  fill_with_kernel_random(key.seal);
+  fill_with_kernel_random(key.sign);
   return key;
 }
 

@@ -276,6 +276,7 @@ bool Connection::shake_hands() {
     case tls::HandshakeEnd::Resumed:
       break;
     case tls::HandshakeEnd::Closed:
+    case tls::HandshakeEnd::NoMemory:
       return die(false), false;
     case tls::HandshakeEnd::NoCommonProtocol:
     case tls::HandshakeEnd::UnknownName:
