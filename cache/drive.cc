@@ -201,6 +201,12 @@ void Drive::forget_generation(const KeyHash& key, Sequence generation, uint32_t 
 }
 
 bool Drive::offline() const noexcept { return impl_->is_offline(); }
+uint32_t Drive::under_way() const noexcept {
+  return impl_->under_way.load(std::memory_order_acquire);
+}
+uint32_t Drive::times_back() const noexcept {
+  return impl_->times_back.load(std::memory_order_acquire);
+}
 void Drive::set_offline(const char* reason) noexcept { impl_->go_offline(reason); }
 void Drive::count_hang() noexcept { impl_->count_error("operations that hang"); }
 

@@ -37,6 +37,7 @@ struct DriveCounters {  // written under the shard's or the drive's own lock; an
   std::atomic<uint64_t> reads{0}, read_bytes{0}, writes{0}, written_bytes{0}, checksum_failures{0},
       io_errors{0}, evictions{0}, table_flushes{0}, journal_flushes{0}, records_read{0},
       records_written{0}, bad_slots{0},
+      returns{0},      // times it was taken back after it had been offline
       stale_slots{0};  // named by the table of a crashed run, and written over since: plain misses
 };
 
@@ -146,13 +147,27 @@ class Drive {
   /// loop.
   [[nodiscard]] bool wants_flush() const noexcept;
   /// Forgets all slices, durably, and nothing else (the purge journal stays): a drive that missed a
-  /// membership epoch comes back empty. Start-up, after mount() and before
-  /// for_each_representation().
+  /// membership epoch comes back empty. After mount() and before for_each_representation(), or
+  /// while it is offline.
   [[nodiscard]] Task<Result<Done>> forget_everything(Disk& disk);
 
   // --- state ---
   [[nodiscard]] bool offline() const noexcept;
   void set_offline(const char* reason) noexcept;
+  /// Operations of any loop that have not ended. Any thread.
+  [[nodiscard]] uint32_t under_way() const noexcept;
+  /// Looks whether a drive that is offline may be used again: it is the one it was, nobody else
+  /// wrote it meanwhile, it reads in time and takes a write, by which it knows `epoch` and that
+  /// sequences below `leased` may be used. If it has missed a membership epoch, it is emptied
+  /// first. `disk` was opened anew. Then set_online() may be called. REQUIRES: nothing else is
+  /// under way. Waits. Errors: {Disk, Mismatch}: it is not what it was; {Disk, Timeout}: a read
+  /// took kDriveHangTimeout or longer; {Disk, IoError} and others.
+  [[nodiscard]] Task<Result<Done>> come_back(Disk& disk, uint64_t epoch, Sequence leased);
+  /// In use again. What it holds is not verified any more, and what is free is written to the table
+  /// again: a drive that was pulled may have lost what it had not flushed.
+  void set_online() noexcept;
+  /// How often it was set online. A Disk that was opened before is dead. Any thread.
+  [[nodiscard]] uint32_t times_back() const noexcept;
   /// An operation that has not completed within kDriveHangTimeout counts as an error.
   void count_hang() noexcept;
   struct Usage {

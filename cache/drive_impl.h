@@ -93,6 +93,13 @@ struct Drive::Impl {
   void load_access_page(Loading& loading, uint32_t page, format::PageView bytes);
   void settle_found(Loading& loading);
 
+  // --- drive_return.cc ---
+  /// Reads `into` at `offset`; one that takes too long is {Disk, Timeout}.
+  [[nodiscard]] Task<Result<Done>> read_in_time(Disk& disk, uint64_t offset,
+                                                std::span<std::byte> into);
+  /// Errors: {Disk, Mismatch}: not the drive that went offline, or not as it was then.
+  [[nodiscard]] Result<Done> is_as_it_was(const SuperblockFacts& read) const noexcept;
+
   // --- drive_upkeep.cc ---
   struct TableFlush;
   [[nodiscard]] Task<Result<Done>> flush_dirty_pages(Disk& disk);
@@ -119,6 +126,8 @@ struct Drive::Impl {
 
   // atomic, any thread
   std::atomic<bool> offline{false};
+  std::atomic<uint32_t> times_back{0};
+  std::atomic<uint32_t> under_way{0};  // public operations, of all loops
   std::atomic<uint32_t> reads_in_flight{0};
   std::atomic<uint32_t> writes_in_flight{0};
   std::atomic<uint32_t> eviction_turn{0};  // whose turn it is to give up a slice for its record

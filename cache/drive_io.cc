@@ -10,6 +10,7 @@ namespace segue::cache {
 Task<Result<uint32_t>> Drive::read_slot(Disk& disk, SlotRead slot, std::span<std::byte> payload) {
   const SlotRead held = std::move(slot);  // R3: given back when this ends, not when the frame goes
   Impl& impl = *impl_;
+  const InFlight working(impl.under_way);
   if (impl.is_offline()) co_return fail(Side::Disk, Kind::Closed, "drive offline");
   const auto padded = static_cast<uint32_t>(round_up(held.length_, kDiskAlignBytes));
   SEGUE_ASSERT(payload.size() >= padded);
@@ -33,6 +34,7 @@ Task<Result<Done>> Drive::write_slot(Disk& disk, SlotWrite slot,
                                      std::span<const std::byte> payload) {
   SlotWrite taken = std::move(slot);
   Impl& impl = *impl_;
+  const InFlight working(impl.under_way);
   const auto padded = static_cast<uint32_t>(round_up(taken.length_, kDiskAlignBytes));
   SEGUE_ASSERT(payload.size() >= padded);
   if (impl.is_offline()) co_return fail(Side::Disk, Kind::Closed, "drive offline");
@@ -69,6 +71,7 @@ Task<Result<Done>> Drive::write_slot(Disk& disk, SlotWrite slot,
 
 Task<Result<RecordFacts>> Drive::read_record(Disk& disk, RecordNumber record, KeyHash key) {
   Impl& impl = *impl_;
+  const InFlight working(impl.under_way);
   if (impl.is_offline()) co_return fail(Side::Disk, Kind::Closed, "drive offline");
   if (!impl.records.readable(record, key)) {
     co_return fail(Side::Disk, Kind::NotFound, "record is another key's");
@@ -101,6 +104,7 @@ Task<Result<RecordFacts>> Drive::read_record(Disk& disk, RecordNumber record, Ke
 Task<Result<RecordNumber>> Drive::write_record(Disk& disk, RecordNumber record,
                                                const RecordFacts& facts) {
   Impl& impl = *impl_;
+  const InFlight working(impl.under_way);
   if (!fits_record(facts)) co_return fail(Side::Self, Kind::Unsupported, "facts beyond a record");
   if (impl.is_offline()) co_return fail(Side::Disk, Kind::Closed, "drive offline");
   const PagePool::Page page = impl.pages.take();

@@ -78,6 +78,7 @@ Task<Result<Done>> Drive::append_purge(Disk& disk, PurgeStatement statement) {
   co_return Done{};
 #endif
   Impl& impl = *impl_;
+  const InFlight working(impl.under_way);
   if (statement.prefix.size() > kKeyBytesMax) {
     co_return fail(Side::Self, Kind::Unsupported, "purge prefix too long");
   }
@@ -109,6 +110,7 @@ Task<Result<Done>> Drive::append_purge(Disk& disk, PurgeStatement statement) {
 
 Task<Result<Done>> Drive::retire_purges(Disk& disk, Sequence before) {
   Impl& impl = *impl_;
+  const InFlight working(impl.under_way);
   if (impl.is_offline()) co_return fail(Side::Disk, Kind::Closed, "drive offline");
   const auto flushed = co_await impl.flush_dirty_pages(disk);
   if (!flushed) co_return fail(flushed.error());

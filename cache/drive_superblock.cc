@@ -65,7 +65,6 @@ Task<Result<Done>> Drive::Impl::write_superblock(Disk& disk, SuperblockFacts fac
     const std::lock_guard lock(mutex);
     facts.write_number = ++superblock.write_number;
   }
-  if (is_offline()) co_return fail(Side::Disk, Kind::Closed, "drive offline");
   const auto written = co_await write_superblock_copies(disk, facts);
   if (!written) {
     if (written.error().side == Side::Disk) {
@@ -118,7 +117,9 @@ Task<Result<Done>> Drive::format(Disk& disk, FormatOptions options) {
 }
 
 Task<Result<Done>> Drive::set_membership_epoch(Disk& disk, uint64_t epoch) {
+  const InFlight working(impl_->under_way);
   const Turnstile::Turn turn = co_await impl_->superblock_turns.enter();
+  if (impl_->is_offline()) co_return fail(Side::Disk, Kind::Closed, "drive offline");
   SuperblockFacts facts = impl_->superblock_facts();
   if (facts.membership_epoch == epoch) co_return Done{};
   facts.membership_epoch = epoch;
@@ -136,7 +137,9 @@ Task<Result<Done>> Drive::adopt_seed(Disk& disk, uint64_t hash_seed) {
 }
 
 Task<Result<Done>> Drive::lease_sequences(Disk& disk, Sequence end) {
+  const InFlight working(impl_->under_way);
   const Turnstile::Turn turn = co_await impl_->superblock_turns.enter();
+  if (impl_->is_offline()) co_return fail(Side::Disk, Kind::Closed, "drive offline");
   SuperblockFacts facts = impl_->superblock_facts();
   if (end.value <= facts.sequence_end) co_return Done{};
   facts.sequence_end = end.value;

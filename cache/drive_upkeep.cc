@@ -131,6 +131,7 @@ Task<Result<Done>> Drive::Impl::write_access_order(Disk& disk) {
 
 Task<Result<Done>> Drive::flush_table(Disk& disk) {
   Impl& impl = *impl_;
+  const InFlight working(impl.under_way);
   if (impl.is_offline()) co_return fail(Side::Disk, Kind::Closed, "drive offline");
   const auto flushed = co_await impl.flush_dirty_pages(disk);
   if (!flushed) co_return fail(flushed.error());

@@ -288,6 +288,14 @@ void IndexShard::set_verified(uint32_t local) noexcept {
   slots_[local].verified = 1;
 }
 
+void IndexShard::doubt_everything() noexcept {
+  const std::lock_guard lock(mutex_);
+  for (uint32_t local = 0; local < slot_count_; ++local) {
+    slots_[local].verified = 0;
+    if (state_of(local) != SlotState::Live) mark_dirty(local);
+  }
+}
+
 IndexShard::Usage IndexShard::usage() const {
   const std::lock_guard lock(mutex_);
   Usage usage{.live = live_, .payload_bytes = payload_bytes_};

@@ -77,12 +77,16 @@ class IndexShard {
   [[nodiscard]] std::optional<RecordNumber> forget(uint64_t fingerprint) noexcept;
   /// Unlinks the slot that the caller holds for a read, unless it is unlinked already.
   [[nodiscard]] std::optional<RecordNumber> unlink_held(uint32_t local) noexcept;
-  /// Unlinks everything live; appends the records no longer named. Start-up and tools.
+  /// Unlinks everything live; appends the records no longer named. Walks over all slots under the
+  /// lock: while nobody uses the drive.
   void forget_all(std::vector<RecordNumber>& unnamed);
 
   /// The slot's header has been seen since the start. Held by the caller.
   [[nodiscard]] bool verified(uint32_t local) const noexcept;
   void set_verified(uint32_t local) noexcept;
+  /// No header counts as seen any more, and the table will say anew which slots are free: the drive
+  /// may have lost what it had not flushed. As forget_all(): while nobody uses the drive.
+  void doubt_everything() noexcept;
 
   // --- the table ---
   struct Change {

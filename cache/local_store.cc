@@ -21,7 +21,11 @@ LocalStore::Impl::Impl(LocalStore& owner_in, Store& store_in, Loop& loop_in,
       disks(std::move(disks_in)),
       slab(loop_in),
       operations(loop_in, kOperationsMax),
-      durable(loop_in, kDurableMax) {}
+      durable(loop_in, kDurableMax),
+      doors(disks.size()),
+      retries(disks.size()) {
+  care.impl = this;
+}
 
 LocalStore::LocalStore(Store& store, Loop& loop, std::vector<Disk*> disks)
     : store_(store), impl_(std::make_unique<Impl>(*this, store, loop, std::move(disks))) {
@@ -96,8 +100,9 @@ Task<void> LocalStore::Impl::load_record(ContactPermit handed, Representations::
 Task<Result<Done>> LocalStore::Impl::try_load_record(ContactPermit& permit,
                                                      Representations::Record record) {
   const KeyHash key = permit.key();
-  auto facts =
-      co_await shared.drives[record.drive]->read_record(*disk_of(record.drive), record.number, key);
+  Disk* disk = disk_of(record.drive);
+  if (disk == nullptr) co_return fail(Side::Disk, Kind::Closed, "drive not open");
+  auto facts = co_await shared.drives[record.drive]->read_record(*disk, record.number, key);
   if (!facts) co_return fail(facts.error());
   if (!permit) co_return fail(Side::Disk, Kind::Timeout, "record came too late");
   if (facts->generation != record.generation) {
@@ -221,10 +226,12 @@ Task<Result<Done>> LocalStore::Impl::journal(PurgeStatement statement) {
   if (shared.drives.empty()) co_return Done{};
   uint32_t kept = 0;
   std::vector<Drive*> failed;
+  std::vector<bool> away(shared.drives.size());  // it does not know of this purge
   for (size_t i = 0; i < shared.drives.size(); ++i) {
     Drive& drive = *shared.drives[i];
     Disk* disk = disk_of(static_cast<uint8_t>(i));
-    if (drive.offline() || disk == nullptr) continue;
+    away[i] = drive.offline() || disk == nullptr;
+    if (away[i]) continue;
     const auto appended =
         co_await bounded(drive, "purge journal hung", drive.append_purge(*disk, statement));
     if (appended) {
@@ -239,19 +246,25 @@ Task<Result<Done>> LocalStore::Impl::journal(PurgeStatement statement) {
   // purged.
   if (kept == 0) co_return fail(Side::Disk, Kind::IoError, "purge journal");
   for (Drive* drive : failed) drive->set_offline("a purge could not be journalled");
-  co_return co_await leave_behind();
+  auto left = co_await leave_behind(away);
+  // Who came back in the middle of it was held to know everything: it comes back once more.
+  for (size_t i = 0; i < away.size(); ++i) {
+    if (away[i]) shared.drives[i]->set_offline("a purge was made while it came back");
+  }
+  co_return left;
 }
 
 /// Drives that are offline now do not know of this purge: those in use go on to a later membership
 /// epoch, so that the others come back empty.
-Task<Result<Done>> LocalStore::Impl::leave_behind() {
+Task<Result<Done>> LocalStore::Impl::leave_behind(const std::vector<bool>& away) {
   uint64_t newest = 0;
   uint64_t oldest_used = UINT64_MAX;
   uint64_t newest_offline = 0;
-  for (const auto& drive : shared.drives) {
-    const uint64_t epoch = drive->membership_epoch();
+  for (size_t i = 0; i < shared.drives.size(); ++i) {
+    const Drive& drive = *shared.drives[i];
+    const uint64_t epoch = drive.membership_epoch();
     newest = std::max(newest, epoch);
-    if (drive->offline()) {
+    if (away[i] || drive.offline()) {
       newest_offline = std::max(newest_offline, epoch);
     } else {
       oldest_used = std::min(oldest_used, epoch);
@@ -262,7 +275,7 @@ Task<Result<Done>> LocalStore::Impl::leave_behind() {
   for (size_t i = 0; i < shared.drives.size(); ++i) {
     Drive& drive = *shared.drives[i];
     Disk* disk = disk_of(static_cast<uint8_t>(i));
-    if (drive.offline() || disk == nullptr) continue;
+    if (away[i] || drive.offline() || disk == nullptr) continue;
     if (co_await bounded(drive, "superblock write hung",
                          drive.set_membership_epoch(*disk, newest + 1))) {
       moved = true;

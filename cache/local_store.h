@@ -1,6 +1,7 @@
 // cache/local_store.h - what a LocalStore is made of: the operations of one loop on the drives.
 // Included by the files that implement it.
 #pragma once
+#include <atomic>
 #include <chrono>
 #include <optional>
 #include <vector>
@@ -16,6 +17,11 @@ namespace segue::cache {
 /// drive takes (a flush behind gigabytes of others' writes takes seconds), shorter than whoever
 /// purges waits.
 inline constexpr std::chrono::seconds kDriveWriteHangTimeout{10};
+
+/// When a drive that went offline is first looked at again; then after twice as long each time, up
+/// to the other. A drive that stays in use for so long has been forgiven.
+inline constexpr std::chrono::seconds kDriveReturnAfter{5};
+inline constexpr std::chrono::minutes kDriveReturnAfterMax{10};
 
 /// Calls back once if it still stands after `timeout`. A local of the task that waits for the
 /// drive.
@@ -56,8 +62,11 @@ struct DriveWork final : RefCounted {
 struct LocalStore::Impl {
   Impl(LocalStore& owner_in, Store& store_in, Loop& loop_in, std::vector<Disk*> disks_in);
 
+  /// Null: this loop has not opened the drive (any more).
   [[nodiscard]] Disk* disk_of(uint8_t drive) const noexcept {
-    return drive < disks.size() ? disks[drive] : nullptr;
+    if (drive >= disks.size() || doors[drive].opened != shared.drives[drive]->times_back())
+      return nullptr;
+    return disks[drive];
   }
   /// Starts the write of a buffer that is Writing; it ends by RamTier::end_write(). False: too much
   /// is under way, or this loop has not opened the drive.
@@ -85,6 +94,40 @@ struct LocalStore::Impl {
   /// static. Errors: those of `work`; {Self, Overloaded}: too much is under way.
   [[nodiscard]] Task<Result<Done>> bounded(Drive& drive, const char* what, Task<Result<Done>> work);
   [[nodiscard]] static Task<void> carry_out(Task<Result<Done>> handed, Ref<DriveWork> held);
+  // --- local_return.cc ---
+  /// How this loop stands to a drive.
+  struct Door {
+    uint32_t opened = 0;  // times_back() of the drive when its disk was opened
+    bool closed = false;
+    bool opening = false;
+  };
+  /// Of a drive that is or was offline; loop 0.
+  struct Retry {
+    MonoTime next{};   // nothing is tried before
+    MonoTime since{};  // in use again
+    std::chrono::nanoseconds after{0};
+    bool away = false;
+    const char* reason = "";  // of the last try, as it was logged
+  };
+  /// Another loop is to look after its doors.
+  struct CareMessage : PostNode {
+    CareMessage() : PostNode(&CareMessage::arrive) {}
+    static void arrive(PostNode& node);
+    Impl* impl = nullptr;
+    std::atomic<bool> posted{false};
+  };
+  /// Closes the disks of drives that are offline, opens those of drives that are back. Any loop.
+  void look_after_doors();
+  [[nodiscard]] Task<void> open_door(uint8_t drive);
+  /// Loop 0: looks at drives that are offline, and takes back those that work again.
+  [[nodiscard]] Task<void> bring_back_drives();
+  [[nodiscard]] Task<Result<Done>> try_bring_back(uint8_t drive);
+  [[nodiscard]] uint64_t newest_epoch() const noexcept;
+  /// It has missed a membership epoch, so it is empty when it comes back.
+  [[nodiscard]] bool is_left_behind(const Drive& drive) const noexcept {
+    return drive.offline() && drive.membership_epoch() < newest_epoch();
+  }
+
   // --- local_upkeep.cc ---
   [[nodiscard]] Task<void> lease_sequences();
   [[nodiscard]] Task<void> sweep_records();
@@ -96,7 +139,7 @@ struct LocalStore::Impl {
   [[nodiscard]] Task<void> sweep_ram(bool cut);
   /// Makes a statement durable on every drive in use; one that fails is out of use.
   [[nodiscard]] Task<Result<Done>> journal(PurgeStatement statement);
-  [[nodiscard]] Task<Result<Done>> leave_behind();
+  [[nodiscard]] Task<Result<Done>> leave_behind(const std::vector<bool>& away);
 
   // constant after construction
   LocalStore& owner;
@@ -109,6 +152,10 @@ struct LocalStore::Impl {
   TaskGroup operations;
   TaskGroup durable;  // bounded() operations
   LocalStoreCounters counters;
+  std::vector<Door> doors;
+  std::vector<Retry> retries;
+  bool draining = false;
+  CareMessage care;  // posted by loop 0
   // upkeep (one loop only): a pass over all records, some at a time
   Representations::Sweep sweep_at;
   Representations::Sweep ram_at;  // of the same pass, over RAM

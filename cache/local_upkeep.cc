@@ -21,6 +21,7 @@ constexpr uint32_t kSlicesForgottenMax = 1U << 20;
 
 Task<void> LocalStore::upkeep() {
   Impl& impl = *impl_;
+  co_await impl.bring_back_drives();
   co_await impl.lease_sequences();
   co_await impl.forget_misplaced();
   co_await impl.sweep_records();
@@ -33,6 +34,7 @@ Task<void> LocalStore::upkeep() {
 }
 
 Task<void> LocalStore::drain() {
+  impl_->draining = true;
   co_await impl_->operations.drain();
   (void)co_await impl_->flush_tables();
   co_await impl_->durable.drain();  // also what hangs: it may still write to memory of ours
@@ -150,6 +152,11 @@ Task<Result<Done>> LocalStore::Impl::check_record(KeyHash key) {
   if (!record->stale && record->in_ram) co_return Done{};
   Drive& drive = *shared.drives[record->drive];
   Disk* disk = disk_of(record->drive);
+  if (is_left_behind(drive)) {
+    // What it holds is lost to us, so it keeps no statement in force.
+    if (record->stale) shared.representations.clear_record(key, record->number);
+    co_return Done{};
+  }
   if (disk == nullptr || drive.offline()) co_return fail(Side::Disk, Kind::Closed, "drive offline");
   if (!record->stale) {
     const auto facts = co_await drive.read_record(*disk, record->number, key);
@@ -169,6 +176,7 @@ Task<Result<Done>> LocalStore::Impl::forget_record(KeyHash key, uint8_t number,
                                                    RecordNumber record) {
   Drive& drive = *shared.drives[number];
   Disk* disk = disk_of(number);
+  if (is_left_behind(drive)) co_return Done{};
   if (disk == nullptr || drive.offline()) co_return fail(Side::Disk, Kind::Closed, "drive offline");
   const auto facts = co_await drive.read_record(*disk, record, key);
   if (!facts) {

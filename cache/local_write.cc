@@ -26,7 +26,10 @@ Task<void> LocalStore::Impl::write_slice(Buffer& buffer) {
         hung.counters.drive_hangs.add();
       },
       kDriveWriteHangTimeout);
-  const auto written = co_await try_write_slice(buffer, *shared.drives[number], *disk_of(number));
+  Disk* disk = disk_of(number);
+  const auto written = disk != nullptr
+                           ? co_await try_write_slice(buffer, *shared.drives[number], *disk)
+                           : Result<Done>(fail(Side::Disk, Kind::Closed, "drive not open"));
   if (written) {
     counters.admitted.add();
     counters.admitted_bytes.add(buffer.length);
@@ -109,7 +112,10 @@ Task<void> LocalStore::Impl::rewrite_record(Ref<Generation> generation) {
   const Turnstile::Turn turn = co_await shared.record_turn(generation->key()).enter();
   if (shared.representations.record_of(*generation) == kNoRecord) co_return;
   const uint8_t number = generation->drive();
-  const auto written = co_await write_record(generation, *shared.drives[number], *disk_of(number));
+  Disk* disk = disk_of(number);
+  const bool written =
+      disk != nullptr &&
+      (co_await write_record(generation, *shared.drives[number], *disk)).has_value();
   if (!written) counters.record_failures.add();
 }
 

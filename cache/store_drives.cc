@@ -64,6 +64,13 @@ LocalStore* Store::Impl::local() const noexcept {
   return locals[loop->index()].load(std::memory_order_acquire);
 }
 
+bool Store::Impl::on_drive(const Generation& generation, SliceIndex slice) const noexcept {
+  const Drive* drive = drive_for(generation);
+  if (drive == nullptr || !drive->contains(generation.slice_key(slice))) return false;
+  const LocalStore* door = local();  // it may not have opened a drive that has just come back
+  return door == nullptr || door->impl_->disk_of(generation.drive()) != nullptr;
+}
+
 bool Store::Impl::wants_to_keep(const Buffer& buffer, bool needed) noexcept {
   const Generation& generation = *buffer.generation;
   Drive* drive = drive_for(generation);

@@ -38,10 +38,8 @@ struct Store::Impl final : public SliceKeeper {
   [[nodiscard]] Drive* drive_for(const Generation& generation) const noexcept {
     return drives.empty() ? nullptr : drives[generation.drive()].get();
   }
-  [[nodiscard]] bool on_drive(const Generation& generation, SliceIndex slice) const noexcept {
-    const Drive* drive = drive_for(generation);
-    return drive != nullptr && drive->contains(generation.slice_key(slice));
-  }
+  /// Whether the current loop can read it from there.
+  [[nodiscard]] bool on_drive(const Generation& generation, SliceIndex slice) const noexcept;
   /// The door of the loop this thread runs now; null outside of one.
   [[nodiscard]] LocalStore* local() const noexcept;
   /// One writer, judge or forgetter of a key's record at a time.

@@ -36,6 +36,14 @@ class Disk {
   /// fdatasync: what completed before is durable after. Waits.
   [[nodiscard]] virtual Task<Result<Done>> flush() = 0;
 
+  /// Lets go of what lies below, so that it can be unmounted or unplugged: whatever is started from
+  /// here on fails. REQUIRES: nothing is in flight.
+  virtual void close() noexcept = 0;
+  /// Opens the same drive anew: it was pulled and put back, and what was open before stays dead.
+  /// Waits. REQUIRES: nothing is in flight. Errors: {Disk, IoError, os_errno}: it is not there;
+  /// {Disk, Mismatch}: what is there is another size or in use by another process.
+  [[nodiscard]] virtual Task<Result<Done>> reopen() = 0;
+
   [[nodiscard]] virtual uint64_t size_bytes() const noexcept = 0;
   /// Operations started and not yet completed. Any thread.
   [[nodiscard]] virtual uint32_t in_flight() const noexcept = 0;

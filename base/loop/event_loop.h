@@ -85,6 +85,9 @@ class EventLoop final : public Loop {
   void stop() noexcept;
   /// The backend in use: Uring or Threads.
   [[nodiscard]] IoBackend io_backend() const noexcept;
+  /// Exclusive: {Disk, Mismatch} if another process has it so. It lasts as long as the Disk is
+  /// open.
+  enum class DiskLock : uint8_t { None, Exclusive };
   /// Opens `path` (a preallocated file or block device) as this loop's Disk, O_DIRECT where the
   /// file system takes it. `direct` says whether it did. Start-up only: opening may wait. The Disk
   /// must be destroyed before the loop, when nothing is in flight.
@@ -92,7 +95,8 @@ class EventLoop final : public Loop {
     std::unique_ptr<Disk> disk;
     bool direct = false;
   };
-  [[nodiscard]] Result<OpenedDisk> open_disk(const std::string& path);
+  [[nodiscard]] Result<OpenedDisk> open_disk(const std::string& path,
+                                             DiskLock lock = DiskLock::None);
   /// Reads `into.size()` bytes of an ordinary file at `offset` through the same backend (dir:
   /// origins; no alignment needed). Returns the bytes read, 0 at the end of the file. `into` must
   /// stay valid until the task ends.

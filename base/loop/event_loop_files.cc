@@ -1,9 +1,6 @@
 // What EventLoop does with drives and ordinary files.
 #include <fcntl.h>
-#include <linux/fs.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -14,20 +11,6 @@
 
 namespace segue {
 namespace {
-
-[[nodiscard]] Result<uint64_t> size_of(int fd) {
-  struct stat facts{};
-  if (fstat(fd, &facts) != 0) return fail(Side::Disk, Kind::IoError, "fstat", errno);
-  if (S_ISREG(facts.st_mode)) return static_cast<uint64_t>(facts.st_size);
-  if (!S_ISBLK(facts.st_mode)) {
-    return fail(Side::Disk, Kind::Unsupported, "neither a file nor a block device");
-  }
-  uint64_t bytes = 0;
-  if (ioctl(fd, BLKGETSIZE64, &bytes) != 0) {
-    return fail(Side::Disk, Kind::IoError, "BLKGETSIZE64", errno);
-  }
-  return bytes;
-}
 
 [[nodiscard]] Error open_error(int os_errno) {
   switch (os_errno) {
@@ -51,7 +34,7 @@ namespace {
 
 }  // namespace
 
-Result<EventLoop::OpenedDisk> EventLoop::open_disk(const std::string& path) {
+Result<EventLoop::OpenedDisk> EventLoop::open_disk(const std::string& path, DiskLock lock) {
   bool direct = true;
   int fd = open(path.c_str(), O_RDWR | O_CLOEXEC | O_DIRECT);
   if (fd < 0 && errno == EINVAL) {  // the file system does not take O_DIRECT
@@ -59,12 +42,15 @@ Result<EventLoop::OpenedDisk> EventLoop::open_disk(const std::string& path) {
     fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
   }
   if (fd < 0) return fail(Side::Disk, Kind::IoError, "open", errno);
-  const auto size_bytes = size_of(fd);
-  if (!size_bytes) {
+  const auto size_bytes = file_size(fd);
+  const bool locked = lock == DiskLock::Exclusive;
+  const auto held = size_bytes && locked ? lock_file(fd) : Result<Done>(Done{});
+  if (!size_bytes || !held) {
     close(fd);
-    return fail(size_bytes.error());
+    return fail(size_bytes ? held.error() : size_bytes.error());
   }
-  return OpenedDisk{std::make_unique<FileDisk>(*impl_->engine, fd, *size_bytes, direct), direct};
+  const FileDisk::How how{.direct = direct, .locked = locked};
+  return OpenedDisk{std::make_unique<FileDisk>(*impl_->engine, fd, *size_bytes, how, path), direct};
 }
 
 Task<Result<size_t>> EventLoop::read_file(int fd, uint64_t offset, std::span<std::byte> into) {

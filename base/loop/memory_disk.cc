@@ -106,4 +106,6 @@ Task<Result<Done>> MemoryDisk::flush() {
   co_return Done{};
 }
 
+Task<Result<Done>> MemoryDisk::reopen() { co_return Done{}; }
+
 }  // namespace segue

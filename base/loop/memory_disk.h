@@ -57,6 +57,8 @@ class MemoryDisk final : public Disk {
   [[nodiscard]] Task<Result<Done>> write(uint64_t offset, std::span<const std::byte> head,
                                          std::span<const std::byte> body) override;
   [[nodiscard]] Task<Result<Done>> flush() override;
+  void close() noexcept override {}
+  [[nodiscard]] Task<Result<Done>> reopen() override;
   [[nodiscard]] uint64_t size_bytes() const noexcept override { return options_.size_bytes; }
   [[nodiscard]] uint32_t in_flight() const noexcept override { return in_flight_; }
 

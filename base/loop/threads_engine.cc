@@ -35,7 +35,8 @@ namespace {
 
 class ThreadsEngine final : public IoEngine {
  public:
-  ThreadsEngine(Loop& loop, uint32_t threads) : loop_(loop) {
+  ThreadsEngine(Loop& loop, uint32_t threads)
+      : loop_(loop), per_file_max_(std::max(2U, threads) - std::max(1U, threads / 4)) {
     for (uint32_t i = 0; i < std::max(threads, 1U); ++i) {
       threads_.emplace_back([this] { work(); });
     }
@@ -65,28 +66,55 @@ class ThreadsEngine final : public IoEngine {
 
  private:
   void work() {
+    std::unique_lock lock(mutex_);
     for (;;) {
       IoOp* op = nullptr;
-      {
-        std::unique_lock lock(mutex_);
-        wanted_.wait(lock, [this] { return head_ != nullptr || stopping_; });
-        if (head_ == nullptr) return;
-        op = std::exchange(head_, head_->next);
-      }
+      wanted_.wait(lock, [&] { return (op = take()) != nullptr || stopping_; });
+      if (op == nullptr) return;
+      const int fd = op->fd;
+      lock.unlock();
       const int64_t status = perform(*op);
       op->result = static_cast<int32_t>(status < 0 ? -errno : status);
       loop_.post(*op);  // the op is the loop's from here on
+      lock.lock();
+      --running_on(fd);
     }
   }
 
+  /// The operation to carry out next; null: none. A drive that takes seconds for each read must not
+  /// have all threads, or the others would be as slow.
+  [[nodiscard]] IoOp* take() {
+    IoOp* before = nullptr;
+    for (IoOp* op = head_; op != nullptr; before = op, op = op->next) {
+      uint32_t& running = running_on(op->fd);
+      if (running == per_file_max_) continue;
+      ++running;
+      (before == nullptr ? head_ : before->next) = op->next;
+      if (tail_ == op) tail_ = before;
+      return op;
+    }
+    return nullptr;
+  }
+  [[nodiscard]] uint32_t& running_on(int fd) {
+    std::erase_if(running_, [fd](const Running& one) { return one.fd != fd && one.count == 0; });
+    const auto found = std::ranges::find(running_, fd, &Running::fd);
+    return found != running_.end() ? found->count : running_.emplace_back(fd, 0U).count;
+  }
+
   // constant after construction
+  struct Running {
+    int fd;
+    uint32_t count;
+  };
   Loop& loop_;
+  const uint32_t per_file_max_;
   std::vector<std::thread> threads_;
   // under mutex_
   std::mutex mutex_;
   std::condition_variable wanted_;
   IoOp* head_ = nullptr;
   IoOp* tail_ = nullptr;
+  std::vector<Running> running_;
   bool stopping_ = false;
 };
 

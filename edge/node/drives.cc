@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <optional>
 
 #include "base/entropy.h"
 #include "base/log.h"
@@ -21,7 +20,8 @@ using Verdict = cache::DriveCheck::Verdict;
 struct Candidate {
   const NodeOptions::DriveOptions* options = nullptr;
   cache::DriveCheck check;
-  std::optional<cache::DriveLock> lock;
+  // Of loop 0. Its lock keeps other processes away, and goes with it where the drive is let go of.
+  EventLoop::OpenedDisk opened;
   std::unique_ptr<cache::Drive> drive;
   Error error;
 };
@@ -119,10 +119,9 @@ std::expected<void, std::string> create(Candidate& candidate, EventLoop& loop, u
 
 std::expected<void, std::string> mount(Candidate& candidate, cache::EvictionPolicy policy,
                                        EventLoop& loop, const Clock& clock) {
-  auto disk = loop.open_disk(candidate.check.file);
-  if (!disk) return std::unexpected(explain(disk.error()));
   candidate.drive.reset();
-  run_to_end(loop, [&] { return mount_into(candidate, *disk->disk, policy, clock, loop); });
+  run_to_end(loop,
+             [&] { return mount_into(candidate, *candidate.opened.disk, policy, clock, loop); });
   if (!candidate.drive) return std::unexpected(explain(candidate.error));
   return {};
 }
@@ -132,9 +131,11 @@ std::expected<void, std::string> bring_up(Candidate& candidate, const NodeOption
                                           EventLoop& loop, const Clock& clock) {
   if (candidate.check.verdict != Verdict::Ours && candidate.check.verdict != Verdict::Absent)
     return std::unexpected(candidate.check.sentence);
-  auto lock = cache::DriveLock::take(candidate.check.file);
-  if (!lock) return std::unexpected(lock.error());
-  candidate.lock.emplace(std::move(*lock));
+  auto opened = loop.open_disk(candidate.check.file, EventLoop::DiskLock::Exclusive);
+  if (!opened && opened.error().kind == Kind::Mismatch)
+    return std::unexpected(fmt::format("{} is {}", candidate.check.file, opened.error().where));
+  if (!opened) return std::unexpected(explain(opened.error()));
+  candidate.opened = std::move(*opened);
   return mount(candidate, options.policy, loop, clock);
 }
 
@@ -159,11 +160,10 @@ std::expected<void, std::string> adopt(Candidate& candidate, uint64_t hash_seed,
                                        cache::EvictionPolicy policy, EventLoop& loop,
                                        const Clock& clock) {
   if (candidate.drive->hash_seed() == hash_seed) return {};
-  auto disk = loop.open_disk(candidate.check.file);
-  if (!disk) return std::unexpected(explain(disk.error()));
   Result<Done> adopted = Done{};
-  run_to_end(loop,
-             [&] { return adopt_into(adopted, *candidate.drive, *disk->disk, hash_seed, loop); });
+  run_to_end(loop, [&] {
+    return adopt_into(adopted, *candidate.drive, *candidate.opened.disk, hash_seed, loop);
+  });
   if (!adopted && adopted.error().kind == Kind::Unsupported)
     return std::unexpected(
         "it belongs to another cache, and holds slices (`segue cache wipe` empties it)");
@@ -178,7 +178,9 @@ std::expected<void, std::string> open_on_every_loop(const Candidates& candidates
   bool direct = true;
   for (auto& worker : workers) {
     for (const auto& candidate : candidates) {
-      auto opened = worker->loop().open_disk(candidate->check.file);
+      auto opened = worker == workers.front()
+                        ? Result<EventLoop::OpenedDisk>(std::move(candidate->opened))
+                        : worker->loop().open_disk(candidate->check.file);
       if (!opened)
         return std::unexpected(
             fmt::format("{}: {}", candidate->check.file, explain(opened.error())));
@@ -242,10 +244,7 @@ std::expected<std::vector<std::unique_ptr<cache::Drive>>, std::string> open_driv
         loop, [&] { return agree_on_epoch(candidates, workers.front()->disks(), all_here, loop); });
   }
   std::vector<std::unique_ptr<cache::Drive>> drives;
-  for (auto& candidate : candidates) {
-    drives.push_back(std::move(candidate->drive));
-    shared.drive_locks.push_back(std::move(*candidate->lock));
-  }
+  for (auto& candidate : candidates) drives.push_back(std::move(candidate->drive));
   return drives;
 }
 

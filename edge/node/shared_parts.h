@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "base/loop/clock.h"
-#include "cache/device_check.h"
 #include "cache/store.h"
 #include "edge/delivery/miss_notes.h"
 #include "edge/delivery/site_table.h"
@@ -27,7 +26,6 @@ struct SharedParts {
   StoredResponseCodec codec;
   Registry registry;
   std::unique_ptr<ConnectionBudget> connections;  // of clients, of all loops
-  std::vector<cache::DriveLock> drive_locks;      // held as long as the drives are used
   std::unique_ptr<cache::Store> store;
   // Of the hashes of client addresses: out of the store's own secret, so that a client is the same
   // one on every loop and, where there is a drive, after a restart.

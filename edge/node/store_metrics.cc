@@ -52,6 +52,8 @@ void ask_drive(const cache::Drive& drive, const Labels& labels, Founds& out) {
     add(out, name, help, counter.load(std::memory_order_relaxed), labels);
   };
   add(out, "segue_drive_online", "1 while the drive is in use.", drive.offline() ? 0 : 1, labels);
+  count("segue_drive_returns_total", "Times the drive was taken back after it had been offline.",
+        counters.returns);
   for (uint32_t i = static_cast<uint8_t>(cache::SizeClass::K64); i < cache::kSizeClasses; ++i) {
     Labels with_class = labels;
     with_class.emplace_back("class", kClassNames[i]);

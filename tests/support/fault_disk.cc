@@ -146,12 +146,27 @@ void Platter::crash() {
     operation->crashed = true;
     operation->wake();
   }
+  lose_unflushed();
+}
+
+void Platter::lose_unflushed() {
   for (auto& [offset, history] : former_) {
     const uint64_t version = random_.below(history.former.size() + 1);
     if (version == history.former.size()) continue;  // the newest made it to the platter
     visible_.write(offset, history.former[version].bytes);
   }
   former_.clear();
+}
+
+void Platter::set_lost(bool lost) {
+  if (lost == lost_) return;
+  lost_ = lost;
+  if (!lost) return;
+  ++pulls_;
+  for (const Operation* operation : in_flight_) {
+    if (operation->is_write && operation->disk.epoch_ == epoch_) write_pages(*operation, true);
+  }
+  lose_unflushed();
 }
 
 Task<Result<Done>> FaultDisk::pass_time(Platter::Operation& operation) {
@@ -175,13 +190,33 @@ Task<Result<Done>> FaultDisk::pass_time(Platter::Operation& operation) {
   } else {
     (void)co_await operation.released.wait(loop_.now() + latency);  // raised only by a crash
   }
-  if (operation.crashed || epoch_ != platter_.epoch_ || platter_.lost_) {
+  if (operation.crashed || !is_alive()) {
     co_return fail(Side::Disk, Kind::IoError, "drive", EIO);
   }
   if (operation.fails) {
     if (operation.is_write && !operation.untouched) platter_.write_pages(operation, /*torn=*/true);
     co_return fail(Side::Disk, Kind::IoError, "drive", operation.os_errno);
   }
+  co_return Done{};
+}
+
+bool FaultDisk::is_alive() const noexcept {
+  return !closed_ && epoch_ == platter_.epoch_ && pulls_ == platter_.pulls_ && !platter_.lost_;
+}
+
+void FaultDisk::close() noexcept {
+  SEGUE_ASSERT(in_flight_ == 0);
+  closed_ = true;
+}
+
+Task<Result<Done>> FaultDisk::reopen() {
+  SEGUE_ASSERT(in_flight_ == 0);
+  if (platter_.lost_ || epoch_ != platter_.epoch_) {
+    closed_ = true;
+    co_return fail(Side::Disk, Kind::IoError, "drive open", ENOENT);
+  }
+  pulls_ = platter_.pulls_;
+  closed_ = false;
   co_return Done{};
 }
 

@@ -58,8 +58,9 @@ class Platter {
     misdirect_at_ = writes_ + nth;
     misdirect_to_ = to_offset;
   }
-  /// Every operation fails with EIO while lost: a drive pulled and put back.
-  void set_lost(bool lost) noexcept { lost_ = lost; }
+  /// A drive pulled and put back: every operation fails with EIO while lost, what was open then
+  /// stays dead until it is opened anew, and what was not flushed may be lost as in a crash.
+  void set_lost(bool lost);
   /// Bit rot, under the drive's own checks; durable at once.
   void flip_bit(uint64_t offset, uint32_t bit);
   /// Hung operations complete now, as they would have.
@@ -102,6 +103,7 @@ class Platter {
 
   void decide(Operation& operation) noexcept;
   void note_collisions(const Operation& operation) noexcept;
+  void lose_unflushed();
   void write_page(uint64_t offset, std::span<const std::byte> bytes);
   void write_pages(const Operation& operation, bool torn);
   /// What completed up to `sequence` is durable.
@@ -123,6 +125,7 @@ class Platter {
   uint64_t misdirect_to_ = 0;
   uint64_t dead_from_ = 0;
   uint64_t full_from_ = 0;
+  uint32_t pulls_ = 0;
   bool lost_ = false;
 };
 
@@ -130,7 +133,7 @@ class Platter {
 class FaultDisk final : public Disk {
  public:
   FaultDisk(Loop& loop, Platter& platter) noexcept
-      : loop_(loop), platter_(platter), epoch_(platter.epoch_) {}
+      : loop_(loop), platter_(platter), epoch_(platter.epoch_), pulls_(platter.pulls_) {}
   ~FaultDisk() override { SEGUE_ASSERT(in_flight_ == 0); }
 
   [[nodiscard]] Task<Result<Done>> read(uint64_t offset, std::span<std::byte> head,
@@ -138,6 +141,9 @@ class FaultDisk final : public Disk {
   [[nodiscard]] Task<Result<Done>> write(uint64_t offset, std::span<const std::byte> head,
                                          std::span<const std::byte> body) override;
   [[nodiscard]] Task<Result<Done>> flush() override;
+  void close() noexcept override;
+  [[nodiscard]] Task<Result<Done>> reopen() override;
+  [[nodiscard]] bool is_closed() const noexcept { return closed_; }
   [[nodiscard]] uint64_t size_bytes() const noexcept override {
     return platter_.options_.size_bytes;
   }
@@ -145,12 +151,15 @@ class FaultDisk final : public Disk {
 
  private:
   friend class Platter;
+  [[nodiscard]] bool is_alive() const noexcept;
   /// Waits for the latency or the release, and says whether the operation may take effect.
   Task<Result<Done>> pass_time(Platter::Operation& operation);
 
   Loop& loop_;
   Platter& platter_;
   const uint64_t epoch_;
+  uint32_t pulls_;  // of the platter when it was opened
+  bool closed_ = false;
   uint32_t in_flight_ = 0;
 };
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/filter.h>
+#include <linux/io_uring.h>
 #include <linux/seccomp.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -24,6 +25,7 @@
 #include "base/limits.h"
 #include "base/loop/event_loop.h"
 #include "base/loop/file_disk.h"
+#include "base/loop/uring_engine.h"
 #include "tests/support/random.h"
 #include "tests/support/run_task.h"
 
@@ -171,6 +173,50 @@ TEST_P(BackendTest, AMissingFileCannotBeOpened) {
   ASSERT_FALSE(missing.has_value());
   EXPECT_EQ(missing.error().os_errno, ENOENT);
   EXPECT_FALSE(loop_->open_disk("/dev/null").has_value());  // neither file nor block device
+}
+
+TEST_P(BackendTest, WhatWasClosedIsOpenedAnewUnderTheSamePath) {
+  const Pages written(1);
+  Random(3).fill(written.all());
+  ASSERT_TRUE(write(kPage, written.all()).has_value());
+  const auto reopen = [&] { return run_on(*loop_, [&] { return disk_->reopen(); }); };
+  disk_->close();
+  const Pages got(1);
+  EXPECT_FALSE(read(kPage, got.all()).has_value());
+  EXPECT_FALSE(run_on(*loop_, [&] { return disk_->flush(); }).has_value());
+  std::filesystem::rename(folder_ / "drive", folder_ / "away");
+  auto opened = reopen();
+  ASSERT_FALSE(opened.has_value());
+  EXPECT_EQ(opened.error().os_errno, ENOENT);
+  std::ofstream(folder_ / "drive") << "another";
+  opened = reopen();
+  ASSERT_FALSE(opened.has_value());
+  EXPECT_EQ(opened.error().kind, Kind::Mismatch);
+  EXPECT_FALSE(read(kPage, got.all()).has_value());  // and is not read
+  std::filesystem::rename(folder_ / "away", folder_ / "drive");
+  ASSERT_TRUE(reopen().has_value());
+  ASSERT_TRUE(read(kPage, got.all()).has_value());
+  EXPECT_TRUE(std::ranges::equal(written.all(), got.all()));
+  EXPECT_TRUE(reopen().has_value());  // one that is open still
+}
+
+TEST_P(BackendTest, ALockedDiskIsNobodyElsesWhileItIsOpen) {
+  disk_.reset();
+  constexpr auto kLocked = EventLoop::DiskLock::Exclusive;
+  auto first = loop_->open_disk(folder_ / "drive", kLocked);
+  ASSERT_TRUE(first.has_value());
+  const auto refused = loop_->open_disk(folder_ / "drive", kLocked);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().kind, Kind::Mismatch);
+  EXPECT_TRUE(loop_->open_disk(folder_ / "drive").has_value());  // other loops of the same node
+  first->disk->close();
+  auto second = loop_->open_disk(folder_ / "drive", kLocked);
+  ASSERT_TRUE(second.has_value());
+  const auto too_late = run_on(*loop_, [&] { return first->disk->reopen(); });
+  ASSERT_FALSE(too_late.has_value());
+  EXPECT_EQ(too_late.error().kind, Kind::Mismatch);
+  second->disk->close();
+  EXPECT_TRUE(run_on(*loop_, [&] { return first->disk->reopen(); }).has_value());
 }
 
 Task<void> write_page(Disk& disk, uint64_t page, std::span<const std::byte> bytes, uint32_t& done,
@@ -401,6 +447,21 @@ TEST(EventLoopBackendDeathTest, ARefusedRingMeansThreadsUnlessTheRingWasAskedFor
   EXPECT_EXIT(create_without_io_uring(), ::testing::ExitedWithCode(0), "fell back");
 }
 
+TEST(EventLoopBackend, TheRingIsRestrictedToWhatDrivesNeed) {
+  const SystemClock clock;
+  const auto loop = EventLoop::create(0, clock, {.io = IoBackend::Auto});
+  ASSERT_TRUE(loop.has_value());
+  if ((*loop)->io_backend() != IoBackend::Uring) GTEST_SKIP() << "no io_uring on this machine";
+  const auto engine = make_uring_engine(**loop, 4);
+  ASSERT_TRUE(engine.has_value());
+  // No registration is among what is allowed, so the kernel refuses one of a restricted ring, and
+  // of no other.
+  int fd = (*engine)->event_fd();
+  EXPECT_EQ(syscall(SYS_io_uring_register, (*engine)->event_fd(), IORING_REGISTER_FILES, &fd, 1),
+            -1);
+  EXPECT_EQ(errno, EACCES);
+}
+
 TEST(EventLoopBackend, AutoTakesTheRingWhereTheKernelGivesOne) {
   const SystemClock clock;
   const auto loop = EventLoop::create(0, clock, {.io = IoBackend::Auto});
@@ -433,7 +494,8 @@ class ScriptedEngine final : public IoEngine {
 class PartialTransferTest : public ::testing::Test {
  protected:
   Result<Done> read_pages(ScriptedEngine& engine, bool direct, uint64_t head, uint64_t body) {
-    FileDisk disk(engine, open("/dev/null", O_RDONLY | O_CLOEXEC), 64 * kPage, direct);
+    FileDisk disk(engine, open("/dev/null", O_RDONLY | O_CLOEXEC), 64 * kPage, {.direct = direct},
+                  "/dev/null");
     const Pages pages(head + body);
     return run_on(*loop, [&] { return disk.read(0, pages.from(0, head), pages.from(head, body)); });
   }

@@ -166,12 +166,16 @@ TEST_F(FaultDiskTest, AFlippedBitIsReadAndSurvivesACrash) {
   EXPECT_EQ(bytes[0], std::byte{1});
 }
 
-TEST_F(FaultDiskTest, ALostDriveFailsEverythingAndComesBackWithItsBytes) {
+TEST_F(FaultDiskTest, ALostDriveFailsEverythingUntilItIsOpenedAnewAndHasWhatWasFlushed) {
   write(0, pages_of(4));
+  ASSERT_TRUE(finish([&] { return disk.flush(); }).has_value());
   platter.set_lost(true);
   EXPECT_FALSE(finish([&] { return disk.flush(); }).has_value());
+  EXPECT_FALSE(finish([&] { return disk.reopen(); }).has_value());
   platter.set_lost(false);
   std::vector<std::byte> got(kPage);
+  EXPECT_FALSE(finish([&] { return disk.read(0, got, {}); }).has_value());
+  ASSERT_TRUE(finish([&] { return disk.reopen(); }).has_value());
   ASSERT_TRUE(finish([&] { return disk.read(0, got, {}); }).has_value());
   EXPECT_EQ(got, pages_of(4));
 }

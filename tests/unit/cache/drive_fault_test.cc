@@ -187,11 +187,14 @@ TEST(DriveFault, LostDriveGoesOfflineAndItsSlicesAreMisses) {
   DriveRig rig(kSmallDrive);
   rig.options.errors_to_offline = 4;
   populate(rig);
+  ASSERT_TRUE(rig.run([&] { return rig.disk().flush(); }).has_value());
   rig.platter.set_lost(true);
   EXPECT_EQ(right_slices(rig), 0);
   EXPECT_TRUE(rig.drive->offline());
   EXPECT_EQ(rig.drive->counters().io_errors.load(), 4);
   rig.platter.set_lost(false);
+  EXPECT_FALSE(rig.mount().has_value());  // what was open stays dead
+  ASSERT_TRUE(rig.run([&] { return rig.disk().reopen(); }).has_value());
   ASSERT_TRUE(rig.mount().has_value());  // put back, and the node restarted
   EXPECT_EQ(right_slices(rig), 8);
 }

@@ -3,6 +3,9 @@
 // space. Method: the life is repeated until n lies behind its end. Whatever failed: no wrong byte,
 // no purged slice comes back after an acknowledged purge, nothing hangs; and a drive that works
 // again is mounted, and keeps what it is given, without a hand.
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
 #include <tuple>
 
 #include "cache/drive_impl.h"
@@ -82,11 +85,19 @@ void recover(DriveRig& rig, const Purges& purges, uint64_t nth) {
   EXPECT_TRUE(rig.get_is_right(DriveRig::slice_of(9, 500))) << nth;
 }
 
+/// DRIVE_SEED=n: another order of completions and other pages of a torn write.
+uint64_t first_seed() {
+  const char* text = std::getenv("DRIVE_SEED");  // NOLINT(concurrency-mt-unsafe): no other thread
+  uint64_t seed = 0;
+  if (text != nullptr) std::from_chars(text, text + std::strlen(text), seed);
+  return seed * 10'000;
+}
+
 /// Repeats the life with `plan(platter, nth)` for nth = 1, 2, ...; `count` says how far it came.
 template <class Plan, class Count>
 uint64_t for_every(Plan plan, Count count) {
   for (uint64_t nth = 1;; ++nth) {
-    DriveRig rig(kBytes, nth);
+    DriveRig rig(kBytes, first_seed() + nth);
     const uint64_t before = count(rig.platter);
     plan(rig.platter, nth);
     Purges purges;

@@ -504,9 +504,9 @@ TEST_F(StoreDriveTest, ARecordThatCannotBeReadNowIsTriedAgainLater) {
   stop();
   start();
   ASSERT_EQ(look_up("/t/1").known, Store::Known::OnDrive);
-  platter.set_lost(true);
+  platter.fail_from_operation(1);
   EXPECT_FALSE(select("/t/1"));
-  platter.set_lost(false);
+  platter.heal();
   EXPECT_TRUE(select("/t/1"));  // an error is not a verdict on the record
 }
 
