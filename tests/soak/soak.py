@@ -5,9 +5,13 @@ A ledger (build/soak/ledger.json) says what has run on this commit, what is left
 begins another one. Kinds, in turn, each in pieces of less than a minute:
 
   sim    lives of the whole node in the simulation, by seed
+  nth    the nth operation of a drive fails, once, for ever, or for want of space, for every n; passes, by seed
   kill   kill -9 under mixed load, on one drive: no wrong byte, and it comes back by itself
+  cut    the power of an ext4 is cut under mixed load (needs root): no wrong byte, no purge undone
   flip   single bits of a drive turned over while the node is down: none of them is served
   fuzz   executions of each libFuzzer target
+
+A new kind is a goal in GOALS and a function in PIECES that takes what is done and gives (done now, what was found).
 
 Ends with 1 where anything was found. --report prints the ledger alone."""
 import argparse
@@ -30,13 +34,20 @@ sys.dont_write_bytecode = True
 
 from support.node import Node  # noqa: E402
 from support.origin import Origin  # noqa: E402
+from support import volume  # noqa: E402
 from test_drive import Load, config, ready_to_keep, settle, store_all  # noqa: E402
+from test_power_cut import make_cuts  # noqa: E402
 
-GOALS = {"sim": 10_000, "kill": 1_000, "flip": 10_000, "fuzz": 100_000_000}  # fuzz: of each target
+# nth: 20 passes of every n; fuzz: of each target
+GOALS = {"sim": 10_000, "nth": 20, "kill": 1_000, "cut": 500, "flip": 10_000, "fuzz": 100_000_000}
 MIB = 1 << 20
 FIRST_SEED = 1000
-SEEDS, KILLS, FLIPS, FUZZ_SECONDS = 200, 10, 100, 20  # of one piece
+SEEDS, KILLS, CUTS, FLIPS, FUZZ_SECONDS = 200, 10, 10, 100, 20  # of one piece
 FLIPS_PER_START = 20
+
+
+class CannotRun(Exception):
+    """This machine cannot do it: no finding, but the goals are not met here."""
 
 
 def version():
@@ -106,6 +117,25 @@ def run_sim(done):
     seed = int(seeds[-1]) if seeds else first
     # The next piece begins behind the seed that failed.
     return seed - first + 1, [f"SIM_SEED={seed} build/dev/tests/sim/sim_test ended with {ended.returncode}"]
+
+
+def run_nth(done):
+    """One pass: every operation of a drive's life, and of its return, fails once and for ever."""
+    for program, tests in (("cache_drive_test", "DriveMatrix.*"), ("cache_store_test", "DriveReturnTest.Whichever*")):
+        command = [ROOT / "build/dev/tests/unit" / program, f"--gtest_filter={tests}"]
+        environment = {**os.environ, "DRIVE_SEED": str(done)}
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if ended.returncode != 0 or "[  PASSED  ] 0 tests" in ended.stdout:
+            return 1, [f"DRIVE_SEED={done} {program} --gtest_filter={tests} ended with {ended.returncode}"]
+    return 1, []
+
+
+def run_cut(done):
+    if reason := volume.why_not():
+        raise CannotRun(reason)
+    with Origin() as origin, tempfile.TemporaryDirectory(dir=ROOT / "build/soak") as name:
+        wrong, _ = make_cuts(origin, pathlib.Path(name), CUTS, seed=done)
+    return CUTS, [f"cuts {done} to {done + CUTS - 1}: {', '.join(wrong[:5])}"] if wrong else []
 
 
 def run_kill(done):
@@ -194,11 +224,14 @@ def run_fuzz(target):
     return int(executed[1]) if executed else 0, found
 
 
+PIECES = {"sim": run_sim, "nth": run_nth, "kill": run_kill, "cut": run_cut, "flip": run_flip}
+
+
 def run_piece(name, done):
     kind, _, target = name.partition(":")
     if kind == "fuzz":
         return run_fuzz(target)
-    return {"sim": run_sim, "kill": run_kill, "flip": run_flip}[kind](done)
+    return PIECES[kind](done)
 
 
 def names_of(kinds):
@@ -225,7 +258,7 @@ def main():
     parser.add_argument(
         "--for", dest="seconds", type=seconds_of, default=3600, help="how long (60m); the ledger goes on"
     )
-    parser.add_argument("--only", type=kinds_of, default=list(GOALS), help="some of sim,kill,flip,fuzz")
+    parser.add_argument("--only", type=kinds_of, default=list(GOALS), help=f"some of {','.join(GOALS)}")
     parser.add_argument("--report", action="store_true", help="what the ledger says, and nothing else")
     options = parser.parse_args()
     ledger, names = Ledger(ROOT / "build/soak"), names_of(options.only)
@@ -238,6 +271,10 @@ def main():
         name, started = min(left, key=lambda one: ledger.entry(one)["seconds"]), time.monotonic()
         try:
             done, found = run_piece(name, ledger.done(name))
+        except CannotRun as reason:
+            print(f"{name}: NOT RUN here: {reason}", flush=True)
+            names.remove(name)
+            continue
         except Exception as problem:  # a node that does not come back is a finding, not the end of the soak
             done, found = 0, [f"{name} at {ledger.done(name)}: {type(problem).__name__}: {str(problem)[:500]}"]
         ledger.add(name, done, time.monotonic() - started, found)

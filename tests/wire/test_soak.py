@@ -70,6 +70,19 @@ def test_a_node_that_does_not_come_back_is_a_finding_and_the_others_go_on(gate, 
     assert "FOUND kill at 0: RuntimeError: segue ended with 1" in capsys.readouterr().out
 
 
+def test_what_this_machine_cannot_do_is_told_and_is_no_finding(gate, capsys):
+    gate.found[("kill", 0)] = soak.CannotRun("mounting a file needs root")
+    code, ran = gate.run("--for", "10s")
+    assert (code, ran.count(("kill", 0)), len(ran)) == (0, 1, 4)
+    said = capsys.readouterr().out
+    assert "kill: NOT RUN here: mounting a file needs root" in said
+    assert "the goals are not met" in said
+
+
+def test_every_kind_has_a_goal_and_a_function():
+    assert set(soak.GOALS) == {*soak.PIECES, "fuzz"}
+
+
 @pytest.mark.parametrize("words", [["--for", "soon"], ["--for", "1"], ["--only", "sim,luck"]])
 def test_a_word_it_does_not_know_is_refused(monkeypatch, words):
     monkeypatch.setattr(sys, "argv", ["soak.py", *words])
