@@ -187,9 +187,11 @@ Task<Fills::Impl::Ask> Fills::Impl::answer_content(Contact& contact, Ask form) {
     co_return form;
   }
   const uint64_t length = collected->bytes.size();
-  contact.spent = std::move(contact.stream);
-  contact.stream = std::make_unique<PassStream>(std::move(collected->bytes), nullptr, contact.head,
-                                                nullptr, origin::FetchPlace());
+  // From here on the head lives with the bytes: where they are passed through after all they
+  // outlive the contact.
+  auto whole = std::make_unique<PassStream>(std::move(collected->bytes), head);
+  contact.head = whole->known_head();
+  contact.stream = std::move(whole);
   co_return settle(contact, form, std::move(verdict), length, {0, length});
 }
 

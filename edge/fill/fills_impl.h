@@ -69,9 +69,8 @@ struct Contact final : public FillRun {
   http::VaryNames list_names;
   MonoTime deadline = kNever;
   std::unique_ptr<origin::FetchStream> stream;
-  const origin::FetchHead* head = nullptr;
-  std::unique_ptr<origin::FetchStream> spent;  // keeps `head` when the body was collected
-  ByteRange covers_bytes;                      // of the answer that is to be landed
+  const origin::FetchHead* head = nullptr;  // lives in `stream`
+  ByteRange covers_bytes;                   // of the answer that is to be landed
   bool asked_original_again = false;
 
   // What the starter is told. It waits on its own signal; null: it left, or there is none.

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/counter.h"
@@ -12,8 +13,8 @@ namespace segue::edge {
 
 class PassStream final : public origin::FetchStream {
  public:
-  /// First `collected`, then what `live` still brings (null: nothing). `head` lives in `live`, or
-  /// outlives this. `bytes` counts what is read. `place`: of its client, where it has one.
+  /// First `collected`, then what `live` still brings. `head` lives in `live`. `bytes` counts what
+  /// is read. `place`: of its client.
   PassStream(std::vector<std::byte> collected, std::unique_ptr<origin::FetchStream> live,
              const origin::FetchHead* head, Counter* bytes, origin::FetchPlace place) noexcept
       : collected_(std::move(collected)),
@@ -21,6 +22,13 @@ class PassStream final : public origin::FetchStream {
         head_(head),
         bytes_(bytes),
         place_(std::move(place)) {}
+  /// All that an answer brought. Its fetch may be dropped, whose place others wait for, so the head
+  /// is a copy.
+  PassStream(std::vector<std::byte> collected, const origin::FetchHead& head)
+      : collected_(std::move(collected)), own_head_(head), head_(&*own_head_) {}
+
+  /// Valid while this lives.
+  [[nodiscard]] const origin::FetchHead* known_head() const noexcept { return head_; }
 
   Task<Result<const origin::FetchHead*>> head() override { co_return head_; }
 
@@ -41,9 +49,10 @@ class PassStream final : public origin::FetchStream {
  private:
   std::vector<std::byte> collected_;
   size_t at_ = 0;
-  std::unique_ptr<origin::FetchStream> live_;
-  const origin::FetchHead* head_;
-  Counter* bytes_;
+  std::unique_ptr<origin::FetchStream> live_;  // null: nothing follows
+  const std::optional<origin::FetchHead> own_head_{};
+  const origin::FetchHead* const head_;
+  Counter* const bytes_ = nullptr;
   origin::FetchPlace place_;  // among Fetcher::pass_places()
 };
 

@@ -64,6 +64,26 @@ TEST_F(FillRevalidates, AnOriginWhoseValidatorChangesOnEveryContactIsPassedThrou
   EXPECT_EQ(total(&FillCounters::generations_replaced), kFlapsMax);
 }
 
+TEST_F(FillRevalidates, AFlappingAnswerThatWasReadToItsEndIsPassedThroughUnderItsOwnHead) {
+  add("/t", 2 * kSlice, "no-cache").unknown_length = true;
+  for (uint32_t i = 0; i <= kFlapsMax; ++i) {
+    expect_body(get({.target = "/t"}), {0, 2 * kSlice});
+    origin.change("/t", 2 * kSlice);
+  }
+  EXPECT_EQ(total(&FillCounters::flapping), 0u);
+  // Its client takes its time: the contact that collected the answer is long over.
+  Player& player = start({.target = "/t", .stop_after = 1, .stays = true});
+  EXPECT_TRUE(world.run_until_idle());
+  EXPECT_EQ(total(&FillCounters::flapping), 1u);
+  ASSERT_NE(player.selection.pass, nullptr);
+  const origin::FetchHead& head = *player.selection.pass_head;
+  EXPECT_EQ(head.status, 200);
+  EXPECT_EQ(head.fields.view().find("Content-Type"), "audio/mpeg");
+  EXPECT_EQ(head.fields.view().find("ETag"), origin.track("/t").etag);
+  EXPECT_EQ(origin.in_flight(), 0u) << "nobody waits for the place of a fetch that is over";
+  expect_body(player, {0, 64 * KiB});
+}
+
 TEST_F(FillRevalidates, AFlappingKeyIsStoredAgainOnceItsValidatorStays) {
   add("/t", MiB, "max-age=1");
   for (uint32_t i = 0; i <= kFlapsMax + 1; ++i) {
