@@ -190,8 +190,17 @@ bool Planner::is_fulfilled(TrackId track) const {
   return held != tables_->held.end() && held->second.whole;
 }
 
+/// The most that can land: slices come whole. The last one of a track is shorter, but how long the
+/// track is may have been told wrongly, or not at all; and where a tail begins in its slice nobody
+/// knows.
+uint64_t Planner::slice_bytes(ByteRange part, uint32_t tail_bytes) noexcept {
+  const uint64_t slices =
+      part.empty() ? 0 : (part.end - 1) / kSliceBytes - part.first / kSliceBytes + 1;
+  return slices * kSliceBytes + (tail_bytes == 0 ? 0 : tail_bytes + kSliceBytes - 1);
+}
+
 uint64_t Planner::planned_bytes(const Candidate& candidate) noexcept {
-  return candidate.part.length() + candidate.entry.tail_bytes;
+  return slice_bytes(candidate.part, candidate.entry.tail_bytes);
 }
 
 void Planner::enter(uint32_t index, MonoTime now) {
@@ -204,7 +213,8 @@ void Planner::enter(uint32_t index, MonoTime now) {
     candidate.state = Candidate::State::Fulfilled;
     return;
   }
-  const double bytes = std::max(1.0, static_cast<double>(planned_bytes(candidate)));
+  const uint64_t wanted = candidate.part.length() + candidate.entry.tail_bytes;
+  const double bytes = std::max(1.0, static_cast<double>(wanted));
   candidate.density = static_cast<int8_t>(std::ilogb(candidate.entry.probability / bytes));
   const MonoTime from = candidate.entry.due - options_.lead_max;
   if (from > now) {

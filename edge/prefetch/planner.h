@@ -119,9 +119,11 @@ class Planner {
 
   /// Stopped: it stood aside (or nobody wants it any more); a candidate still wanted comes again.
   enum class End : uint8_t { Complete, AlreadyHere, Failed, Stopped };
-  /// Its beginning has told how long its head is: judged by that, and the rest begins there.
-  void refine(uint64_t order, uint64_t head_bytes, uint32_t tail_bytes);
-  /// Bytes that came from the origin for it.
+  /// Its beginning has told how long its head is: judged by that, and the rest begins there. False:
+  /// the budgets have no room for so much more; it stays what was ordered.
+  [[nodiscard]] bool refine(uint64_t order, uint64_t head_bytes, uint32_t tail_bytes);
+  /// Bytes that came from the origin for it: whole slices, each once. In all no more than the
+  /// slices that the order touches, which is what the budgets were asked for.
   void landed(uint64_t order, uint64_t bytes);
   void ended(uint64_t order, End end, MonoTime now);
   /// Orders nobody wants any more: stop them (they still end).
@@ -161,6 +163,7 @@ class Planner {
   void enter(uint32_t candidate, MonoTime now);
   void ripen(MonoTime now);
   [[nodiscard]] bool is_fulfilled(TrackId track) const;
+  [[nodiscard]] static uint64_t slice_bytes(ByteRange part, uint32_t tail_bytes) noexcept;
   [[nodiscard]] static uint64_t planned_bytes(const Candidate& candidate) noexcept;
   [[nodiscard]] std::optional<uint32_t> first_with_room() const;
   [[nodiscard]] MonoTime affordable_at(uint32_t candidate, MonoTime now) const;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/assert.h"
 #include "edge/prefetch/planner_tables.h"
 
 namespace segue::edge {
@@ -30,15 +31,16 @@ bool Planner::affordable(uint64_t bytes) const noexcept {
          bytes_today_ + bytes <= options_.bytes_per_day;
 }
 
-/// Whose turn it is: rests that would take more than their share are passed over.
+/// Whose turn it is: rests that would take more than their share are passed over, and what is more
+/// than may be held at all.
 std::optional<uint32_t> Planner::first_with_room() const {
   uint32_t looks = 0;
   for (const Tables::Ready& ready : tables_->ready) {
     const Candidate& candidate = tables_->candidates[ready.candidate];
-    const bool waits =
-        candidate.part.first > 0 && tables_->rest_bytes > 0 &&
-        tables_->rest_bytes + planned_bytes(candidate) > options_.held_bytes_max / kRestsShareOf;
-    if (!waits) return ready.candidate;
+    const uint64_t bytes = planned_bytes(candidate);
+    const bool waits = candidate.part.first > 0 && tables_->rest_bytes > 0 &&
+                       tables_->rest_bytes + bytes > options_.held_bytes_max / kRestsShareOf;
+    if (!waits && bytes <= options_.held_bytes_max) return ready.candidate;
     if (++looks == kReadyLookedAt) break;
   }
   return std::nullopt;
@@ -119,18 +121,31 @@ MonoTime Planner::affordable_at(uint32_t index, MonoTime now) const {
   return wait ? now + *wait : kNever;
 }
 
-void Planner::refine(uint64_t order, uint64_t head_bytes, uint32_t tail_bytes) {
+bool Planner::refine(uint64_t order, uint64_t head_bytes, uint32_t tail_bytes) {
   const auto at = tables_->running.find(order);
-  if (at == tables_->running.end()) return;
+  if (at == tables_->running.end()) return false;
   Running& running = at->second;
+  // Less gives back what it does not need when it has ended.
+  const uint64_t bytes = slice_bytes({0, head_bytes}, tail_bytes);
+  if (bytes > running.planned_bytes) {
+    const uint64_t more = bytes - running.planned_bytes;
+    if (held_bytes_ + more > options_.held_bytes_max ||
+        bytes_today_ + more > options_.bytes_per_day)
+      return false;
+    running.planned_bytes = bytes;
+    held_bytes_ += more;
+    bytes_today_ += more;
+    budget_.spend(static_cast<double>(more));
+  }
   running.part = {0, head_bytes};
   running.tail_bytes = tail_bytes;
-  if (running.candidate == kNoCandidate) return;
+  if (running.candidate == kNoCandidate) return true;
   Candidate& candidate = tables_->candidates[running.candidate];
   candidate.part = running.part;
   candidate.entry.head_bytes = head_bytes;
   candidate.entry.tail_bytes = tail_bytes;
   candidate.entry.head_is_guess = false;
+  return true;
 }
 
 void Planner::landed(uint64_t order, uint64_t bytes) {
@@ -149,7 +164,8 @@ void Planner::ended(uint64_t order, End end, MonoTime now) {
   tables_->running_by_track.erase(running.track);
   held_bytes_ -= running.planned_bytes;
   if (running.part.first > 0) tables_->rest_bytes -= running.planned_bytes;
-  // What was here already cost nothing; what came in whole slices cost more than was asked for.
+  SEGUE_ASSERT(running.landed <= running.planned_bytes);  // else the budgets were not kept
+  // What was here already cost nothing.
   budget_.spend(static_cast<double>(running.landed) - static_cast<double>(running.planned_bytes));
   bytes_today_ = bytes_today_ + running.landed > running.planned_bytes
                      ? bytes_today_ + running.landed - running.planned_bytes

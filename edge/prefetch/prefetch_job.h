@@ -16,6 +16,7 @@ struct Prefetcher::Job final : public RefCounted {
   Asked asked;
   Signal signal;
   bool cancelled = false;
+  uint32_t counted_to = 0;  // slices below this were counted: head and tail may meet in one
 
   void cancel() noexcept {
     cancelled = true;

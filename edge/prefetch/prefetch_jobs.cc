@@ -190,12 +190,15 @@ void Prefetcher::refine(Job& job, const cache::Selected& selected) {
        .head = milliseconds{static_cast<int64_t>(wanted * 1000)}});
   if (!told) return;
   heads_told_.add();
-  job.order.head.end = std::min(length, std::clamp(told->head_bytes, kHeadBytesMin, kHeadBytesMax));
-  if (told->tail) job.order.tail_bytes = kTailBytes;
-  planner_.refine(job.order.id, job.order.head.end, job.order.tail_bytes);
+  const uint64_t head_bytes =
+      std::min(length, std::clamp(told->head_bytes, kHeadBytesMin, kHeadBytesMax));
+  const uint32_t tail_bytes = told->tail ? kTailBytes : job.order.tail_bytes;
   Facts& facts = facts_for(track_of(job.order.target->key));
-  facts.head_bytes = job.order.head.end;
+  facts.head_bytes = head_bytes;
   facts.tail = told->tail;
+  if (!planner_.refine(job.order.id, head_bytes, tail_bytes)) return;
+  job.order.head.end = head_bytes;
+  job.order.tail_bytes = tail_bytes;
 }
 
 /// Reads behind the fills of the range, as a client would, and lets the bytes lie. What a drive has
@@ -224,6 +227,8 @@ Task<Result<Done>> Prefetcher::bring(Scope& scope, Job& job, const cache::Select
       if (!readable) co_return fail(readable.error());
       at += readable->bytes.size();
     }
+    if (slice < job.counted_to) continue;
+    job.counted_to = slice + 1;
     planner_.landed(job.order.id, generation.slice_bytes(SliceIndex{slice}));
   }
   co_return Done{};

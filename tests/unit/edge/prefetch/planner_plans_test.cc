@@ -175,7 +175,7 @@ TEST_F(PlannerTest, WhatCameAgainAfterStandingAsideIsDroppedAsFarAsItsContainerT
   planner->landed(running[0].id, 256 * KiB);
   finish(Planner::End::Stopped);
   ASSERT_EQ(orders().size(), 1u);
-  planner->refine(running[0].id, 1 * MiB, 64 * KiB);
+  ASSERT_TRUE(planner->refine(running[0].id, 1 * MiB, 64 * KiB));
   finish();
   planner->cancel(7, 0, now);
   const auto dropped = planner->take_dropped();

@@ -11,7 +11,7 @@ TEST_F(PlannerTest, AHeadThatItsContainerTellsIsJudgedByWhatItTold) {
   const auto order = planner->next(now);
   ASSERT_TRUE(order.has_value());
   EXPECT_TRUE(order->head_is_guess);
-  planner->refine(order->id, 64 * KiB, 0);
+  ASSERT_TRUE(planner->refine(order->id, 64 * KiB, 0));
   planner->landed(order->id, 256 * KiB);  // slices are whole
   planner->ended(order->id, Planner::End::Complete, now);
   ask(1, {0, 64 * KiB}, 7);
@@ -143,6 +143,59 @@ TEST_F(PlannerTest, BytesHeldForNobodyAreBoundedUntilTheyAreAskedFor) {
   EXPECT_TRUE(orders().empty());
   ask(10);
   EXPECT_EQ(orders(), std::vector<TrackId>{12});
+}
+
+TEST_F(PlannerTest, TheSlicesThatLandAreWhatIsCountedNotTheBytesThatAreWanted) {
+  make({.held_bytes_max = 3 * kSliceBytes, .bytes_per_day = 5 * kSliceBytes});
+  set(1, 1, {entry(10, 1, 0s, kSliceBytes + 1), entry(11, 1, 0s, kSliceBytes + 1)});
+  EXPECT_EQ(orders(), std::vector<TrackId>{10});  // not four slices of three
+  EXPECT_EQ(planner->gauges().held_bytes, 2 * kSliceBytes);
+  planner->landed(running[0].id, 2 * kSliceBytes);
+  planner->ended(std::exchange(running, {})[0].id, Planner::End::Complete, now);
+  EXPECT_EQ(planner->gauges().held_bytes, 2 * kSliceBytes);
+  ask(10, {0, 2 * kSliceBytes});
+  EXPECT_EQ(orders(), std::vector<TrackId>{11});
+  EXPECT_EQ(planner->gauges().bytes_today, 4 * kSliceBytes);
+}
+
+TEST_F(PlannerTest, ATailMayLieAcrossABorderOfSlices) {
+  make({.held_bytes_max = 2 * kSliceBytes + 64 * KiB});
+  PlanEntry with_tail = entry(10);
+  with_tail.tail_bytes = 64 * KiB;
+  set(1, 1, {with_tail});
+  EXPECT_EQ(orders().size(), 1u);
+  EXPECT_EQ(planner->gauges().held_bytes, 2 * kSliceBytes + 64 * KiB - 1);
+  planner->landed(running[0].id, kSliceBytes + 100);  // it did not
+  planner->ended(std::exchange(running, {})[0].id, Planner::End::Complete, now);
+  EXPECT_EQ(planner->gauges().held_bytes, kSliceBytes + 100);
+}
+
+TEST_F(PlannerTest, WhatIsMoreThanMayBeHeldIsPassedOver) {
+  make({.held_bytes_max = 2 * kSliceBytes});
+  set(1, 1, {entry(10, 1, 0s, 2 * kSliceBytes + 1), entry(11, 0.1)});
+  EXPECT_EQ(orders(), std::vector<TrackId>{11});
+}
+
+TEST_F(PlannerTest, AHeadThatTurnsOutLongerIsTakenWhereTheBudgetsHaveRoom) {
+  make({.held_bytes_max = 4 * kSliceBytes, .bytes_per_day = 6 * kSliceBytes});
+  PlanEntry guessed = entry(10);
+  guessed.head_is_guess = true;
+  set(1, 1, {guessed});
+  ASSERT_EQ(orders().size(), 1u);
+  EXPECT_FALSE(planner->refine(running[0].id, 4 * kSliceBytes + 1, 0));
+  EXPECT_EQ(planner->gauges().held_bytes, kSliceBytes) << "it stays what was ordered";
+  EXPECT_FALSE(planner->refine(running[0].id, 3 * kSliceBytes, 64 * KiB));
+  EXPECT_TRUE(planner->refine(running[0].id, 4 * kSliceBytes, 0));
+  EXPECT_EQ(planner->gauges().held_bytes, 4 * kSliceBytes);
+  EXPECT_EQ(planner->gauges().bytes_today, 4 * kSliceBytes);
+  planner->landed(running[0].id, 4 * kSliceBytes);
+  planner->ended(std::exchange(running, {})[0].id, Planner::End::Complete, now);
+  ask(10, {0, 4 * kSliceBytes});
+  guessed.track = 11;
+  set(1, 2, {guessed});
+  ASSERT_EQ(orders().size(), 1u);
+  EXPECT_FALSE(planner->refine(running[0].id, 3 * kSliceBytes, 0)) << "of the day's are two left";
+  EXPECT_TRUE(planner->refine(running[0].id, 2 * kSliceBytes, 0));
 }
 
 TEST_F(PlannerTest, PausedItBeginsNothing) {
