@@ -73,6 +73,14 @@ BANNED = (
     ("rand", r"\b(s?rand|rand_r|[dlm]rand48)\s*\(", "base/loop Entropy, or a seeded generator", ("",), ()),
     ("std::function", r"\bstd::(move_only_)?function\b", "it may allocate", HOT, ("edge/main.cc", "edge/cli/")),
     ("system_clock", r"\bsystem_clock\b", "the loop's Clock", ("",), ("base/loop/",)),
+    # What the simulation runs: a waiter that nobody wakes must come to an end all the same.
+    (
+        "a wait without a deadline",
+        r"\bwait\(kNever\)",
+        "a deadline",
+        ("cache/", "edge/fill/", "edge/delivery/", "edge/prefetch/"),
+        (),
+    ),
     ("steady_clock", r"\bsteady_clock::now\b", "the loop's Clock", HOT, ("base/loop/", "edge/cli/")),
 )
 

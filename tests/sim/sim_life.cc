@@ -41,6 +41,11 @@ SimNodeOptions Life::options_for(Random& random, bool calm) {
   if (random.one_in(2)) options.ttl.stale_if_error = seconds{0};
   if (random.one_in(8)) options.ttl.override_lifetime = seconds{random.below(20)};
   if (!calm && random.one_in(3)) options.fetches_max = static_cast<uint32_t>(random.between(1, 4));
+  options.hints = !calm;
+  options.plan.orders_max = static_cast<uint32_t>(random.between(1, 8));
+  options.plan.held_bytes_max = random.between(1, 8) * MiB;
+  if (!calm && random.one_in(3)) options.plan.bytes_per_day = random.between(1, 20) * MiB;
+  options.plan.bytes_per_second = random.between(1, 8) * MiB;
   const uint64_t drives = random.below(3);
   for (uint64_t i = 0; i < drives; ++i) {
     FaultOptions drive{.size_bytes = random.between(8, 32) * MiB};
@@ -115,7 +120,8 @@ void Life::run() {
 
 void Life::act() {
   const uint64_t what = random_.below(100);
-  if (what < 65) return start_client();
+  if (what < 60) return start_client();
+  if (what < 65) return recommend();
   if (what < 70) return node_.world().run_for(milliseconds{random_.below(10'000)});
   if (calm_) return;
   if (what < 78) return harm_origin();
@@ -196,11 +202,35 @@ void Life::start_client_of(const std::string& target) {
   if (random_.one_in(8)) behaviour.stops_after_bytes = random_.below(MiB);
   if (random_.one_in(3)) behaviour.others_steps = static_cast<uint32_t>(random_.between(1, 200));
   if (random_.one_in(12)) behaviour.method = "HEAD";
+  if (random_.one_in(12)) {
+    const std::string& next = random_target();
+    behaviour.fields.emplace_back("CMCD-Request",
+                                  "nor=\"" + next.substr(next.rfind('/') + 1) + "\",sid=\"p\"");
+  }
   if (random_.one_in(8)) add_condition(behaviour);
   if (random_.one_in(2))
     behaviour.fields.emplace_back("Accept-Language", random_.one_in(2) ? "en" : "de");
   asked_bytes_[behaviour.target] += round_up(length, kSliceBytes) + kSliceBytes;
   node_.request(random_loop(), behaviour);
+}
+
+/// What a recommender says: a plan of a few tracks, soon or later, or that there is none any more.
+void Life::recommend() {
+  std::string line = R"({"session":"s)" + std::to_string(random_.below(4)) + '"';
+  if (random_.one_in(8)) return node_.feed(line + R"(,"op":"cancel"})");
+  line += R"(,"model":"m)" + std::to_string(random_.below(2)) + R"(","next":[)";
+  const uint64_t tracks = random_.between(1, 4);
+  for (uint64_t i = 0; i < tracks; ++i) {
+    const std::string& target = random_target();
+    const uint64_t length = node_.origin().track(target).length;
+    line += i == 0 ? "" : ",";
+    line += R"({"track":")" + target + R"(","p":0.)" + std::to_string(random_.between(1, 9)) +
+            R"(,"eta_ms":)" + std::to_string(random_.below(5000)) +
+            (random_.one_in(2) ? R"(,"tail":true)" : "") + "}";
+    // A head, its tail and the rest are asked for apart, each once.
+    asked_bytes_[target] += 3 * (round_up(length, kSliceBytes) + kSliceBytes);
+  }
+  node_.feed(line + "]}");
 }
 
 // --- what goes wrong ---
@@ -241,7 +271,7 @@ void Life::harm_drive() {
       node_.lose_drive(drive);
       break;
     case 1:
-      platter.set_lost(false);
+      node_.put_back_drive(drive);
       break;
     case 2:
       platter.release_hung();

@@ -36,6 +36,7 @@ class Life {
   void harm_origin();
   void harm_drive();
   void purge();
+  void recommend();
   void change();
   void jump_clock();
   void make_well();

@@ -14,6 +14,8 @@ using std::chrono::seconds;
 
 constexpr uint64_t kHashSeed = 42;
 constexpr std::chrono::minutes kSettleMax{30};
+constexpr uint64_t kPrefetchMemory = 4 * MiB;
+constexpr uint32_t kSessions = 4;  // that feeds plan for
 
 }  // namespace
 
@@ -30,15 +32,19 @@ SimTally& SimTally::operator+=(const SimTally& other) noexcept {
   purges += other.purges;
   crashes += other.crashes;
   drives_lost += other.drives_lost;
+  drives_back += other.drives_back;
+  prefetched += other.prefetched;
+  prefetch_used += other.prefetch_used;
   return *this;
 }
 
 std::string SimTally::text() const {
   return fmt::format(
       "hit_ram={} hit_drive={} miss={} pass={} stale={} revalidated={} negative={} cut={} "
-      "server_errors={} purges={} crashes={} drives_lost={}",
+      "server_errors={} purges={} crashes={} drives_lost={} drives_back={} prefetched={} "
+      "prefetch_used={}",
       hit_ram, hit_drive, miss, pass, stale, revalidated, negative, cut, server_errors, purges,
-      crashes, drives_lost);
+      crashes, drives_lost, drives_back, prefetched, prefetch_used);
 }
 
 /// A client with what watches it.
@@ -102,6 +108,18 @@ Task<void> SimNode::format_and_mount(size_t drive, std::unique_ptr<cache::Drive>
   if (opened) mounted = std::move(*opened);
 }
 
+/// As the node does at its start (edge/node/drives.cc): who missed an epoch comes back empty.
+Task<void> SimNode::agree_on_epoch(std::vector<std::unique_ptr<cache::Drive>>& drives) {
+  uint64_t newest = 0;
+  for (const auto& drive : drives) newest = std::max(newest, drive->membership_epoch());
+  for (size_t i = 0; i < drives.size(); ++i) {
+    if (drives[i]->membership_epoch() == newest) continue;
+    FaultDisk& disk = *workers_.front()->disks[i];
+    EXPECT_TRUE((co_await drives[i]->forget_everything(disk)).has_value());
+    EXPECT_TRUE((co_await drives[i]->set_membership_epoch(disk, newest)).has_value());
+  }
+}
+
 void SimNode::build() {
   stopping_ = false;
   for (uint32_t i = 0; i < options_.loops; ++i) {
@@ -121,8 +139,9 @@ void SimNode::build() {
     platters_[i]->set_lost(false);
     run_task(0, [&] { return format_and_mount(i, drives[i]); });
     ASSERT_NE(drives[i], nullptr);
-    faults = options_.drives[i];
   }
+  run_task(0, [&] { return agree_on_epoch(drives); });
+  for (size_t i = 0; i < drives.size(); ++i) platters_[i]->options() = options_.drives[i];
   auto store = cache::Store::create({.ram_bytes = options_.ram_bytes,
                                      .policy = options_.policy,
                                      .hash_seed = kHashSeed,
@@ -147,6 +166,19 @@ void SimNode::build() {
                                          edge::Delivery::Options{.id_seed = i + 1});
   }
   const Loop::Turn turn(world_.loop(0));
+  prefetcher_ = std::make_unique<edge::Prefetcher>(
+      world_.loop(0), *workers_.front()->local, *workers_.front()->fills, options_.loops,
+      edge::Prefetcher::Options{.plan = options_.plan,
+                                .hint_bytes_per_second = options_.hints ? 4 * MiB : 0,
+                                .memory = kPrefetchMemory});
+  prefetcher_->set_sites(sites_->sites(), sites_);
+  edge::Prefetcher::Pressure pressure;
+  for (uint32_t i = 0; i < options_.loops; ++i) {
+    workers_[i]->delivery->tell(&prefetcher_->inbox(i));
+    pressure.fills.push_back(&workers_[i]->fills->counters());
+  }
+  pressure.origins.resize(1);
+  prefetcher_->set_pressure(pressure);
   ASSERT_TRUE(workers_.front()->tasks->try_spawn(upkeep_for_ever()));
 }
 
@@ -158,6 +190,7 @@ Task<void> SimNode::upkeep_for_ever() {
 }
 
 Task<void> SimNode::drain(Worker& worker, bool& done) {
+  if (&worker == workers_.front().get()) co_await prefetcher_->drain();
   co_await worker.delivery->drain();
   co_await worker.fills->drain();
   co_await worker.local->drain();
@@ -188,6 +221,11 @@ void SimNode::take_down() {
   world_.run_for(milliseconds{1});
   store_->check_invariants(/*idle=*/true);
   world_.set_hook(nullptr);
+  count_shared();
+  {
+    const Loop::Turn turn(world_.loop(0));
+    prefetcher_.reset();
+  }
   for (uint32_t i = 0; i < workers_.size(); ++i) {
     const Loop::Turn turn(world_.loop(i));
     count_worker(*workers_[i]);
@@ -298,8 +336,20 @@ void SimNode::count_worker(const Worker& worker) {
   tally_.server_errors += c.status_5xx.get();
 }
 
+/// What all loops share.
+void SimNode::count_shared() {
+  for (const auto& drive : store_->drives())
+    tally_.drives_back += drive->counters().returns.load(std::memory_order_relaxed);
+  const edge::ModelScores& scores = prefetcher_->scores();
+  for (uint32_t model = 0; model < scores.count(); ++model) {
+    tally_.prefetched += scores.at(model).fetched.get();
+    tally_.prefetch_used += scores.at(model).used.get();
+  }
+}
+
 SimTally SimNode::tally() {
   const SimTally before = tally_;
+  count_shared();
   for (const auto& worker : workers_) count_worker(*worker);
   return std::exchange(tally_, before);
 }
@@ -350,10 +400,42 @@ void SimNode::after_step() {
   }
   // Every step would take every lock: a sample of them sees the same states, and each run's seed
   // samples others.
-  if (store_ && world_.steps() % 64 == 0) store_->check_invariants();
+  if (store_ && prefetcher_ && world_.steps() % 64 == 0) {
+    store_->check_invariants();
+    expect_budgets();
+  }
   if (!no_double_fills_ || world_.steps() % 16 != 0 || !origin_.has_overlapping_fills()) return;
   no_double_fills_ = false;  // said once
   ADD_FAILURE() << "two fetches bring the same bytes of one version";
+}
+
+void SimNode::expect_budgets() {
+  if (over_budget_) return;  // said once
+  const edge::Planner::Gauges plans = prefetcher_->planner().gauges();
+  const cache::Store::Usage usage = store_->usage();
+  over_budget_ =
+      plans.running > options_.plan.orders_max || plans.held_bytes > options_.plan.held_bytes_max ||
+      plans.bytes_today > options_.plan.bytes_per_day || plans.memory_bytes > kPrefetchMemory ||
+      usage.ram_bytes_mapped > options_.ram_bytes;
+  for (const auto& worker : workers_) over_budget_ |= worker->fills->running() > kFillsPerLoopMax;
+  over_budget_ |= origin_.in_flight() > options_.fetches_max * options_.loops;
+  if (over_budget_) {
+    ADD_FAILURE() << "over a budget: running " << plans.running << ", held " << plans.held_bytes
+                  << ", today " << plans.bytes_today << ", memory " << plans.memory_bytes
+                  << ", mapped " << usage.ram_bytes_mapped << ", fetches " << origin_.in_flight();
+  }
+}
+
+void SimNode::feed(const std::string& line) {
+  tell("feed: " + line);
+  const Loop::Turn turn(world_.loop(0));
+  const auto taken = prefetcher_->take_line(edge::PrefetchSource::Post, line, ++lines_);
+  EXPECT_EQ(taken, edge::Prefetcher::Line::Taken) << line;
+}
+
+void SimNode::stop_prefetching() {
+  for (uint32_t i = 0; i < kSessions; ++i)
+    feed(R"({"op":"cancel","session":"s)" + std::to_string(i) + R"("})");
 }
 
 bool SimNode::run_until_answered() {
@@ -381,6 +463,11 @@ void SimNode::lose_drive(size_t drive) {
   platters_.at(drive)->set_lost(true);
 }
 
+void SimNode::put_back_drive(size_t drive) {
+  tell(fmt::format("drive {} is put back", drive));
+  platters_.at(drive)->set_lost(false);
+}
+
 void SimNode::expect_all_complete() {
   for (const auto& entry : clients_) {
     const ClientResult& result = entry->client->result();
@@ -403,6 +490,12 @@ void SimNode::expect_nothing_held() {
   EXPECT_EQ(usage.pinned, 0U);
   EXPECT_EQ(usage.buffer_waiters, 0U);
   EXPECT_EQ(origin_.in_flight(), 0U);
+  for (const auto& drive : store_->drives()) {
+    const cache::Drive::Census census = drive->census();
+    EXPECT_EQ(census.readers, 0U);
+    EXPECT_EQ(census.in_state[static_cast<size_t>(cache::SlotState::Writing)], 0U);
+    EXPECT_EQ(census.in_state[static_cast<size_t>(cache::SlotState::Retiring)], 0U);
+  }
 }
 
 void SimNode::settle() {
@@ -411,6 +504,7 @@ void SimNode::settle() {
     entry->client->leave();
   }
   end_hangs();
+  stop_prefetching();
   const auto at_rest = [&] {
     for (auto& entry : clients_) {
       if (!entry->client->finished()) return false;

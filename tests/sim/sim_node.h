@@ -14,6 +14,7 @@
 #include "edge/delivery/delivery.h"
 #include "edge/fill/fills.h"
 #include "edge/fill/stored_response.h"
+#include "edge/prefetch/prefetcher.h"
 #include "tests/sim/sim_check.h"
 #include "tests/sim/sim_client.h"
 #include "tests/support/fake_origin.h"
@@ -30,12 +31,15 @@ struct SimNodeOptions {
   edge::TtlRules ttl;
   std::vector<std::string> forward_fields;
   uint32_t fetches_max = kOriginConnectionsPerLoopMax;  // at once, per loop; others queue
+  bool hints = true;                                    // of players are listened to
+  edge::Planner::Options plan;
 };
 
 /// What a node has answered, by how it came by it.
 struct SimTally {
   uint64_t hit_ram = 0, hit_drive = 0, miss = 0, pass = 0, stale = 0, revalidated = 0, negative = 0;
-  uint64_t cut = 0, server_errors = 0, purges = 0, crashes = 0, drives_lost = 0;
+  uint64_t cut = 0, server_errors = 0, purges = 0, crashes = 0, drives_lost = 0, drives_back = 0;
+  uint64_t prefetched = 0, prefetch_used = 0;
 
   SimTally& operator+=(const SimTally& other) noexcept;
   [[nodiscard]] std::string text() const;
@@ -71,6 +75,8 @@ class SimNode final : public StepHook {
     bool cut = false;
   };
   void purge(Purge what, uint32_t loop);
+  /// A line of a recommendation feed (conf/feed.md).
+  void feed(const std::string& line);
   [[nodiscard]] uint32_t purges_acknowledged() const noexcept { return purges_acknowledged_; }
 
   /// What the origin was asked last and what the fills counted: for the message of a failure.
@@ -88,8 +94,9 @@ class SimNode final : public StepHook {
   [[nodiscard]] SimTally tally();
   /// Bit rot or worse: a drive that cannot be mounted any more after this is formatted anew.
   void note_damage(size_t drive) { damaged_.at(drive) = true; }
-  /// Every operation of the drive fails from now on, until set_lost(false) or a restart.
+  /// Pulls the drive: it fails from now on. put_back_drive(), or a restart, ends it.
   void lose_drive(size_t drive);
+  void put_back_drive(size_t drive);
   [[nodiscard]] uint64_t ram_bytes() const noexcept { return options_.ram_bytes; }
   [[nodiscard]] size_t drives() const noexcept { return platters_.size(); }
   /// Asserts that all who read got all they asked for (and what they asked for can be had).
@@ -117,8 +124,12 @@ class SimNode final : public StepHook {
   template <class Make>
   void run_task(uint32_t loop, Make make);
   Task<void> format_and_mount(size_t drive, std::unique_ptr<cache::Drive>& mounted);
+  Task<void> agree_on_epoch(std::vector<std::unique_ptr<cache::Drive>>& drives);
   Task<void> run_purge(Purge what, uint32_t loop);
   void count_worker(const Worker& worker);
+  void count_shared();
+  void stop_prefetching();
+  void expect_budgets();
   void expect_nothing_held();
   /// Prints what happens, if SIM_LOG is in the environment.
   void tell(const std::string& what);
@@ -136,11 +147,14 @@ class SimNode final : public StepHook {
   std::vector<bool> formatted_;
   std::unique_ptr<cache::Store> store_;
   std::vector<std::unique_ptr<Worker>> workers_;
+  std::unique_ptr<edge::Prefetcher> prefetcher_;  // of loop 0
+  uint64_t lines_ = 0;
   std::vector<std::unique_ptr<ClientEntry>> clients_;
   std::map<std::string, uint64_t> version_min_;  // by target: what acknowledged purges allow
   std::vector<bool> damaged_;
   SimTally tally_;
   bool no_double_fills_ = false;
+  bool over_budget_ = false;
   uint32_t purges_acknowledged_ = 0;
   bool stopping_ = false;
   MonoTime told_at_{};

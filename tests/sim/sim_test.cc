@@ -189,7 +189,8 @@ TEST(NodeSim, ARandomLifeKeepsTheInvariants) {
   // A simulation in which these do not happen proves nothing.
   for (const uint64_t count :
        {all.hit_ram, all.hit_drive, all.miss, all.pass, all.stale, all.revalidated, all.negative,
-        all.cut, all.server_errors, all.purges, all.crashes, all.drives_lost})
+        all.cut, all.server_errors, all.purges, all.crashes, all.drives_lost, all.drives_back,
+        all.prefetched, all.prefetch_used})
     EXPECT_GT(count, 0U);
 }
 
