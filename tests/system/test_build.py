@@ -64,6 +64,17 @@ def test_stacks_and_copies_are_checked(commands):
         assert "-fstack-clash-protection" in command and "-O2" in command
 
 
+def test_assertions_are_on():
+    program = BINARY.read_bytes()
+    assert b"segue: assertion failed: %s (%s:%d)" in program
+    sources = (path.read_text() for path in (ROOT / "cache").glob("*.cc"))
+    asserted = {text for source in sources for text in re.findall(r"^ +SEGUE_ASSERT\(([^\"\n]+)\);$", source, re.M)}
+    missing = [text for text in asserted if text.encode() not in program]
+    assert len(asserted) > 50
+    # The compiler may prove a few of them.
+    assert len(missing) <= len(asserted) / 10, missing
+
+
 def test_every_place_an_indirect_branch_may_land_is_marked(commands):
     if platform.machine() != "x86_64":
         pytest.skip("SKIPPED, not tested here: CET is a matter of x86-64")

@@ -212,6 +212,11 @@ def test_it_starts_is_ready_and_serves_from_a_ring_inside_its_sandbox(machine):
     if os.environ.get("SEGUE_NO_URING") != "1":
         assert 'segue_degraded{what="io_threads"} 0' in admin(machine, "/metrics").stdout
     assert machine.property_of("segue.service", "WatchdogUSec") == "10s"
+    status = machine.run("cat", f'/proc/{machine.property_of("segue.service", "MainPID")}/status').stdout
+    for capabilities in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert re.search(rf"^{capabilities}:\s+0+$", status, re.M), status
+    assert re.search(r"^NoNewPrivs:\s+1$", status, re.M)
+    assert re.search(r"^Seccomp:\s+2$", status, re.M)
 
 
 def test_a_reload_under_load_fails_no_request(machine):
