@@ -18,7 +18,19 @@ Planner::Planner(Options options, ModelScores& scores, const TargetBytes* target
     : options_(options), scores_(scores), targets_(targets), tables_(std::make_unique<Tables>()) {}
 Planner::~Planner() = default;
 
-void Planner::configure(const Options& options) { options_ = options; }
+void Planner::configure(const Options& options) {
+  const bool same_lead = options.lead_max == options_.lead_max;
+  options_ = options;
+  if (same_lead) return;
+  // What waits is found again by when it ripens, which is another time now; its order stays.
+  std::set<std::pair<MonoTime, uint32_t>> waiting;
+  for (const auto& [from, index] : tables_->waiting) {
+    Candidate& candidate = tables_->candidates[index];
+    candidate.ripe = candidate.entry.due - options_.lead_max;
+    waiting.emplace_hint(waiting.end(), candidate.ripe, index);
+  }
+  tables_->waiting.swap(waiting);
+}
 
 Planner::Gauges Planner::gauges() const noexcept {
   return {.sessions = tables_->sessions.size(),
@@ -180,7 +192,7 @@ void Planner::unlink(uint32_t index) {
   if (candidate.state == Candidate::State::Ready)
     tables_->ready.erase(Tables::ready_of(candidate, index));
   if (candidate.state == Candidate::State::Waiting)
-    tables_->waiting.erase({candidate.entry.due - options_.lead_max, index});
+    tables_->waiting.erase({candidate.ripe, index});
 }
 
 /// Whether nothing needs to be fetched for who wants this track: all of it is here or on its way.
@@ -216,10 +228,10 @@ void Planner::enter(uint32_t index, MonoTime now) {
   const uint64_t wanted = candidate.part.length() + candidate.entry.tail_bytes;
   const double bytes = std::max(1.0, static_cast<double>(wanted));
   candidate.density = static_cast<int8_t>(std::ilogb(candidate.entry.probability / bytes));
-  const MonoTime from = candidate.entry.due - options_.lead_max;
-  if (from > now) {
+  candidate.ripe = candidate.entry.due - options_.lead_max;
+  if (candidate.ripe > now) {
     candidate.state = Candidate::State::Waiting;
-    tables_->waiting.emplace(from, index);
+    tables_->waiting.emplace(candidate.ripe, index);
   } else {
     candidate.state = Candidate::State::Ready;
     tables_->ready.insert(Tables::ready_of(candidate, index));

@@ -42,8 +42,8 @@ struct PlanEntry {
   MonoTime due{};                      // when it will be asked for
   uint64_t first_byte = 0;             // of a part: then `track` is part_of() it
   uint64_t head_bytes = 0;             // of its beginning, or of the part
-  uint32_t tail_bytes = 0;             // of its end, for players that read that first; 0: none
   uint64_t whole_bytes = 0;            // 0: not known
+  uint32_t tail_bytes = 0;             // of its end, for players that read that first; 0: none
   bool head_is_guess = false;          // nobody told how much of it holds its first seconds
   Ref<const PrefetchTarget> target{};  // for whoever fetches; may be null
 };
@@ -91,7 +91,7 @@ class Planner {
   Planner(const Planner&) = delete;
   Planner& operator=(const Planner&) = delete;
 
-  /// Takes over new limits; what runs goes on.
+  /// Takes over new limits; what runs goes on, and what is ready stays so.
   void configure(const Options& options);
   /// False: an old revision or no room; counted.
   bool set(const PlanUpdate& update, MonoTime now);

@@ -22,6 +22,7 @@ struct Planner::Candidate {
   uint64_t order = 0;  // Running
   uint64_t number = 0;
   MonoTime until{};
+  MonoTime ripe{};  // Waiting: until then; its place among those who wait
 };
 
 struct Planner::Session {

@@ -17,7 +17,7 @@ class PlannerTest : public ::testing::Test {
  protected:
   PlannerTest() { make({}); }
   void make(Planner::Options options) { planner = std::make_unique<Planner>(options, scores); }
-  static PlanEntry entry(TrackId track, double p = 1, std::chrono::seconds in = 0s,
+  static PlanEntry entry(TrackId track, double p = 1, std::chrono::nanoseconds in = 0s,
                          uint64_t head = 256 * KiB) {
     return {.track = track, .probability = p, .due = MonoTime{1h} + in, .head_bytes = head};
   }

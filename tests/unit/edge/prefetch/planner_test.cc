@@ -93,6 +93,40 @@ TEST_F(PlannerTest, WhatIsDueMuchLaterWaits) {
   EXPECT_EQ(orders(), std::vector<TrackId>{10});
 }
 
+TEST_F(PlannerTest, AnotherLeadHoldsForWhatWaitsAlready) {
+  Planner::Options options;
+  set(1, 1, {entry(10, 1, 400s), entry(11, 1, 500s)});
+  EXPECT_EQ(planner->wake_at(now), now + 100s);
+  options.lead_max = 30s;
+  planner->configure(options);
+  EXPECT_EQ(planner->wake_at(now), now + 370s);
+  now += 100s;
+  EXPECT_TRUE(orders().empty());
+  options.lead_max = 300s;
+  planner->configure(options);
+  EXPECT_EQ(orders(), std::vector<TrackId>{10});
+}
+
+TEST_F(PlannerTest, WhatAReloadFoundWaitingCanBeRevokedAfterIt) {
+  Planner::Options options{.orders_max = 1};
+  make(options);
+  for (const seconds lead : {30s, 300s, 20s}) {
+    set(1, 0, {entry(10, 1, now - MonoTime{1h} + 400s)});
+    options.lead_max = lead;
+    planner->configure(options);
+    set(1, 0, {entry(11), entry(12)});  // in its place
+    EXPECT_EQ(orders(), std::vector<TrackId>{11});
+    now += 500s;
+    EXPECT_TRUE(orders().empty());
+    finish();
+    EXPECT_EQ(orders(), std::vector<TrackId>{12});
+    finish();
+    planner->cancel(1, 0, now);
+    EXPECT_EQ(planner->gauges().candidates, 0U);
+    EXPECT_EQ(planner->gauges().running, 0U);
+  }
+}
+
 TEST_F(PlannerTest, NoMoreOrdersAtOnceThanAllowed) {
   make({.orders_max = 2});
   set(1, 1, {entry(10), entry(11), entry(12)});
@@ -452,13 +486,28 @@ TEST_F(PlannerTest, ModelsAreBoundedAndTheirNamesAreLabels) {
 TEST_F(PlannerTest, TheBooksBalanceAfterAnySequenceOfCalls) {
   uint64_t seed = 42;
   const auto random = [&](uint64_t below) { return (seed = mix(seed + 1)) % below; };
-  make({.bytes_per_second = 64 * MiB, .orders_max = 5, .judge_bytes = UINT64_MAX});
+  Planner::Options options{
+      .bytes_per_second = 64 * MiB, .orders_max = 5, .judge_bytes = UINT64_MAX};
+  make(options);
+  const auto reload = [&] {
+    options.lead_max = seconds{random(900)};
+    options.bytes_per_second = random(3) * 32 * MiB;
+    options.orders_max = static_cast<uint32_t>(random(8));
+    options.held_bytes_max = random(3) * 64 * MiB;
+    options.bytes_per_day = random(2) == 0 ? UINT64_MAX : 64 * MiB;
+    options.rest = random(2) == 0;
+    options.rest_bytes_max = random(4) * MiB;
+    options.probability_min = static_cast<double>(random(50)) / 100;
+    planner->configure(options);
+  };
   std::vector<Planner::Order> begun;
   for (int step = 0; step < 50'000; ++step) {
     now += milliseconds{random(3000)};
-    switch (random(6)) {
+    switch (random(16)) {
       case 0:
-      case 1: {
+      case 1:
+      case 2:
+      case 3: {
         std::vector<PlanEntry> next;
         for (uint64_t i = random(5); i > 0; --i)
           next.push_back({.track = random(50),
@@ -469,14 +518,22 @@ TEST_F(PlannerTest, TheBooksBalanceAfterAnySequenceOfCalls) {
         set(random(20), 0, next, seconds{1 + random(900)}, random(50), random(2) == 0);
         break;
       }
-      case 2:
+      case 4:
+      case 5:
         planner->cancel(random(20), 0, now);
         break;
-      case 3:
+      case 6:
+      case 7:
+      case 8:
         ask(random(50), {random(2) * 300'000, 400'000}, random(20), random(2) == 0);
         break;
-      case 4:
+      case 9:
+      case 10:
+      case 11:
         if (auto order = planner->next(now)) begun.push_back(*order);
+        break;
+      case 12:
+        reload();
         break;
       default:
         if (begun.empty()) break;
