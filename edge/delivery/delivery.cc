@@ -181,7 +181,8 @@ void Delivery::Impl::tell_planner(Exchange& exchange, const CmcdText& cmcd, bool
   exchange.session = note->demand.session;
   if (!listening->wants_hints.load(std::memory_order_relaxed)) return;
   const SiteTable& sites = *exchange.sites->table;
-  if (!cmcd.empty())
+  // What may cost the origin nothing itself does not cost it by its hints.
+  if (!cmcd.empty() && !exchange.asked.only_if_cached)
     hint_at_next_objects(exchange, cmcd, *note, sites, loop.wall_now(), *listening);
   hint_at_next_segments(exchange, note->demand,
                         {sites, local.store(), loop.wall_now(), *listening});

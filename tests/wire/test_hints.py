@@ -223,6 +223,33 @@ def test_only_what_the_requests_own_token_lets_in_to_is_fetched(segments, tmp_pa
         assert node.fetch(hinting("/a/1.m4s", nor="2.m4s")).status == 403
 
 
+def over_its_limit(node):
+    """Asks for what is not here from its address until it is given hits alone."""
+    tries = iter(range(12))
+    wait_for(lambda: node.fetch(f"/c/{next(tries)}").status == 429, what="the limit")
+
+
+@pytest.mark.parametrize("way", ["by its limit of misses", "by its own word"])
+def test_who_may_cost_the_origin_nothing_makes_nothing_fetched_by_what_it_says_comes_next(segments, way):
+    for number in range(12):
+        segments.add(f"/c/{number}", 2 * SLICE)
+    config = settings_for(segments, '[limits]\nmiss_bytes_per_second = "64KiB"\n').replace("threads = 2", "threads = 1")
+    with Node(config) as node:
+        assert node.fetch("/a/1.m4s").status == 200
+        fields = {"Cache_Control": "only-if-cached"}
+        if way == "by its limit of misses":
+            over_its_limit(node)
+            fields = {}
+        for listed in [hinting("/a/1.m4s", nor="2.m4s"), listing("/a/1.m4s", ("2.m4s", None), ("/4.m4s", None))]:
+            assert node.fetch(listed, **fields).is_hit
+        with node.connect(source="127.0.0.2") as other:  # whose misses are its own; told after those
+            other.request(hinting("/a/1.m4s", nor=next_object("../b/3.m4s")))
+            assert other.read_response().status == 200
+        wait_for(lambda: fate(node, "fetched") == 1)
+        assert hints(node)["taken"] == 1
+        assert segments.requests_for("/a/2.m4s") == segments.requests_for("/4.m4s") == []
+
+
 def test_hints_cost_no_more_than_their_share_of_the_budget(segments):
     for i in range(20):
         segments.add(f"/c/{i}", SEGMENT)
