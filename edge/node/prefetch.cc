@@ -91,6 +91,10 @@ constexpr ModelSeries kModelSeries[] = {
      "already_here"},
     {&ModelScore::failed, "segue_prefetch_tracks_total", "Tracks by what became of them.",
      "failed"},
+    {&ModelScore::refused, "segue_prefetch_refused_total",
+     "Times there was no room to fetch a track (a place at its origin, a buffer, a task); it comes "
+     "again.",
+     nullptr},
     {&ModelScore::late, "segue_prefetch_tracks_total", "Tracks by what became of them.", "late"},
     {&ModelScore::used, "segue_prefetch_tracks_total", "Tracks by what became of them.", "used"},
     {&ModelScore::unused_expired, "segue_prefetch_tracks_total", "Tracks by what became of them.",

@@ -23,6 +23,7 @@ struct ModelScore {
   Counter planned;       // of them, begun to be fetched (in `observe`: would have been)
   Counter fetched;       // whole
   Counter failed;        // the origin, or nothing storable
+  Counter refused;       // no room for it then; it comes again
   Counter already_here;  // nothing to be done
   Counter late;          // asked for while they were being fetched
   Counter used;          // asked for after that

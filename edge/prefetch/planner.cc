@@ -22,12 +22,12 @@ void Planner::configure(const Options& options) {
   const bool same_lead = options.lead_max == options_.lead_max;
   options_ = options;
   if (same_lead) return;
-  // What waits is found again by when it ripens, which is another time now; its order stays.
+  // What waits is found again by when it ripens, which is another time now.
   std::set<std::pair<MonoTime, uint32_t>> waiting;
   for (const auto& [from, index] : tables_->waiting) {
     Candidate& candidate = tables_->candidates[index];
     candidate.ripe = candidate.entry.due - options_.lead_max;
-    waiting.emplace_hint(waiting.end(), candidate.ripe, index);
+    waiting.emplace_hint(waiting.end(), candidate.ripe, index);  // in the same order as before
   }
   tables_->waiting.swap(waiting);
 }
@@ -215,7 +215,7 @@ uint64_t Planner::planned_bytes(const Candidate& candidate) noexcept {
   return slice_bytes(candidate.part, candidate.entry.tail_bytes);
 }
 
-void Planner::enter(uint32_t index, MonoTime now) {
+void Planner::enter(uint32_t index, MonoTime now, MonoTime not_before) {
   Candidate& candidate = tables_->candidates[index];
   const TrackId track = candidate.entry.track;
   if (const auto held = tables_->held.find(track);
@@ -228,7 +228,7 @@ void Planner::enter(uint32_t index, MonoTime now) {
   const uint64_t wanted = candidate.part.length() + candidate.entry.tail_bytes;
   const double bytes = std::max(1.0, static_cast<double>(wanted));
   candidate.density = static_cast<int8_t>(std::ilogb(candidate.entry.probability / bytes));
-  candidate.ripe = candidate.entry.due - options_.lead_max;
+  candidate.ripe = std::max(candidate.entry.due - options_.lead_max, not_before);
   if (candidate.ripe > now) {
     candidate.state = Candidate::State::Waiting;
     tables_->waiting.emplace(candidate.ripe, index);

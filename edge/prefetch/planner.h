@@ -35,6 +35,11 @@ inline constexpr uint64_t kPlanSessionBytes = 384;
 inline constexpr uint64_t kPlanCandidateBytes = 448;
 inline constexpr uint64_t kPlanHeldBytes = 256;
 
+// A candidate that found no room rests for so long before it is tried again, each time for twice as
+// long as the last.
+inline constexpr milliseconds kRefusedRest{100};
+inline constexpr uint32_t kRefusedRestDoublings = 5;
+
 /// One recommended track, in bytes and points of time.
 struct PlanEntry {
   TrackId track = 0;
@@ -117,8 +122,10 @@ class Planner {
   /// When next() may say more, by time alone.
   [[nodiscard]] MonoTime wake_at(MonoTime now) const;
 
-  /// Stopped: it stood aside (or nobody wants it any more); a candidate still wanted comes again.
-  enum class End : uint8_t { Complete, AlreadyHere, Failed, Stopped };
+  /// Stopped: it stood aside (or nobody wants it any more); a candidate still wanted comes again at
+  /// once. Refused: there was no room for it now; it comes again after kRefusedRest, twice that and
+  /// so on.
+  enum class End : uint8_t { Complete, AlreadyHere, Failed, Stopped, Refused };
   /// Its beginning has told how long its head is: judged by that, and the rest begins there. False:
   /// the budgets have no room for so much more; it stays what was ordered.
   [[nodiscard]] bool refine(uint64_t order, uint64_t head_bytes, uint32_t tail_bytes);
@@ -160,7 +167,7 @@ class Planner {
 
   void revoke(uint32_t candidate, MonoTime now);
   void unlink(uint32_t candidate);
-  void enter(uint32_t candidate, MonoTime now);
+  void enter(uint32_t candidate, MonoTime now, MonoTime not_before = MonoTime{});
   void ripen(MonoTime now);
   [[nodiscard]] bool is_fulfilled(TrackId track) const;
   [[nodiscard]] static uint64_t slice_bytes(ByteRange part, uint32_t tail_bytes) noexcept;

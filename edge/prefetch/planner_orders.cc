@@ -90,7 +90,7 @@ Planner::Order Planner::begin(uint32_t index, MonoTime /*now*/) {
                           .planned_bytes = bytes,
                           .until = candidate.until,
                           .target = candidate.entry.target};
-  scores_.at(candidate.model).planned.add();
+  if (candidate.refusals == 0) scores_.at(candidate.model).planned.add();
   return {.id = id,
           .track = candidate.entry.track,
           .head = candidate.part,
@@ -177,7 +177,8 @@ void Planner::ended(uint64_t order, End end, MonoTime now) {
   if (end == End::Complete && brought) score.fetched.add();
   if (end == End::AlreadyHere || (end == End::Complete && !brought)) score.already_here.add();
   if (end == End::Failed) score.failed.add();
-  if (brought) hold(running, end != End::Stopped, now);
+  const bool comes_again = end == End::Stopped || end == End::Refused;
+  if (brought) hold(running, !comes_again, now);
   if (running.candidate == kNoCandidate) {
     if (!running.joined && running.landed > 0 && !tables_->wanted.contains(running.track))
       judge(running.track, Fate::Revoked);
@@ -187,7 +188,12 @@ void Planner::ended(uint64_t order, End end, MonoTime now) {
   // aside for demand comes again; what of it landed is here then, and costs nothing.
   Candidate& candidate = tables_->candidates[running.candidate];
   candidate.state = Candidate::State::Fulfilled;
-  if (end == End::Stopped && !running.joined) enter(running.candidate, now);
+  if (!comes_again || running.joined) return;
+  if (end == End::Stopped) return enter(running.candidate, now);
+  const uint32_t doublings = std::min<uint32_t>(candidate.refusals, kRefusedRestDoublings);
+  if (candidate.refusals < UINT8_MAX) ++candidate.refusals;
+  score.refused.add();
+  enter(running.candidate, now, now + kRefusedRest * (1U << doublings));
 }
 
 void Planner::uncount(Held& held) noexcept {

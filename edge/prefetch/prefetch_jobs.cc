@@ -12,6 +12,8 @@ using cache::SliceIndex;
 using cache::Where;
 
 constexpr milliseconds kLookWhileBusy{50};
+// What is refused at once is refused within the turn: not all who wait are to be tried in one.
+constexpr uint32_t kRefusalsPerLook = 8;
 constexpr seconds kHeaderMax{6};
 constexpr seconds kBytesMax{20};
 
@@ -23,8 +25,14 @@ void Prefetcher::step() {
   has_new_lines_ = false;
   const MonoTime now = loop_.now();
   const bool pressed = is_pressed();
+  if (now >= refused_until_) refusals_ = 0;
   planner_.pause(pressed);
-  while (auto order = planner_.next(now)) start(std::move(*order));
+  while (!is_resting()) {
+    auto order = planner_.next(now);
+    if (!order) break;
+    start(std::move(*order));
+  }
+  planner_.pause(pressed || is_resting());
   for (const uint64_t order : planner_.take_stopped()) {
     if (const auto job = jobs_.find(order); job != jobs_.end()) job->second->cancel();
   }
@@ -37,7 +45,17 @@ void Prefetcher::step() {
   const Planner::Gauges gauges = planner_.gauges();
   if (gauges.running > 0 || (pressed && gauges.candidates > 0))
     wake = std::min(wake, now + kLookWhileBusy);
+  if (is_resting()) wake = std::min(wake, refused_until_);
   loop_.arm(tick_, wake);
+}
+
+bool Prefetcher::is_resting() const noexcept { return refusals_ >= kRefusalsPerLook; }
+
+/// One that ended as `end`: who is refused again and again is not to be asked for at each turn.
+void Prefetcher::end_order(uint64_t order, Planner::End end) {
+  if (end == Planner::End::Refused && refusals_++ == 0)
+    refused_until_ = loop_.now() + kLookWhileBusy;
+  planner_.ended(order, end, loop_.now());
 }
 
 void Prefetcher::set_pressure(const Pressure& pressure) {
@@ -121,17 +139,28 @@ void Prefetcher::start(Planner::Order order) {
   jobs_.emplace(id, job);
   if (!tasks_.try_spawn(run(job))) {
     jobs_.erase(id);
-    planner_.ended(id, Planner::End::Failed, loop_.now());
+    end_order(id, Planner::End::Refused);
   }
 }
 
 Task<void> Prefetcher::run(Ref<Job> owned) {
   const Ref<Job> job = std::move(owned);
   const Planner::End end = co_await fetch(*job);
-  planner_.ended(job->order.id, end, loop_.now());
+  end_order(job->order.id, end);
   jobs_.erase(job->order.id);
   if (!draining_) loop_.arm(tick_, loop_.now());  // on a later turn: step() starts tasks
 }
+
+namespace {
+
+/// What `error` makes of an order that nobody has stopped. From three quarters of an origin's
+/// places, or half of the fills, on there is no room for a prefetch: that is load, no mistake.
+Planner::End end_of(const Error& error) noexcept {
+  const bool no_room = error.side == Side::Self && error.kind == Kind::Overloaded;
+  return no_room ? Planner::End::Refused : Planner::End::Failed;
+}
+
+}  // namespace
 
 Task<Planner::End> Prefetcher::fetch(Job& job) {
   Scope scope{.loop = loop_,
@@ -142,7 +171,7 @@ Task<Planner::End> Prefetcher::fetch(Job& job) {
   Selection selection;
   if (!fills_.try_select(job.asked, selection)) {
     auto selected = co_await fills_.select(scope, job.asked);
-    if (!selected) co_return job.cancelled ? Planner::End::Stopped : Planner::End::Failed;
+    if (!selected) co_return job.cancelled ? Planner::End::Stopped : end_of(selected.error());
     selection = std::move(*selected);
   }
   if (selection.pass || selection.response->parts().form != StoredResponse::Form::Normal)
@@ -154,7 +183,7 @@ Task<Planner::End> Prefetcher::fetch(Job& job) {
   if (job.order.head_is_guess) {
     const ByteRange first = job.asked.range.clipped(length);
     auto brought = co_await bring(scope, job, selected, first, is_ours);
-    if (!brought) co_return job.cancelled ? Planner::End::Stopped : Planner::End::Failed;
+    if (!brought) co_return job.cancelled ? Planner::End::Stopped : end_of(brought.error());
     refine(job, selected);
     begun = first.end;
   }
@@ -165,7 +194,7 @@ Task<Planner::End> Prefetcher::fetch(Job& job) {
   for (const ByteRange& part : parts) {
     if (part.empty() || (&part != &parts[0] && job.order.tail_bytes == 0)) continue;
     auto brought = co_await bring(scope, job, selected, part, is_ours);
-    if (!brought) co_return job.cancelled ? Planner::End::Stopped : Planner::End::Failed;
+    if (!brought) co_return job.cancelled ? Planner::End::Stopped : end_of(brought.error());
   }
   co_return Planner::End::Complete;
 }

@@ -167,6 +167,8 @@ class Prefetcher {
   void step();
   [[nodiscard]] bool is_pressed();
   void start(Planner::Order order);
+  void end_order(uint64_t order, Planner::End end);
+  [[nodiscard]] bool is_resting() const noexcept;
   void stop_jobs() noexcept;
   void drop(const Planner::Dropped& dropped);
   Task<void> run(Ref<Job> owned);
@@ -204,6 +206,8 @@ class Prefetcher {
   Counter pauses_, heads_told_;
   TokenBucket line_budget_{seconds{1}};
   MonoTime logged_at_{};
+  uint32_t refusals_ = 0;  // orders refused since refused_until_ was set
+  MonoTime refused_until_{};
   bool draining_ = false;
   bool has_new_lines_ = false;  // taken, and not planned with yet
 };

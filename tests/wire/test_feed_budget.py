@@ -1,5 +1,6 @@
 """What prefetch may take, against the real binary: nothing while clients queue for the origin, and what it waits for
 then comes afterwards; no more than its budget, which a reload changes."""
+import contextlib
 import json
 
 from support.client import wait_until
@@ -14,6 +15,10 @@ TRACK = 200_000
 
 def started(node):
     return node.metrics().get('segue_prefetch_started_total{model="m"}', 0)
+
+
+def refused(node):
+    return node.metrics().get('segue_prefetch_refused_total{model="m"}', 0)
 
 
 def test_while_clients_queue_for_the_origin_nothing_is_fetched_for_nobody_and_it_comes_afterwards(origin):
@@ -46,6 +51,30 @@ def test_while_clients_queue_for_the_origin_nothing_is_fetched_for_nobody_and_it
         finally:
             for client in clients:
                 client.close()
+
+
+def test_what_finds_no_place_at_the_origin_comes_once_there_is_one(origin):
+    held = [origin.add(f"/hold/{number}", TRACK) for number in range(3)]
+    for track in held:
+        track.script = Gate(track, 1000)
+    origin.add("/next", TRACK)
+    more = '[prefetch]\nmode = "on"\npredictor = "off"\n'
+    config = config_for(origin.url, origin="fetches = 4", more=more).replace("threads = 2", "threads = 1")
+    with Node(config) as node:
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(node.connect()) for _ in held]
+            for number, client in enumerate(clients):
+                client.request(f"/hold/{number}", Range="bytes=0-99999")
+                client.read_head()
+            post(node, plan())  # the last quarter of the places is for clients, of whom none waits
+            wait_until(lambda: refused(node) >= 3, what="several tries")
+            assert node.metric("segue_fetches_waiting") == 0
+            assert origin.requests_for("/next") == []
+            for track in held:
+                track.script.opened.set()
+            wait_until(lambda: fate(node, "fetched") == 1, what="the next track")
+        assert fate(node, "failed") == 0
+        assert started(node) == 1
 
 
 def test_a_days_budget_is_kept_and_a_reload_changes_it(origin):

@@ -269,6 +269,40 @@ TEST_F(PlannerTest, WhatStoodAsideWhenAllOfItHadLandedCountsAsFetched) {
   EXPECT_TRUE(orders().empty());
 }
 
+TEST_F(PlannerTest, WhatFoundNoRoomComesAgainLaterAndLater) {
+  set(1, 1, {entry(10)}, 86400s);
+  milliseconds rest = kRefusedRest;
+  for (uint32_t refusals = 1; refusals <= kRefusedRestDoublings + 3; ++refusals) {
+    ASSERT_EQ(orders(), std::vector<TrackId>{10});
+    finish(Planner::End::Refused);
+    EXPECT_TRUE(orders().empty());
+    EXPECT_EQ(score().refused.get(), refusals);
+    ASSERT_EQ(planner->wake_at(now), now + rest);
+    now += rest - 1ms;
+    EXPECT_TRUE(orders().empty());
+    now += 1ms;
+    if (refusals <= kRefusedRestDoublings) rest *= 2;
+  }
+  EXPECT_EQ(orders(), std::vector<TrackId>{10});
+  finish();
+  EXPECT_EQ(score().fetched.get(), 1u);
+  EXPECT_EQ(score().failed.get(), 0u);
+  EXPECT_EQ(score().planned.get(), 1u);
+}
+
+TEST_F(PlannerTest, WhatFoundNoRoomLetsOthersGoAndMayBeRevokedMeanwhile) {
+  make({.orders_max = 1});
+  set(1, 1, {entry(10, 1), entry(11, 0.5)});
+  ASSERT_EQ(orders(), std::vector<TrackId>{10});
+  finish(Planner::End::Refused);
+  EXPECT_EQ(orders(), std::vector<TrackId>{11});
+  planner->cancel(1, 2, now);
+  finish();
+  EXPECT_EQ(planner->gauges().candidates, 0u);
+  now += 10s;
+  EXPECT_TRUE(orders().empty());
+}
+
 TEST_F(PlannerTest, WhatADemandTookOverDoesNotComeAgain) {
   set(1, 1, {entry(10)});
   ASSERT_EQ(orders().size(), 1u);
@@ -538,7 +572,7 @@ TEST_F(PlannerTest, TheBooksBalanceAfterAnySequenceOfCalls) {
       default:
         if (begun.empty()) break;
         const size_t which = random(begun.size());
-        const auto end = static_cast<Planner::End>(random(4));
+        const auto end = static_cast<Planner::End>(random(5));
         planner->landed(begun[which].id, random(begun[which].head.length() + 1));
         planner->ended(begun[which].id, end, now);
         begun.erase(begun.begin() + static_cast<ptrdiff_t>(which));
