@@ -15,14 +15,14 @@ FetchTicket::~FetchTicket() {
 }
 
 bool FetchTicket::start_wait() noexcept {
-  if (places_.waiting_ == kFetchWaitersMax) return false;
+  if (places_.waiting() == kFetchWaitersMax) return false;
   SEGUE_ASSERT(!queued_ && !place_);
   queued_ = true;
   FetchPlaces::Line& line = places_.line_of(*this);
   before_ = line.last;
   (before_ != nullptr ? before_->after_ : line.first) = this;
   line.last = this;
-  ++places_.waiting_;
+  places_.waiting_.add();
   return true;
 }
 
@@ -72,7 +72,7 @@ void FetchPlaces::unlink(FetchTicket& ticket) noexcept {
   (ticket.after_ != nullptr ? ticket.after_->before_ : line.last) = ticket.before_;
   ticket.before_ = ticket.after_ = nullptr;
   ticket.queued_ = false;
-  --waiting_;
+  waiting_.sub();
 }
 
 Task<Result<FetchPlace>> wait_for_place(FetchPlaces& places, Signal& signal, const bool& cancelled,

@@ -67,7 +67,7 @@ class FetchTicket {
 class FetchPlaces {
  public:
   explicit FetchPlaces(uint32_t places) noexcept : places_(places) {}
-  ~FetchPlaces() { SEGUE_ASSERT(taken_ == 0 && waiting_ == 0); }
+  ~FetchPlaces() { SEGUE_ASSERT(taken_ == 0 && waiting() == 0); }
   FetchPlaces(const FetchPlaces&) = delete;
   FetchPlaces& operator=(const FetchPlaces&) = delete;
 
@@ -77,7 +77,8 @@ class FetchPlaces {
   /// From here on there are no places: whoever waits is told, and whoever comes.
   void close() noexcept;
   [[nodiscard]] bool closed() const noexcept { return closed_; }
-  [[nodiscard]] uint32_t waiting() const noexcept { return waiting_; }
+  /// Any thread.
+  [[nodiscard]] uint32_t waiting() const noexcept { return static_cast<uint32_t>(waiting_.get()); }
   [[nodiscard]] uint32_t taken() const noexcept { return taken_; }
 
  private:
@@ -96,7 +97,7 @@ class FetchPlaces {
 
   const uint32_t places_;
   uint32_t taken_ = 0;
-  uint32_t waiting_ = 0;
+  Counter waiting_;  // gauge
   uint32_t overtakings_ = 0;  // places given to urgent ones in a row, while others waited
   bool closed_ = false;
   Line usual_, urgent_;

@@ -22,8 +22,8 @@ NodePrefetch::NodePrefetch(const NodeOptions& options, SharedParts& shared,
     pressure.fills.push_back(&worker->fills().counters());
     pressure.origins.resize(worker->fetchers().size());  // the same origins on each loop
     for (size_t i = 0; i < pressure.origins.size(); ++i) {
-      const origin::OriginCounters* counters = worker->fetchers()[i]->counters();
-      if (counters != nullptr) pressure.origins[i].push_back(counters);
+      origin::Fetcher& fetcher = *worker->fetchers()[i];
+      pressure.origins[i].push_back({.counters = fetcher.counters(), .places = &fetcher.places()});
     }
   }
   prefetcher_->set_pressure(pressure);

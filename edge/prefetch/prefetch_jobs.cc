@@ -24,7 +24,11 @@ void Prefetcher::step() {
   if (draining_) return;
   has_new_lines_ = false;
   const MonoTime now = loop_.now();
-  const bool pressed = is_pressed();
+  const Press origins = look_at_origins();
+  const bool pressed = is_pressed() || origins == Press::All;
+  if (pressed) stop_jobs();
+  if (origins == Press::Some) stop_jobs_at_pressed_origins();
+  if (pressed || origins != Press::None) pauses_.add();
   if (now >= refused_until_) refusals_ = 0;
   planner_.pause(pressed);
   while (!is_resting()) {
@@ -43,7 +47,7 @@ void Prefetcher::step() {
     wake = std::min(wake, learned_->plans.wake_at(now));
   }
   const Planner::Gauges gauges = planner_.gauges();
-  if (gauges.running > 0 || (pressed && gauges.candidates > 0))
+  if (gauges.running > 0 || ((pressed || origins != Press::None) && gauges.candidates > 0))
     wake = std::min(wake, now + kLookWhileBusy);
   if (is_resting()) wake = std::min(wake, refused_until_);
   loop_.arm(tick_, wake);
@@ -62,48 +66,60 @@ void Prefetcher::set_pressure(const Pressure& pressure) {
   demand_ = pressure.fills;
   overload_ = pressure.overload;
   origins_.clear();
-  for (const auto& counters : pressure.origins)
-    origins_.push_back({.counters = counters, .pace = {}});
+  for (const auto& loops : pressure.origins)
+    origins_.push_back({.loops = loops, .pace = {}});
 }
 
-/// Whether the node sheds prefetches, or clients wait for what they would take: buffers (told at
-/// once, not at the manager's next look), a place at an origin, or its attention.
-bool Prefetcher::is_pressed() {
-  const bool shed = overload_ != nullptr && overload_->sheds(Load::Prefetch);
-  if (shed || local_.store().demand_waiting() > 0) {
-    pauses_.add();
-    stop_jobs();
-    return true;
-  }
+/// Whether the node sheds prefetches, or clients wait for what they would take anywhere: buffers
+/// (told at once, not at the manager's next look), or many for heads.
+bool Prefetcher::is_pressed() const noexcept {
+  if (overload_ != nullptr && overload_->sheds(Load::Prefetch)) return true;
+  return local_.store().demand_waiting() > 0 || heads_awaited() >= options_.pause_fills;
+}
+
+uint64_t Prefetcher::heads_awaited() const noexcept {
   uint64_t waiting = 0;
-  uint64_t queued = 0;
-  for (const FillCounters* fills : demand_) {
-    waiting += fills->demand_awaiting_head.get();
-    queued += fills->fetches_waiting.get();
-  }
+  for (const FillCounters* fills : demand_) waiting += fills->demand_awaiting_head.get();
+  return waiting;
+}
+
+/// At which origins clients wait for places, or for heads that come later than usual. Queues for
+/// what prefetches never take (answers that are passed on, whose readers may be slow) are no reason.
+Prefetcher::Press Prefetcher::look_at_origins() {
   const MonoTime now = loop_.now();
-  bool slow = false;
+  const bool awaited = heads_awaited() > 0;
+  size_t pressed = 0;
   for (Source& origin : origins_) {
     uint64_t heads = 0;
     uint64_t head_ns = 0;
-    for (const origin::OriginCounters* of_loop : origin.counters) {
-      heads += of_loop->first_byte_count.get();
-      head_ns += of_loop->first_byte_ns_sum.get();
+    uint64_t queued = 0;
+    for (const OriginLoad& of_loop : origin.loops) {
+      queued += of_loop.places->waiting();
+      if (of_loop.counters == nullptr) continue;
+      heads += of_loop.counters->first_byte_count.get();
+      head_ns += of_loop.counters->first_byte_ns_sum.get();
     }
     origin.pace.see(heads, head_ns, now);
-    slow = slow || origin.pace.is_slow(now);
+    origin.pressed = queued > 0 || (awaited && origin.pace.is_slow(now));
+    if (origin.pressed) ++pressed;
   }
-  const bool pressed = queued > 0 || waiting >= options_.pause_fills || (slow && waiting > 0);
-  if (pressed) {
-    pauses_.add();
-    stop_jobs();
-  }
-  return pressed;
+  if (pressed == 0) return Press::None;
+  return pressed == origins_.size() ? Press::All : Press::Some;
 }
 
 /// Clients that have joined one read on by themselves.
 void Prefetcher::stop_jobs() noexcept {
   for (auto& [order, job] : jobs_) job->cancel();
+}
+
+void Prefetcher::stop_jobs_at_pressed_origins() noexcept {
+  for (auto& [order, job] : jobs_) {
+    if (is_pressed_at(*job->asked.site)) job->cancel();
+  }
+}
+
+bool Prefetcher::is_pressed_at(const Site& site) const noexcept {
+  return site.origin < origins_.size() && origins_[site.origin].pressed;
 }
 
 void Prefetcher::drop(const Planner::Dropped& dropped) {
@@ -127,6 +143,7 @@ void Prefetcher::start(Planner::Order order) {
   job->order = std::move(order);
   const PrefetchTarget* target = job->order.target.get();
   if (target == nullptr) return planner_.ended(id, Planner::End::Failed, loop_.now());
+  if (is_pressed_at(*target->site)) return end_order(id, Planner::End::Refused);
   Asked& asked = job->asked;
   asked.site = target->site.get();
   asked.key = target->key;

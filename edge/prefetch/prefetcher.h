@@ -47,9 +47,13 @@ class Prefetcher {
     Predictor::Options predictor{};  // constant after construction
   };
   /// What says how busy the node is; all outlive the prefetcher.
+  struct OriginLoad {
+    const origin::OriginCounters* counters = nullptr;  // null: not counted
+    const origin::FetchPlaces* places = nullptr;
+  };
   struct Pressure {
-    std::vector<const FillCounters*> fills;                           // of all loops
-    std::vector<std::vector<const origin::OriginCounters*>> origins;  // by origin, of all loops
+    std::vector<const FillCounters*> fills;        // of all loops
+    std::vector<std::vector<OriginLoad>> origins;  // by Site::origin, of all loops
     const Overload* overload = nullptr;                               // null: nothing is shed
   };
   /// `loops`: how many deliveries tell what they were asked.
@@ -132,8 +136,9 @@ class Prefetcher {
     bool tail = false;  // players look at its end first
   };
   struct Source {
-    std::vector<const origin::OriginCounters*> counters;  // of all loops
+    std::vector<OriginLoad> loops;
     OriginPace pace;
+    bool pressed = false;  // at the last look: its clients come first
   };
   struct Job;
   struct Learned;
@@ -165,11 +170,16 @@ class Prefetcher {
                                    Ref<const PrefetchTarget> target) const;
   [[nodiscard]] uint64_t session_of(std::string_view name) const;
   void step();
-  [[nodiscard]] bool is_pressed();
+  enum class Press : uint8_t { None, Some, All };
+  [[nodiscard]] bool is_pressed() const noexcept;
+  [[nodiscard]] uint64_t heads_awaited() const noexcept;
+  [[nodiscard]] Press look_at_origins();
+  [[nodiscard]] bool is_pressed_at(const Site& site) const noexcept;
   void start(Planner::Order order);
   void end_order(uint64_t order, Planner::End end);
   [[nodiscard]] bool is_resting() const noexcept;
   void stop_jobs() noexcept;
+  void stop_jobs_at_pressed_origins() noexcept;
   void drop(const Planner::Dropped& dropped);
   Task<void> run(Ref<Job> owned);
   Task<Planner::End> fetch(Job& job);

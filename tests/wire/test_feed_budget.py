@@ -5,6 +5,7 @@ import json
 
 from support.client import wait_until
 from support.node import Node
+from support.origin import Origin
 from support.settings import config_for
 from test_feed import fate, plan, post
 from test_fill import Gate
@@ -51,6 +52,51 @@ def test_while_clients_queue_for_the_origin_nothing_is_fetched_for_nobody_and_it
         finally:
             for client in clients:
                 client.close()
+
+
+def test_readers_of_what_is_passed_on_who_queue_stop_no_prefetch(origin):
+    passed = origin.add("/passed", TRACK, fields={"Cache-Control": "no-store"})
+    origin.add("/next", TRACK)
+    more = '[prefetch]\nmode = "on"\npredictor = "off"\n'
+    config = config_for(origin.url, origin="fetches = 8", more=more).replace("threads = 2", "threads = 1")
+    with Node(config) as node, contextlib.ExitStack() as stack:
+        assert node.fetch("/passed").status == 200
+        passed.script = gate = Gate(passed, 1000)
+        for _ in range(5):  # of eight places four are for what is passed on
+            client = stack.enter_context(node.connect())
+            client.request("/passed", Range="bytes=0-99999")
+        wait_until(lambda: node.metric("segue_fetches_waiting") == 1, what="the queue")
+        post(node, plan())
+        wait_until(lambda: fate(node, "fetched") == 1, what="the next track")
+        assert node.metric("segue_fetches_waiting") == 1
+        gate.opened.set()
+
+
+def test_clients_who_queue_for_one_origin_stop_no_prefetch_from_another(origin):
+    held = [origin.add(f"/hold/{number}", TRACK) for number in range(5)]
+    for track in held:
+        track.script = Gate(track, 1000)
+    more = '[prefetch]\nmode = "on"\npredictor = "off"\n'
+    with Origin() as other, contextlib.ExitStack() as stack:
+        for one in (origin, other):
+            one.add("/next", TRACK)
+        config = config_for(origin.url, origin="fetches = 4", more=more).replace("threads = 2", "threads = 1")
+        config += f'[origin.other]\nservers = ["{other.url}"]\n'
+        config += '[[site]]\nname = "books"\nhosts = ["books.example"]\norigin = "other"\n'
+        node = stack.enter_context(Node(config))
+        for number in range(5):
+            client = stack.enter_context(node.connect())
+            client.request(f"/hold/{number}", Range="bytes=0-99999")
+        wait_until(lambda: node.metric("segue_fetches_waiting") == 1, what="the queue")
+        post(node, plan(next=[{"site": site, "track": "/next"} for site in ("music", "books")]))
+        wait_until(lambda: fate(node, "fetched") == 1, what="the other origin's")
+        wait_until(lambda: refused(node) >= 2, what="the waiting one's tries")
+        assert len(other.requests_for("/next")) == 1
+        assert origin.requests_for("/next") == []
+        for track in held:
+            track.script.opened.set()
+        wait_until(lambda: fate(node, "fetched") == 2, what="the one that waited")
+        assert fate(node, "failed") == 0
 
 
 def test_what_finds_no_place_at_the_origin_comes_once_there_is_one(origin):
