@@ -1,5 +1,8 @@
 // edge/prefetch/prefetch_job.h - one order being fetched. Only the files of this folder include it.
 #pragma once
+#include <algorithm>
+#include <vector>
+
 #include "base/ref.h"
 #include "edge/prefetch/prefetcher.h"
 
@@ -16,7 +19,13 @@ struct Prefetcher::Job final : public RefCounted {
   Asked asked;
   Signal signal;
   bool cancelled = false;
-  uint32_t counted_to = 0;  // slices below this were counted: head and tail may meet in one
+  // Slices of `seen` that are counted already, or were here before the origin was asked.
+  std::vector<uint32_t> settled;
+  Ref<const cache::Generation> seen;
+
+  [[nodiscard]] bool is_settled(uint32_t slice) const noexcept {
+    return std::ranges::find(settled, slice) != settled.end();
+  }
 
   void cancel() noexcept {
     cancelled = true;

@@ -185,6 +185,7 @@ Task<Planner::End> Prefetcher::fetch(Job& job) {
               .signal = job.signal,
               .cancelled = job.cancelled,
               .deadline = loop_.now() + kHeaderMax};
+  note_what_is_here(job);
   Selection selection;
   if (!fills_.try_select(job.asked, selection)) {
     auto selected = co_await fills_.select(scope, job.asked);
@@ -195,6 +196,7 @@ Task<Planner::End> Prefetcher::fetch(Job& job) {
     co_return Planner::End::Failed;
   const cache::Selected selected = selection.selected;
   const bool is_ours = !selection.hit && !selection.collapsed;
+  if (job.seen.get() != selected.generation.get()) job.settled.clear();
   const uint64_t length = selected.generation->complete_length();
   uint64_t begun = job.order.head.first;
   if (job.order.head_is_guess) {
@@ -214,6 +216,29 @@ Task<Planner::End> Prefetcher::fetch(Job& job) {
     if (!brought) co_return job.cancelled ? Planner::End::Stopped : end_of(brought.error());
   }
   co_return Planner::End::Complete;
+}
+
+/// What is stale is asked about, and its slices may be here all the same: they are not fetched.
+void Prefetcher::note_what_is_here(Job& job) {
+  cache::Store& store = local_.store();
+  const auto found = store.look_up(job.asked.key, job.asked.key_text);
+  if (found.known != cache::Store::Known::Yes) return;
+  const cache::Generation& generation = *found.selected.generation;
+  job.seen = found.selected.generation;
+  const uint64_t length = generation.complete_length();
+  // Its head may become longer once its container has told.
+  const ByteRange head =
+      ByteRange{job.order.head.first,
+                std::max(job.order.head.end, job.order.head.first + kHeadBytesMax)}
+          .clipped(length);
+  for (const ByteRange& part :
+       {head, ByteRange{length - std::min<uint64_t>(length, kTailBytes), length}}) {
+    if (part.empty()) continue;
+    const uint32_t last = cache::slice_at(part.end - 1).value;
+    for (uint32_t slice = cache::slice_at(part.first).value; slice <= last; ++slice) {
+      if (store.where(generation, SliceIndex{slice}) != Where::Absent) job.settled.push_back(slice);
+    }
+  }
 }
 
 /// Nobody told how much of the track holds its first seconds; its container may, now that its
@@ -248,7 +273,7 @@ void Prefetcher::refine(Job& job, const cache::Selected& selected) {
 }
 
 /// Reads behind the fills of the range, as a client would, and lets the bytes lie. What a drive has
-/// is near enough: it stays there.
+/// is near enough: it stays there. A slice counts once, whichever parts of the head it lies in.
 Task<Result<Done>> Prefetcher::bring(Scope& scope, Job& job, const cache::Selected& selected,
                                      ByteRange range, bool is_ours) {
   const cache::Generation& generation = *selected.generation;
@@ -273,8 +298,8 @@ Task<Result<Done>> Prefetcher::bring(Scope& scope, Job& job, const cache::Select
       if (!readable) co_return fail(readable.error());
       at += readable->bytes.size();
     }
-    if (slice < job.counted_to) continue;
-    job.counted_to = slice + 1;
+    if (job.is_settled(slice)) continue;
+    job.settled.push_back(slice);
     planner_.landed(job.order.id, generation.slice_bytes(SliceIndex{slice}));
   }
   co_return Done{};

@@ -183,6 +183,7 @@ class Prefetcher {
   void drop(const Planner::Dropped& dropped);
   Task<void> run(Ref<Job> owned);
   Task<Planner::End> fetch(Job& job);
+  void note_what_is_here(Job& job);
   void refine(Job& job, const cache::Selected& selected);
   Task<Result<Done>> bring(Scope& scope, Job& job, const cache::Selected& selected, ByteRange range,
                            bool is_ours);

@@ -88,3 +88,27 @@ def test_a_file_that_is_no_container_is_fetched_as_far_as_is_guessed(node, origi
     wait_until_fetched(node)
     assert node.metric("segue_prefetch_heads_told_total") == 0
     wait_until_here(node, "/d.bin", [True, True, False])
+
+
+def bytes_fetched(node):
+    return node.metrics()['segue_prefetch_bytes_total{model="m",fate="fetched"}']
+
+
+def test_a_slice_counts_once_though_two_parts_of_the_head_lie_in_it(origin):
+    origin.add("/b.mp3").body = mp3_file(6 * SLICE, seconds=20)
+    more = '[prefetch]\nmode = "on"\nrest = false\nhead = "1s"\n'
+    with Node(config_for(origin.url, more=more)) as node:
+        name(node, "/b.mp3")  # 64 KiB as guessed, and more as its container tells
+        wait_until_fetched(node)
+        assert node.metric("segue_prefetch_heads_told_total") == 1
+        wait_until_here(node, "/b.mp3", [True, False])
+        assert bytes_fetched(node) == SLICE
+
+
+def test_what_was_here_and_has_not_changed_was_not_fetched(node, origin):
+    origin.add("/stale", 2 * SLICE, fields={"Cache-Control": "max-age=0"})
+    assert node.fetch("/stale").status == 200
+    name(node, "/stale", bytes=2 * SLICE, duration_ms=10_000)
+    wait_for(lambda: fate(node, "already_here") == 1, what="the answer that it is the same")
+    assert [request.fields.get("if-none-match") for request in origin.requests_for("/stale")][-1] == '"v1"'
+    assert bytes_fetched(node) == 0
