@@ -107,6 +107,7 @@ void hint_at_next_objects(const Exchange& exchange, const CmcdText& cmcd, const 
   for (const NextObject& object : next->all()) {
     HintNote hint;
     hint.after = after;
+    hint.listener = note.listener;
     hint.session = mix(note.listener ^ place) | 1;
     hint.apart = next->count > 1;
     if (resolve(scope, object, hint)) inbox.hints.push(hint);

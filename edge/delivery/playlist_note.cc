@@ -214,6 +214,7 @@ class Hinting {
     note.source = HintSource::Playlist;
     note.after = after_;
     note.session = session_;
+    note.listener = exchange_.listener;
     note.apart = true;
     note.range = range;
     note.text_bytes = static_cast<uint16_t>(key_text.copy(note.text.data(), note.text.size()));

@@ -42,6 +42,7 @@ struct HintNote {
   HintSource source = HintSource::Cmcd;
   TrackId after = 0;     // what it asks for now
   uint64_t session = 0;  // never 0
+  uint64_t listener = 0;
   // One of several, which overlap with those hinted at before: each is a plan of its own. Of hints
   // that come one at a time the next takes the place of the last.
   bool apart = false;

@@ -95,7 +95,9 @@ void Prefetcher::take_hint(const HintNote& note) {
   // It comes by whole slices, however little of one is named.
   const uint64_t slices = (range.end + kSliceBytes - 1) / kSliceBytes - range.first / kSliceBytes;
   const uint64_t bytes = slices * kSliceBytes + entry.tail_bytes;
-  switch (hint_gate_.admit(session, entry.track, bytes, loop_.now())) {
+  const HintGate::Hint hint{
+      .listener = note.listener, .session = session, .part = entry.track, .bytes = bytes};
+  switch (hint_gate_.admit(hint, loop_.now())) {
     case HintGate::Verdict::Repeated:
       return counts.repeated.add();
     case HintGate::Verdict::OverBudget:

@@ -124,8 +124,9 @@ class Planner {
 
   /// Stopped: it stood aside (or nobody wants it any more); a candidate still wanted comes again at
   /// once. Refused: there was no room for it now; it comes again after kRefusedRest, twice that and
-  /// so on.
-  enum class End : uint8_t { Complete, AlreadyHere, Failed, Stopped, Refused };
+  /// so on. NotThere: the origin has no such thing; that is judged as if all of it had been fetched
+  /// in vain, since names that are made up cost the origin a request each.
+  enum class End : uint8_t { Complete, AlreadyHere, Failed, NotThere, Stopped, Refused };
   /// Its beginning has told how long its head is: judged by that, and the rest begins there. False:
   /// the budgets have no room for so much more; it stays what was ordered.
   [[nodiscard]] bool refine(uint64_t order, uint64_t head_bytes, uint32_t tail_bytes);
@@ -187,6 +188,7 @@ class Planner {
   void hold(const Running& running, bool whole, MonoTime now);
   enum class Fate : uint8_t { Used, Expired, Revoked, Evicted };
   void judge(TrackId track, Fate fate);
+  void weigh(uint32_t model, uint64_t judged, uint64_t used);
   void hold_until(TrackId track, Held& held, MonoTime until);
   void uncount(Held& held) noexcept;
   void refill(MonoTime now);

@@ -176,7 +176,9 @@ void Planner::ended(uint64_t order, End end, MonoTime now) {
   const bool brought = running.landed > 0 || resumed;
   if (end == End::Complete && brought) score.fetched.add();
   if (end == End::AlreadyHere || (end == End::Complete && !brought)) score.already_here.add();
-  if (end == End::Failed) score.failed.add();
+  if (end == End::Failed || end == End::NotThere) score.failed.add();
+  if (end == End::NotThere && !brought && !running.joined)
+    weigh(running.model, running.planned_bytes, 0);
   const bool comes_again = end == End::Stopped || end == End::Refused;
   if (brought) hold(running, !comes_again, now);
   if (running.candidate == kNoCandidate) {
@@ -312,12 +314,17 @@ void Planner::judge(TrackId track, Fate fate) {
     if (held.target && fate != Fate::Used)
       tables_->dropped.push_back({std::move(held.target), held.part, held.tail_bytes});
   }
-  Tables::Window& window = tables_->windows[held.model];
-  window.judged += held.bytes;
+  weigh(held.model, held.bytes, used);
+}
+
+/// Whether the model is above its floor, every so many bytes.
+void Planner::weigh(uint32_t model, uint64_t judged, uint64_t used) {
+  Tables::Window& window = tables_->windows[model];
+  window.judged += judged;
   window.used += used;
   if (window.judged < options_.judge_bytes) return;
   const double precision = static_cast<double>(window.used) / static_cast<double>(window.judged);
-  score.throttled.set(precision < options_.precision_floor ? 1 : 0);
+  scores_.at(model).throttled.set(precision < options_.precision_floor ? 1 : 0);
   window.judged /= 2;
   window.used /= 2;
 }

@@ -192,8 +192,10 @@ Task<Planner::End> Prefetcher::fetch(Job& job) {
     if (!selected) co_return job.cancelled ? Planner::End::Stopped : end_of(selected.error());
     selection = std::move(*selected);
   }
-  if (selection.pass || selection.response->parts().form != StoredResponse::Form::Normal)
-    co_return Planner::End::Failed;
+  if (selection.pass) co_return Planner::End::Failed;
+  const StoredResponse::Form form = selection.response->parts().form;
+  if (form == StoredResponse::Form::Negative) co_return Planner::End::NotThere;
+  if (form != StoredResponse::Form::Normal) co_return Planner::End::Failed;
   const cache::Selected selected = selection.selected;
   const bool is_ours = !selection.hit && !selection.collapsed;
   if (job.seen.get() != selected.generation.get()) job.settled.clear();

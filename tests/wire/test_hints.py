@@ -261,6 +261,20 @@ def test_hints_cost_no_more_than_their_share_of_the_budget(segments):
         assert hints(node)["taken"] >= 1
 
 
+def test_one_player_has_no_more_than_its_share_of_the_budget_of_hints(segments):
+    for i in range(20):
+        segments.add(f"/c/{i}", SEGMENT)
+    # 4 MiB/s of hints: one listener has a quarter, four seconds of it at once, which are eight of half a MiB.
+    with Node(settings_for(segments)) as node:
+        for i in range(20):
+            node.fetch(hinting("/a/1.m4s", nor=f"..%2Fc%2F{i}"), User_Agent="greedy")
+        wait_for(lambda: sum(hints(node).values()) == 20)
+        taken = hints(node)["taken"]
+        assert taken < 20
+        node.fetch(hinting("/a/1.m4s", nor=next_object("../b/3.m4s")), User_Agent="other")
+        wait_for(lambda: hints(node)["taken"] > taken)
+
+
 def test_without_a_share_nothing_is_listened_to(segments):
     with Node(settings_for(segments, "hints_percent = 0\n")) as node:
         node.fetch(hinting("/a/1.m4s", nor="2.m4s"))

@@ -482,6 +482,31 @@ TEST_F(PlannerTest, AModelUnderItsFloorIsThrottledProbedAndTakenBack) {
   EXPECT_EQ(score().throttled.get(), 0u);
 }
 
+TEST_F(PlannerTest, AModelThatNamesWhatIsNotThereIsThrottled) {
+  make({.precision_floor = 0.5, .judge_bytes = 1 * MiB});
+  for (uint64_t session = 1; session <= 4; ++session) {
+    set(session, 1, {entry(session)});
+    ASSERT_EQ(orders().size(), 1u);
+    EXPECT_EQ(score().throttled.get(), 0u);
+    finish(Planner::End::NotThere);
+  }
+  EXPECT_EQ(score().throttled.get(), 1u);
+  EXPECT_EQ(score().failed.get(), 4u);
+  EXPECT_EQ(score().bytes_wasted.get(), 0u);  // none has moved
+  set(5, 1, {entry(5)});
+  EXPECT_TRUE(orders().empty());
+}
+
+TEST_F(PlannerTest, AnOriginThatFailsIsNotItsModelsFault) {
+  make({.precision_floor = 0.5, .judge_bytes = 1 * MiB});
+  for (uint64_t session = 1; session <= 40; ++session) {
+    set(session, 1, {entry(session)});
+    ASSERT_EQ(orders().size(), 1u);
+    finish(Planner::End::Failed);
+  }
+  EXPECT_EQ(score().throttled.get(), 0u);
+}
+
 TEST_F(PlannerTest, ObservingFetchesNothingAndJudgesAll) {
   make({.fetches = false});
   set(1, 1, {entry(10), entry(11)});
@@ -572,7 +597,7 @@ TEST_F(PlannerTest, TheBooksBalanceAfterAnySequenceOfCalls) {
       default:
         if (begun.empty()) break;
         const size_t which = random(begun.size());
-        const auto end = static_cast<Planner::End>(random(5));
+        const auto end = static_cast<Planner::End>(random(6));
         planner->landed(begun[which].id, random(begun[which].head.length() + 1));
         planner->ended(begun[which].id, end, now);
         begun.erase(begun.begin() + static_cast<ptrdiff_t>(which));
