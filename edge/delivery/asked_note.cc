@@ -28,12 +28,13 @@ std::optional<AskedNote> note_of(const Exchange& exchange, const CmcdText& cmcd,
   AskedNote note;
   note.demand.track = track_of(what.key);
   const std::string_view subject = exchange.token_id;
+  if (!subject.empty()) note.demand.subject = listener_of(local.store().hash(subject));
   if (const auto session = cmcd.find("sid")) {
     note.demand.session = local.store().hash(*session).low | 1;
   } else if (!subject.empty()) {
     note.demand.session = local.store().hash(subject).low | 1;
   }
-  note.listener = !subject.empty() ? local.store().hash(subject).low : place_of(exchange, local);
+  note.listener = !subject.empty() ? note.demand.subject : place_of(exchange, local);
   const uint64_t length = known ? exchange.selection.selected.generation->complete_length() : 0;
   switch (what.range_form) {
     case Asked::RangeForm::None:

@@ -86,6 +86,7 @@ bool Planner::set(const PlanUpdate& update, MonoTime now) {
   session.revision = update.revision;
   session.model = update.model;
   session.rest = update.rest;
+  session.listener = update.listener;
   tables_->session_ends.erase({session.until, update.session});
   session.until = update.until;
   tables_->session_ends.emplace(update.until, update.session);
@@ -309,6 +310,8 @@ void Planner::see_listener(const DemandNote& note, MonoTime now) {
   const auto at = tables_->sessions.find(note.session);
   if (note.session == 0 || at == tables_->sessions.end()) return;
   Session& session = at->second;
+  // A session's text alone is anybody's to send: it must not undo another's plan.
+  if (session.listener != 0 && note.subject != 0 && session.listener != note.subject) return;
   if (note.range.first == 0 && !(session.playing && session.playing->track == note.track)) {
     session.playing.reset();
     session.rest_planned = false;

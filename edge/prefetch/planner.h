@@ -58,6 +58,7 @@ struct PlanUpdate {
   uint64_t session = 0;
   uint32_t model = 0;
   uint64_t revision = 0;  // 0: the newest
+  uint64_t listener = 0;  // a hash of whose it is; 0: whoever names the session
   MonoTime until{};
   std::optional<TrackId> now{};  // what plays: not revoked, though it is not next any more
   bool confirmed = false;        // `now` is beyond its head: the rest of it is worth fetching
@@ -69,6 +70,7 @@ struct PlanUpdate {
 struct DemandNote {
   TrackId track = 0;
   uint64_t session = 0;  // 0: not known
+  uint64_t subject = 0;  // a hash of whom its access token names; 0: it names nobody
   ByteRange range;       // of the request; its end may lie far beyond the track's
   bool hit = false;      // the first byte asked for was here
 };

@@ -29,6 +29,7 @@ struct Planner::Candidate {
 struct Planner::Session {
   uint64_t revision = 0;
   uint32_t model = 0;
+  uint64_t listener = 0;
   MonoTime until{};
   std::optional<PlanEntry> playing;  // known once it was a candidate
   bool rest_planned = false;

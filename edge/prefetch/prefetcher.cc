@@ -191,6 +191,8 @@ void Prefetcher::take_plan(const FeedMessage& message, milliseconds age) {
                     .model = scores_.find_or_add(message.model),
                     .revision = message.revision,
                     .until = said + message.ttl};
+  if (!message.listener.empty())
+    update.listener = listener_of(local_.store().hash(message.listener));
   if (learned_ && !message.context.id.empty()) {
     learned_->predictor.tell_context(update.session,
                                      local_.store().hash(message.context.id).low | 1, minute());

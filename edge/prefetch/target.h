@@ -21,6 +21,9 @@ constexpr TrackId track_of(const KeyHash& key) noexcept { return key.low; }
   return slice == 0 ? track : mix(track ^ mix(slice ^ 0x70617274));
 }
 
+/// Whom an access token names, or a feed, by the hash of that text under the node's seed. Never 0.
+constexpr uint64_t listener_of(const KeyHash& name) noexcept { return name.low | 1; }
+
 /// What the targets that are alive cost, whoever holds them: texts come from feeds and clients, and
 /// a track may be named ten thousand times. Of the planner's loop.
 struct TargetBytes {

@@ -15,6 +15,7 @@ from support.client import fetch
 from support.client import wait_until as wait_for
 from support.node import Node, run_segue
 from support.settings import config_for
+from test_tokens import LATER, ours, site_with
 
 TRACK = 700_000
 SLICE = 262_144
@@ -253,6 +254,28 @@ def test_a_listener_who_goes_elsewhere_revokes_the_plan(feeding):
     wait_for(lambda: fate(feeding, "fetched") == 1)
     feeding.fetch("/other?CMCD=sid%3D%22s1%22", Range="bytes=0-9")
     wait_for(lambda: fate(feeding, "revoked") == 1)
+
+
+def test_who_has_another_listeners_token_changes_nothing_of_a_plan_by_naming_its_session(origin, tmp_path):
+    for path in ("/next", "/other", "/third"):
+        origin.add(path, TRACK)
+    more = '[prefetch]\nmode = "on"\npredictor = "off"\n'
+    with Node(config_for(origin.url, site=site_with(tmp_path), more=more).replace("threads = 2", "threads = 1")) as node:
+
+        def play(track, who):
+            token = ours(f"kid=k1~exp={LATER}~prefix=/~id={who}")
+            answer = node.fetch(f"{track}?token={token}&CMCD=sid%3D%22s1%22", Range="bytes=0-9")
+            assert answer.status == 206
+
+        post(node, plan(listener="anna"))
+        wait_for(lambda: fate(node, "fetched") == 1)
+        asked = node.metric("segue_first_byte_requests_total")
+        play("/other", "bert")
+        wait_for(lambda: node.metric("segue_first_byte_requests_total") == asked + 1)
+        assert fate(node, "revoked") == 0
+        assert node.metric("segue_prefetch_waiting") == 1
+        play("/third", "anna")
+        wait_for(lambda: fate(node, "revoked") == 1)
 
 
 def test_facts_about_a_track_turn_seconds_into_bytes(feeding, origin):

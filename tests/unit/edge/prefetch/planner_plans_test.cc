@@ -13,6 +13,25 @@ TEST_F(PlannerTest, OldAndRepeatedRevisionsAreIgnored) {
   EXPECT_EQ(score().ignored.get(), 3u);
 }
 
+TEST_F(PlannerTest, WhoIsNotItsListenerChangesNothingOfASessionsPlan) {
+  const std::vector<PlanEntry> next = {entry(10), entry(11, 1, 60s)};
+  const auto play_elsewhere = [&](uint64_t listener, uint64_t subject) {
+    make({});
+    EXPECT_TRUE(planner->set({.session = 1,
+                              .revision = 1,
+                              .listener = listener,
+                              .until = now + 600s,
+                              .next = next},
+                             now));
+    planner->see({.track = 99, .session = 1, .subject = subject, .range = {0, 1 * MiB}}, now);
+    return planner->gauges().candidates;
+  };
+  EXPECT_EQ(play_elsewhere(7, 8), 2u);
+  EXPECT_EQ(play_elsewhere(7, 7), 1u);  // due so soon, it was passed over
+  EXPECT_EQ(play_elsewhere(7, 0), 1u);  // no token says who it is
+  EXPECT_EQ(play_elsewhere(0, 8), 1u);  // the feed does not
+}
+
 TEST_F(PlannerTest, ANewRevisionRevokesWhatItDoesNotName) {
   set(1, 1, {entry(10), entry(11)});
   EXPECT_EQ(orders(), (std::vector<TrackId>{10, 11}));
