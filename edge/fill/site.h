@@ -17,17 +17,20 @@ struct TtlRules {
   std::chrono::seconds negative{10};                      // 404 and 410
   std::chrono::seconds stale_if_error{24 * 3600};
   std::chrono::seconds stale_while_revalidate{0};
+  bool operator==(const TtlRules&) const = default;
 };
 
 /// How fast a connection is given bytes once it has its burst; 0: as fast as it goes.
 struct PaceRules {
   uint64_t bytes_per_second = 0;
   uint64_t burst_bytes = 0;
+  bool operator==(const PaceRules&) const = default;
 };
 
 enum class QueryMode : uint8_t { Keep, Drop, List };
 
-struct Site : public RefCounted {
+/// What the settings say of it; a reload tells by them whether it is the same.
+struct SiteRules {
   std::string name;                // [a-z0-9._-]+; the first part of every cache key of the site
   std::vector<std::string> hosts;  // lower case, no port; "*" matches any
   uint32_t index = 0;              // position in the site table
@@ -47,6 +50,11 @@ struct Site : public RefCounted {
   /// Origins whose scripts may read answers; "*" alone: all; empty: Segue says nothing of CORS, and
   /// what the origin says stays.
   std::vector<std::string> cors{"*"};
+  bool operator==(const SiteRules&) const = default;
+};
+
+struct Site : public RefCounted, public SiteRules {
+  [[nodiscard]] const SiteRules& rules() const noexcept { return *this; }
 
   /// Response fields of the origin that never reach a client: cache tags, and where Segue speaks of
   /// CORS, the origin's own words on it (two Access-Control-Allow-Origin are none to a browser).

@@ -1,6 +1,7 @@
 // What the node's own traffic tells the planner, and how it is kept over a restart.
 #include "edge/prefetch/learned.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "edge/prefetch/prefetch_job.h"
@@ -48,8 +49,20 @@ void Prefetcher::Learned::renew() {
   const auto former = std::exchange(tracks, {});
   const std::vector<TrackId> former_order = std::exchange(order, {});
   const size_t first = std::exchange(oldest, 0);
-  for (size_t i = 0; i < former_order.size(); ++i)
-    know(former.at(former_order[(first + i) % former_order.size()])->key_text);
+  const auto stays = [&](const PrefetchTarget& target) {
+    return std::ranges::any_of(owner.sites_, [&](const Ref<const Site>& site) {
+      return site.get() == target.site.get() || site->rules() == target.site->rules();
+    });
+  };
+  for (size_t i = 0; i < former_order.size(); ++i) {
+    const TrackId track = former_order[(first + i) % former_order.size()];
+    const Ref<const PrefetchTarget>& target = former.at(track);
+    if (!stays(*target)) {
+      know(target->key_text);
+    } else if (tracks.emplace(track, target).second) {
+      order.push_back(track);
+    }
+  }
 }
 
 std::optional<PlanEntry> Prefetcher::Learned::entry_of(TrackId track) {

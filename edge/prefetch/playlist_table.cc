@@ -148,4 +148,9 @@ void PlaylistTable::renew(Ref<const RefCounted> rules) {
   bytes_.store(0, std::memory_order_relaxed);
 }
 
+void PlaylistTable::keep(Ref<const RefCounted> rules) {
+  const std::scoped_lock lock(mutex_);
+  std::swap(rules_, rules);  // the former are freed where the mutex is not held: by the caller
+}
+
 }  // namespace segue::edge

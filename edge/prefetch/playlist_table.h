@@ -86,6 +86,8 @@ class PlaylistTable {
   /// Keys are made by these rules from here on, and all that is remembered goes. Until the first
   /// ones nothing is remembered.
   void renew(Ref<const RefCounted> rules);
+  /// Another snapshot, by whose rules keys are the same: what is remembered stays.
+  void keep(Ref<const RefCounted> rules);
 
   /// Any thread.
   [[nodiscard]] uint64_t count() const noexcept { return count_.load(std::memory_order_relaxed); }

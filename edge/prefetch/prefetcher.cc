@@ -46,6 +46,13 @@ Prefetcher::Prefetcher(Loop& loop, cache::LocalStore& local, Fills& fills, uint3
 Prefetcher::~Prefetcher() { loop_.disarm(tick_); }
 
 void Prefetcher::set_sites(std::vector<Ref<const Site>> sites, Ref<const RefCounted> rules) {
+  const auto is_same = [](const Ref<const Site>& one, const Ref<const Site>& other) {
+    return one->rules() == other->rules();
+  };
+  // Most reloads change something else. What was made of these sites' rules stays then: to make it
+  // again takes tens of milliseconds, and a player does not ask again for the playlist it plays.
+  if (!sites_.empty() && std::ranges::equal(sites_, sites, is_same))
+    return playlists_.keep(std::move(rules));
   sites_ = std::move(sites);
   playlists_.renew(std::move(rules));
   if (learned_) learned_->renew();

@@ -151,3 +151,22 @@ def test_its_share_of_ram_is_kept_and_a_reload_changes_it(origin):
         hang_up(node, "done")
         wait_until(lambda: fate(node, "fetched") == 2, what="the large one")
         assert node.fetch("/large", Range="bytes=2000000-2000999").is_hit
+
+
+def test_what_waits_for_its_time_is_fetched_at_once_where_a_reload_says_so(origin):
+    for path in ("/now", "/later"):
+        origin.add(path, TRACK)
+    more = '[prefetch]\nmode = "on"\npredictor = "off"\nlead = "60s"\n'
+    with Node(config_for(origin.url, more=more)) as node:
+        tracks = [{"track": "/now"}, {"track": "/later", "eta_ms": 500_000}]
+        post(node, plan(next=tracks, ttl_ms=3_600_000))
+        wait_until(lambda: fate(node, "fetched") == 1, what="what is due now")
+        assert origin.requests_for("/later") == []
+        rewrite(node, '"60s"', '"600s"')
+        hang_up(node, "done")
+        wait_until(lambda: fate(node, "fetched") == 2, what="what is due later")
+        # Back again: what was found by the former lead is found no more, and nothing goes round for ever.
+        rewrite(node, '"600s"', '"60s"')
+        hang_up(node, "done", 2)
+        post(node, plan(revision=2, tracks=["/now"]), plan("s2", tracks=["/later"]))
+        wait_until(lambda: fate(node, "revoked") == 1 and fate(node, "fetched") == 3, what="the plans after it")

@@ -9,6 +9,7 @@ from support.node import Node
 from support.origin import Track
 from support.settings import config_for
 from test_feed import fate as fate_of
+from test_operate import hang_up, rewrite
 from test_tokens import exact, ours, site_with
 
 TYPE = "application/vnd.apple.mpegurl"
@@ -85,6 +86,17 @@ def test_segments_are_hits_from_the_first_on_and_each_is_fetched_once(node, segm
     assert fate(node, "revoked") == fate(node, "failed") == 0
     assert hints(node)["taken"] == 6
     assert sum(asked(segments).values()) == 7
+
+
+def test_who_plays_through_a_reload_has_the_next_segments_there_all_the_same(segments):
+    with Node(settings_for(segments, "playlist_segments = 2\n")) as node:
+        node.fetch("/a/all.m3u8")
+        wait_fetched(node, 2)
+        rewrite(node, "playlist_segments = 2", "playlist_segments = 3")
+        hang_up(node, "done")
+        assert node.fetch("/a/2.ts").is_hit  # a player does not ask for its playlist again
+        wait_fetched(node, 5)
+        assert asked(segments) == {"/a/all.m3u8": 1, **{f"/a/{n}.ts": 1 for n in range(1, 6)}}
 
 
 def test_what_is_here_costs_the_origin_nothing_whoever_plays_it(node, segments):

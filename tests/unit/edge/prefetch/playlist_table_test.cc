@@ -134,6 +134,18 @@ TEST_F(PlaylistTableTest, ForgetsAllWhereKeysAreMadeByOtherRules) {
   EXPECT_TRUE(table.find_segment(10, rules));
 }
 
+TEST_F(PlaylistTableTest, KeepsAllWhereAnotherSnapshotMakesTheSameKeys) {
+  Table table(MiB, rules);
+  EXPECT_TRUE(table.put(1, Sequence{5}, rules, items_from(10, 3)));
+  const auto others = make_ref<Rules>();
+  table.keep(others);
+  EXPECT_FALSE(table.find_segment(10, rules)) << "of a request that began before the reload";
+  EXPECT_TRUE(table.find(1, Sequence{5}, *others));
+  EXPECT_TRUE(table.find_segment(10, *others));
+  EXPECT_TRUE(table.put(2, Sequence{6}, *others, items_from(20, 3)));
+  EXPECT_EQ(table.count(), 2U);
+}
+
 TEST_F(PlaylistTableTest, WhatWasReadByOtherRulesIsNeitherRememberedNorFound) {
   Table table(MiB, rules);
   EXPECT_TRUE(table.put(1, Sequence{5}, rules, items_from(10, 3)));
