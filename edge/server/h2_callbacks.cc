@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "base/out_of_memory.h"
 #include "edge/server/h2_connection.h"
 
 namespace segue::edge {
@@ -170,7 +171,8 @@ struct Http2Callbacks {
     }
     // RFC 9113 §8.1: the response is whole; what is left of the request is not wanted.
     if (ends_stream && nghttp2_session_get_stream_remote_close(session, id) == 0)
-      (void)nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
+      self.expect_memory(
+          nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR));
     return 0;
   }
 
@@ -229,7 +231,7 @@ Http2Shared::Http2Shared() {
   nghttp2_session_callbacks* made = nullptr;
   nghttp2_option* set = nullptr;
   const bool good = nghttp2_session_callbacks_new(&made) == 0 && nghttp2_option_new(&set) == 0;
-  SEGUE_ASSERT(good);  // start-up, no memory
+  if (!good) end_out_of_memory("nghttp2");  // at the start
   callbacks.reset(made);
   option.reset(set);
   nghttp2_session_callbacks_set_on_begin_frame_callback(made, &Http2Callbacks::on_begin_frame);
@@ -294,8 +296,8 @@ void Http2Connection::begin_request(uint32_t id) {
       open_ > 0 && context_.http2.streams.in_use() >= context_.limits.http2_streams_per_loop_max;
   if (is_full() || none_left || drain_ == Drain::Final) {
     context_.counters.http2_refused_streams.add();
-    (void)nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, static_cast<int32_t>(id),
-                                    NGHTTP2_REFUSED_STREAM);
+    expect_memory(nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, static_cast<int32_t>(id),
+                                            NGHTTP2_REFUSED_STREAM));
     return;
   }
   Http2Stream& stream = *context_.http2.streams.make(*this, id);
@@ -310,7 +312,9 @@ void Http2Connection::begin_request(uint32_t id) {
   reading_ = &stream;
   block_since_ = stream.started;
   request_text_.begin(*stream.memory);
-  (void)nghttp2_session_set_stream_user_data(session_, static_cast<int32_t>(id), &stream);
+  // nghttp2 would never tell of a stream that it cannot find.
+  if (nghttp2_session_set_stream_user_data(session_, static_cast<int32_t>(id), &stream) != 0)
+    abandon();
 }
 
 void Http2Connection::end_head(Http2Stream& stream, bool ends_stream) {
@@ -362,8 +366,9 @@ void Http2Connection::end_head(Http2Stream& stream, bool ends_stream) {
   };
   const nghttp2_nv status{bytes_of(kName), bytes_of(kContinue), kName.size(), kContinue.size(),
                           NGHTTP2_NV_FLAG_NONE};
-  (void)nghttp2_submit_headers(session_, NGHTTP2_FLAG_NONE, static_cast<int32_t>(stream.id),
-                               nullptr, &status, 1, nullptr);
+  const int submitted = nghttp2_submit_headers(
+      session_, NGHTTP2_FLAG_NONE, static_cast<int32_t>(stream.id), nullptr, &status, 1, nullptr);
+  if (submitted < 0) expect_memory(submitted);
 }
 
 void Http2Connection::end_request(Http2Stream& stream) {
@@ -381,7 +386,8 @@ void Http2Connection::take_body(Http2Stream& stream, std::span<const uint8_t> by
     return;
   }
   stream.memory->body.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  (void)nghttp2_session_consume_stream(session_, static_cast<int32_t>(stream.id), bytes.size());
+  expect_memory(
+      nghttp2_session_consume_stream(session_, static_cast<int32_t>(stream.id), bytes.size()));
 }
 
 void Http2Connection::update_priority(uint32_t id, std::string_view value) noexcept {

@@ -106,6 +106,11 @@ void Http2Connection::fail_session() noexcept {
   memory_.spent() ? give_up_memory() : abandon();
 }
 
+/// Else a stream would wait for ever for what nghttp2 has not taken note of.
+void Http2Connection::expect_memory(int status) noexcept {
+  if (nghttp2_is_fatal(status) != 0) fail_session();
+}
+
 void Http2Connection::feed(std::span<const char> bytes) {
   const ssize_t taken = nghttp2_session_mem_recv(
       session_, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
@@ -199,7 +204,7 @@ void Http2Connection::end_stream(Http2Stream& stream) {
     return reset(stream, how == Stream::End::Gone ? NGHTTP2_CANCEL : NGHTTP2_INTERNAL_ERROR);
   if (stream.framing != Framing::Chunked) return;
   stream.body_ended = true;
-  (void)nghttp2_session_resume_data(session_, static_cast<int32_t>(stream.id));
+  expect_memory(nghttp2_session_resume_data(session_, static_cast<int32_t>(stream.id)));
 }
 
 void Http2Connection::destroy(Http2Stream& stream) noexcept {

@@ -93,6 +93,7 @@ class Http2Connection {
   void count_unknown(std::span<const char> bytes) noexcept;
   void give_up_memory() noexcept;
   void fail_session() noexcept;
+  void expect_memory(int status) noexcept;
   void serve_asked();
   void serve(Http2Stream& stream);
   [[nodiscard]] Http2Stream* next_asked() const noexcept;

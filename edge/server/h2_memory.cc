@@ -63,7 +63,10 @@ void* Http2Memory::resize(void* memory, size_t bytes) noexcept {
     return nullptr;
   }
   auto* made = static_cast<PieceHead*>(std::realloc(old, sizeof(PieceHead) + bytes));
-  if (made == nullptr) return nullptr;
+  if (made == nullptr) {
+    spent_ = true;
+    return nullptr;
+  }
   made->bytes = bytes;
   bytes_ += bytes - old_bytes;
   bytes_peak_ = std::max(bytes_peak_, bytes_);

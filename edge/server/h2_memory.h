@@ -31,7 +31,7 @@ class Http2Memory {
   [[nodiscard]] nghttp2_mem* functions() noexcept { return &functions_; }
   [[nodiscard]] size_t bytes() const noexcept { return bytes_; }
   [[nodiscard]] size_t bytes_peak() const noexcept { return bytes_peak_; }
-  /// An allocation was refused.
+  /// An allocation was refused, by the bounds or by the machine.
   [[nodiscard]] bool spent() const noexcept { return spent_; }
 
  private:

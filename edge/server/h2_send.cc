@@ -84,7 +84,7 @@ Result<size_t> Http2Connection::try_send(Http2Stream& stream, const ResponseHead
     const size_t before = offer_.taken;
     const bool had_head = stream.head_sent;
     if (offer_.left > 0)
-      (void)nghttp2_session_resume_data(session_, static_cast<int32_t>(stream.id));
+      expect_memory(nghttp2_session_resume_data(session_, static_cast<int32_t>(stream.id)));
     const bool more = write_frames();
     if (offer_.taken > before) schedule_.count_batch(stream.claim, offer_.taken - before);
     if (!more || (offer_.taken == before && stream.head_sent == had_head)) break;
