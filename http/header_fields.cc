@@ -76,14 +76,15 @@ std::optional<std::string_view> ListMembers::next() noexcept {
   return std::nullopt;
 }
 
-std::optional<std::string_view> FieldsView::find(std::string_view name) const noexcept {
+std::optional<std::string_view> FieldsView::find_present(std::string_view name) const noexcept {
   for (const Field& field : fields_) {
     if (equals_ignore_case(field.name, name)) return field.value;
   }
   return std::nullopt;
 }
 
-std::optional<std::string_view> FieldsView::find_only(std::string_view name) const noexcept {
+std::optional<std::string_view> FieldsView::find_only_present(
+    std::string_view name) const noexcept {
   std::optional<std::string_view> found;
   for (const Field& field : fields_) {
     if (!equals_ignore_case(field.name, name)) continue;
@@ -98,7 +99,8 @@ size_t FieldsView::count(std::string_view name) const noexcept {
       fields_, [name](const Field& field) { return equals_ignore_case(field.name, name); }));
 }
 
-bool FieldsView::list_contains(std::string_view name, std::string_view member) const noexcept {
+bool FieldsView::list_contains_present(std::string_view name,
+                                       std::string_view member) const noexcept {
   CombinedList list(*this, name);
   while (auto found = list.next()) {
     if (equals_ignore_case(*found, member)) return true;

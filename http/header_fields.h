@@ -58,26 +58,64 @@ class ListMembers {
   std::string_view rest_;
 };
 
+/// Which names may be among some fields: a bit of 64 for each, by its length and its ends. A
+/// request is asked for some fifteen names, of which two or three are there; for the others this is
+/// all the look there is.
+class NameFilter {
+ public:
+  constexpr void add(std::string_view name) noexcept { bits_ |= bit_of(name); }
+  /// False: it is not among them.
+  [[nodiscard]] constexpr bool may_have(std::string_view name) const noexcept {
+    return (bits_ & bit_of(name)) != 0;
+  }
+  /// Of fields nobody has looked at.
+  [[nodiscard]] static constexpr NameFilter any() noexcept {
+    NameFilter all;
+    all.bits_ = UINT64_MAX;
+    return all;
+  }
+
+ private:
+  [[nodiscard]] static constexpr uint64_t bit_of(std::string_view name) noexcept {
+    if (name.empty()) return 1;
+    // 0x20 makes one of both cases of a letter, and of other characters no two names that are
+    // equal.
+    const auto first = static_cast<unsigned char>(name.front() | 0x20);
+    const auto last = static_cast<unsigned char>(name.back() | 0x20);
+    return uint64_t{1} << ((name.size() * 7 + first + last * 3U) & 63U);
+  }
+  uint64_t bits_ = 0;
+};
+
 /// A non-owning list of fields in the order received. Look-ups by name ignore case and are linear:
 /// requests carry about ten fields, and a table would cost more than it saves.
 /// Valid until the Field array it was made from moves or changes.
 class FieldsView {
  public:
   constexpr FieldsView() = default;
-  constexpr FieldsView(std::span<const Field> fields) noexcept  // NOLINT: as a span would
-      : fields_(fields) {}
+  constexpr FieldsView(std::span<const Field> fields,  // NOLINT: as a span would
+                       NameFilter names = NameFilter::any()) noexcept
+      : fields_(fields), names_(names) {}
 
   /// The value of the first field of that name.
-  [[nodiscard]] std::optional<std::string_view> find(std::string_view name) const noexcept;
+  [[nodiscard]] std::optional<std::string_view> find(std::string_view name) const noexcept {
+    if (!names_.may_have(name)) return std::nullopt;
+    return find_present(name);
+  }
   /// The value if exactly one field has that name: for fields that are no lists (Host, Range,
   /// ETag).
-  [[nodiscard]] std::optional<std::string_view> find_only(std::string_view name) const noexcept;
+  [[nodiscard]] std::optional<std::string_view> find_only(std::string_view name) const noexcept {
+    if (!names_.may_have(name)) return std::nullopt;
+    return find_only_present(name);
+  }
   [[nodiscard]] size_t count(std::string_view name) const noexcept;
   [[nodiscard]] bool contains(std::string_view name) const noexcept {
     return find(name).has_value();
   }
   /// True if a member of the combined list equals `member`, ignoring case ("Connection", "close").
-  [[nodiscard]] bool list_contains(std::string_view name, std::string_view member) const noexcept;
+  [[nodiscard]] bool list_contains(std::string_view name, std::string_view member) const noexcept {
+    return names_.may_have(name) && list_contains_present(name, member);
+  }
 
   [[nodiscard]] constexpr auto begin() const noexcept { return fields_.begin(); }
   [[nodiscard]] constexpr auto end() const noexcept { return fields_.end(); }
@@ -86,7 +124,14 @@ class FieldsView {
   [[nodiscard]] constexpr const Field& operator[](size_t i) const noexcept { return fields_[i]; }
 
  private:
+  [[nodiscard]] std::optional<std::string_view> find_present(std::string_view name) const noexcept;
+  [[nodiscard]] std::optional<std::string_view> find_only_present(
+      std::string_view name) const noexcept;
+  [[nodiscard]] bool list_contains_present(std::string_view name,
+                                           std::string_view member) const noexcept;
+
   std::span<const Field> fields_;
+  NameFilter names_ = NameFilter::any();
 };
 
 /// Walks the values of all fields of one name, in order (FieldsView::find_all in a loop).

@@ -91,7 +91,15 @@ ParsedRange parse_range(std::string_view value) noexcept {
   const size_t equals = value.find('=');
   if (equals == std::string_view::npos) return result;
   if (!equals_ignore_case(value.substr(0, equals), "bytes")) return result;
-  ListMembers members(value.substr(equals + 1));
+  const std::string_view set = value.substr(equals + 1);
+  // One range, as nearly all ask: digits and a dash alone, and no list to walk.
+  if (const std::optional<RangeSpec> only = parse_spec(set)) {
+    result.kind = ParsedRange::Kind::Ranges;
+    result.count = 1;
+    result.specs[0] = *only;
+    return result;
+  }
+  ListMembers members(set);
   while (auto member = members.next()) {
     std::optional<RangeSpec> spec = parse_spec(*member);
     if (!spec || result.count == kRangesMax) {

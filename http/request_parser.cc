@@ -1,6 +1,7 @@
 #include "http/request_parser.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <memory>
 
@@ -24,12 +25,20 @@ bool is_target(std::string_view text) {
   return !text.empty() && all_bytes(text, word_is_good, is_target_char);
 }
 
-bool is_alphanumeric(char c) {
+constexpr bool is_alphanumeric(char c) {
   return (c >= '0' && c <= '9') || (to_lower(c) >= 'a' && to_lower(c) <= 'z');
 }
 
 /// Letters, digits, '-', '.', '_': RFC 3986's reg-name allows more, DNS names do not.
-bool is_host_char(char c) { return is_alphanumeric(c) || c == '-' || c == '.' || c == '_'; }
+constexpr std::array<bool, 256> kHostChars = [] {
+  std::array<bool, 256> table{};
+  for (size_t byte = 0; byte < table.size(); ++byte) {
+    const char c = static_cast<char>(byte);
+    table[byte] = is_alphanumeric(c) || c == '-' || c == '.' || c == '_';
+  }
+  return table;
+}();
+bool is_host_char(char c) { return kHostChars[static_cast<unsigned char>(c)]; }
 
 bool is_ipv6_char(char c) {
   return (c >= '0' && c <= '9') || (to_lower(c) >= 'a' && to_lower(c) <= 'f') || c == ':' ||
@@ -119,6 +128,7 @@ void RequestParser::reset() noexcept {
   error_ = RequestError::None;
   seen_ = Seen{};
   fields_ = 0;
+  names_ = NameFilter();
   line_start_ = 0;
   scanned_ = 0;
   fields_start_ = 0;
@@ -252,6 +262,7 @@ RequestError RequestParser::take_field_line(std::string_view line) noexcept {
     return error_of(error, line);
   }
   ++fields_;
+  names_.add(field.name);
   return take_known_field(field);
 }
 
@@ -318,7 +329,7 @@ RequestError RequestParser::finish() noexcept {
   RequestError error = finish_host();
   if (error == RequestError::None) error = finish_body();
   if (error != RequestError::None) return error;
-  request_.fields = FieldsView(std::span<const Field>(table_.entries).first(fields_));
+  request_.fields = FieldsView(std::span<const Field>(table_.entries).first(fields_), names_);
   if (request_.form == TargetForm::Absolute && request_.origin_form.empty()) {
     request_.origin_form = "/";  // RFC 9112 §3.2.1
   }

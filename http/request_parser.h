@@ -157,6 +157,7 @@ class RequestParser {
   RequestError error_ = RequestError::None;
   Seen seen_;
   uint32_t fields_ = 0;      // used entries of table_
+  NameFilter names_;         // of those
   size_t line_start_ = 0;    // first byte of the line not yet parsed
   size_t scanned_ = 0;       // bytes already searched for the end of that line
   size_t fields_start_ = 0;  // first byte of the first field line

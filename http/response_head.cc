@@ -1,11 +1,8 @@
 #include "http/response_head.h"
 
-#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstring>
-
-#include "http/date.h"
 
 namespace segue::http {
 
@@ -81,6 +78,11 @@ std::string_view reason_phrase(uint16_t status) noexcept {
 }
 
 HeadWriter& HeadWriter::status(uint16_t status) noexcept {
+  if (status == 206) {  // what nearly every answer begins with
+    put("HTTP/1.1 206 Partial Content\r\n");
+    fields_start_ = used_;
+    return *this;
+  }
   std::array<char, 4> code{'0', '0', '0', ' '};
   code[0] = static_cast<char>('0' + status / 100 % 10);
   code[1] = static_cast<char>('0' + status / 10 % 10);
@@ -102,15 +104,10 @@ bool HeadWriter::field(std::string_view name, std::string_view value) noexcept {
   return true;
 }
 
-bool HeadWriter::field(std::string_view name, uint64_t number) noexcept {
+void HeadWriter::number(FieldName name, uint64_t number) noexcept {
   std::array<char, 20> digits;
   const char* end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
-  return field(name, std::string_view(digits.data(), static_cast<size_t>(end - digits.data())));
-}
-
-bool HeadWriter::date(std::string_view name, std::chrono::sys_seconds time) noexcept {
-  std::array<char, kDateBytes> text;
-  return field(name, write_date(time, text));
+  put_line(name.text(), {digits.data(), static_cast<size_t>(end - digits.data())});
 }
 
 void HeadWriter::fields(FieldsView fields) noexcept {
@@ -147,10 +144,12 @@ void HeadWriter::put_line(std::string_view name, std::string_view value) noexcep
     return;
   }
   char* at = out_.data() + used_;
-  at = std::ranges::copy(name, at).out;
+  std::memcpy(at, name.data(), name.size());
+  at += name.size();
   *at++ = ':';
   *at++ = ' ';
-  at = std::ranges::copy(value, at).out;
+  if (!value.empty()) std::memcpy(at, value.data(), value.size());
+  at += value.size();
   *at++ = '\r';
   *at++ = '\n';
   used_ += needed;

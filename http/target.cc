@@ -205,8 +205,48 @@ bool is_kept(std::string_view name, const QueryRule& rule) {
 
 }  // namespace
 
+namespace {
+
+/// Whether canonicalize() would give `target` back as it is, as it does nearly all: a path, perhaps
+/// a query, of characters that stand for themselves, and no segment that begins with a dot, which
+/// are left to the one who knows all rules. `mark`: of the query, or the end.
+bool is_canonical(std::string_view target, size_t& mark) {
+  if (!target.starts_with('/')) return false;
+  mark = target.size();
+  char before = 0;
+  for (size_t i = 0; i < target.size(); ++i) {
+    const char c = target[i];
+    switch (kChars[static_cast<unsigned char>(c)]) {
+      case Char::Plain:
+        if (c == '.' && before == '/') return false;
+        break;
+      case Char::Slash:
+        break;
+      case Char::Question:
+        mark = std::min(mark, i);
+        break;
+      case Char::Bad:
+      case Char::Encode:
+      case Char::Percent:
+        return false;
+    }
+    before = c;
+  }
+  return true;
+}
+
+}  // namespace
+
 Result<CanonicalTarget> canonicalize(std::string_view origin_form, std::span<char> out) noexcept {
-  return Canonicalizer(out).run(origin_form);
+  size_t mark = 0;
+  if (origin_form.size() > out.size() || !is_canonical(origin_form, mark))
+    return Canonicalizer(out).run(origin_form);
+  std::memcpy(out.data(), origin_form.data(), origin_form.size());
+  const std::string_view text(out.data(), origin_form.size());
+  if (mark == text.size())
+    return CanonicalTarget{.path = text, .query = std::nullopt, .text = text};
+  return CanonicalTarget{
+      .path = text.substr(0, mark), .query = text.substr(mark + 1), .text = text};
 }
 
 Result<std::string_view> filter_query(std::string_view query, const QueryRule& rule,

@@ -128,7 +128,7 @@ class EventLoop final : public Loop {
   EventLoop(uint32_t index, const Clock& clock, uint64_t frame_bytes_max);
   void turn();
   void run_ready() noexcept;
-  void sleep() noexcept;
+  void sleep(MonoTime time) noexcept;
   std::unique_ptr<Impl> impl_;
 };
 

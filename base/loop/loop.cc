@@ -156,6 +156,8 @@ void Loop::post(PostNode& node) noexcept {
 }
 
 void Loop::run_posts() noexcept {
+  // Mostly there are none. A post that this misses has woken the loop.
+  if (posts_.load(std::memory_order_relaxed) == nullptr) return;
   PostNode* newest = posts_.exchange(nullptr, std::memory_order_acquire);
   PostNode* oldest = nullptr;
   while (newest != nullptr) {  // the list is last-in first-out; turn it round

@@ -67,6 +67,7 @@ struct Delivery::Impl {
   }
 
   void begin(Exchange& exchange) noexcept;
+  void describe(Exchange& exchange) const noexcept;
   /// Resolves the target. A refusal of what Segue would not serve to anybody.
   std::optional<Refusal> why_not_served(Exchange& exchange);
   bool answer_plainly(Exchange& exchange);
@@ -130,6 +131,13 @@ void Delivery::Impl::begin(Exchange& exchange) noexcept {
   write_traceparent(request.fields.find_only("traceparent").value_or(std::string_view()), ids,
                     exchange.traceparent);
   exchange.asked.traceparent = exchange.traceparent.data();
+  if (log != nullptr) describe(exchange);
+  counters.in_flight.add();
+}
+
+/// What only the log's readers want to know of a request.
+void Delivery::Impl::describe(Exchange& exchange) const noexcept {
+  const http::Request& request = exchange.request;
   AccessRecord& record = exchange.record;
   record.time = loop.wall_now();
   record.client.assign(exchange.client.address);
@@ -141,7 +149,6 @@ void Delivery::Impl::begin(Exchange& exchange) noexcept {
   record.is_preload =
       request.fields.find("Sec-Purpose").value_or(std::string_view()).starts_with("prefetch");
   record.request_id.assign(std::string_view(exchange.traceparent.data() + 3, 32));
-  counters.in_flight.add();
 }
 
 void Delivery::serve(Exchange& exchange) {
@@ -204,8 +211,10 @@ std::optional<Refusal> Delivery::Impl::why_not_served(Exchange& exchange) {
   auto refusal = resolve_target(exchange, *exchange.sites->table, local.store(), loop.wall_now());
   if (refusal) return refusal;
   const Asked& asked = exchange.asked;
-  exchange.record.site.assign(asked.site->name);
-  exchange.record.path.assign(asked.target.substr(0, asked.target.find('?')));
+  if (log != nullptr) {
+    exchange.record.site.assign(asked.site->name);
+    exchange.record.path.assign(asked.target.substr(0, asked.target.find('?')));
+  }
   if (request.method == http::Method::Options) return std::nullopt;
   if (request.method != http::Method::Get && request.method != http::Method::Head &&
       !asked.site->relays(request.method_text))

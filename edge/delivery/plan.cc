@@ -1,7 +1,6 @@
 #include "edge/delivery/plan.h"
 
 #include "http/conditions.h"
-#include "http/validator.h"
 
 namespace segue::edge {
 namespace {
@@ -36,7 +35,7 @@ Plan plan_response(const http::Request& request, const http::ParsedRange& ranges
   plan.open_ended = true;
   if (parts.status == 200) {
     // Preconditions apply only to what would be a 2xx without them (RFC 9110 §13.2.1).
-    const http::Validator validator(parts.etag, parts.last_modified, parts.date);
+    const http::Validator& validator = response.validator();
     switch (http::evaluate_preconditions(request.method, request.fields, validator)) {
       case http::Condition::NotModified:
         return without_body(304);

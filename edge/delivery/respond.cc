@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 #include "http/cache_status.h"
 #include "http/content_range.h"
@@ -36,8 +37,8 @@ std::string_view in_arena(Arena& arena, size_t bytes_max, Write&& write) noexcep
 
 std::string_view number_text(Arena& arena, uint64_t number) noexcept {
   return in_arena(arena, 20, [&](std::span<char> room) {
-    auto end = fmt::format_to_n(room.data(), room.size(), "{}", number);
-    return std::string_view(room.data(), end.size);
+    const char* end = std::to_chars(room.data(), room.data() + room.size(), number).ptr;
+    return std::string_view(room.data(), static_cast<size_t>(end - room.data()));
   });
 }
 
@@ -50,7 +51,7 @@ void add_cache_status(Exchange& exchange, std::string_view node_name,
         auto written = http::write_cache_status(status, room);
         return written ? *written : std::string_view();
       });
-  if (!text.empty()) exchange.head.add("Cache-Status", text);
+  if (!text.empty()) exchange.head.add_own("Cache-Status", http::OwnValue::made(text));
 }
 
 http::CacheStatus cache_status_of(const Selection& selection) noexcept {
@@ -65,11 +66,12 @@ http::CacheStatus cache_status_of(const Selection& selection) noexcept {
 }
 
 void add_content_range(Exchange& exchange, ByteRange range, uint64_t complete_length) noexcept {
-  exchange.head.add("Content-Range",
-                    in_arena(exchange.arena, http::kContentRangeTextMax, [&](std::span<char> room) {
-                      return http::write_content_range(range, complete_length,
-                                                       room.first<http::kContentRangeTextMax>());
-                    }));
+  const std::string_view text =
+      in_arena(exchange.arena, http::kContentRangeTextMax, [&](std::span<char> room) {
+        return http::write_content_range(range, complete_length,
+                                         room.first<http::kContentRangeTextMax>());
+      });
+  exchange.head.add_own("Content-Range", http::OwnValue::made(text));
 }
 
 /// Where several origins are listed, each is told its own name; an answer to one is none to another
@@ -130,7 +132,7 @@ void write_stored_head(Exchange& exchange, const Plan& plan, const SiteFields& s
   const uint64_t complete_length = exchange.selection.selected.generation->complete_length();
   ResponseHead& head = exchange.head;
   head.status = plan.status;
-  head.date = response.parts().date;
+  head.date = response.date_text();
   head.stored_http1_block = response.http1_block();
   head.stored_fields = response.parts().fields.view();
   head.site_http1_block = site.http1_block;
@@ -161,8 +163,8 @@ void write_stored_head(Exchange& exchange, const Plan& plan, const SiteFields& s
                                                     room.first<http::kContentRangeTextMax>());
              }));
   }
-  head.add("Age", number_text(exchange.arena, static_cast<uint64_t>(std::max<int64_t>(
-                                                  response.age(now).count(), 0))));
+  const auto age = static_cast<uint64_t>(std::max<int64_t>(response.age(now).count(), 0));
+  head.add_own("Age", http::OwnValue::made(number_text(exchange.arena, age)));
 
   http::CacheStatus status = cache_status_of(exchange.selection);
   status.ttl = response.ttl(now).count();

@@ -3,7 +3,6 @@
 #pragma once
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -13,6 +12,7 @@
 #include "base/assert.h"
 #include "http/header_fields.h"
 #include "http/hop_by_hop.h"
+#include "http/response_head.h"
 
 namespace segue::edge {
 
@@ -28,9 +28,9 @@ class ResponseHead {
   bool bodyless = false;
   /// Close the connection after this response.
   bool close = false;
-  /// The origin's Date, where the response is a stored one (RFC 9110 §6.6.1); nullopt: the moment
-  /// of sending.
-  std::optional<std::chrono::sys_seconds> date;
+  /// The origin's Date, where the response is a stored one (RFC 9110 §6.6.1), as the text that was
+  /// rendered of it when it was stored; empty: the moment of sending.
+  std::string_view date;
   /// Leave the stored Content-Type out: 304, 412, 416 have no content, and multipart/byteranges has
   /// its own type.
   bool without_stored_content_type = false;
@@ -55,19 +55,29 @@ class ResponseHead {
   std::string_view site_http1_block;
   http::FieldsView site_fields;
 
-  /// Adds a field of our own. `name` in its usual spelling ("Content-Range"). Asserts room: the
-  /// callers are ours and few.
+  /// Adds a field of our own; it is looked at when it is written. `name` in its usual spelling
+  /// ("Content-Range"). Asserts room: the callers are ours and few.
   void add(std::string_view name, std::string_view value) noexcept {
     SEGUE_ASSERT(count_ < kFieldsMax);
     own_[count_++] = {name, value};
   }
+  /// The same, without a look at it.
+  void add_own(http::FieldName name, http::OwnValue value) noexcept {
+    checked_ |= 1U << count_;
+    add(name.text(), value.text());
+  }
   [[nodiscard]] const http::Field* begin() const noexcept { return own_.data(); }
   [[nodiscard]] const http::Field* end() const noexcept { return own_.data() + count_; }
+  /// Whether `field`, one of these, came by add_own().
+  [[nodiscard]] bool is_own(const http::Field& field) const noexcept {
+    return (checked_ >> (&field - own_.data()) & 1) != 0;
+  }
 
  private:
   static constexpr uint32_t kFieldsMax = 24;
   std::array<http::Field, kFieldsMax> own_;
   uint32_t count_ = 0;
+  uint32_t checked_ = 0;  // by bit, of own_
 };
 
 }  // namespace segue::edge

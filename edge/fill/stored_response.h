@@ -1,6 +1,7 @@
 // edge/fill/stored_response.h - what is kept of an origin's response header: enough to answer for
 // it again, and when it is fresh.
 #pragma once
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -12,7 +13,9 @@
 #include "base/loop/clock.h"
 #include "cache/generation.h"
 #include "edge/fill/variant_set.h"
+#include "http/date.h"
 #include "http/header_fields.h"
+#include "http/validator.h"
 
 namespace segue::edge {
 
@@ -65,6 +68,12 @@ class StoredResponse final : public cache::StoredFacts {
   /// it. Contains ETag, Last-Modified, Content-Type, Cache-Control and what else the origin sent;
   /// not Age, Date, Content-Length, Content-Range, Accept-Ranges, Via.
   [[nodiscard]] std::string_view http1_block() const noexcept { return http1_block_; }
+  /// The value of Date, rendered once likewise.
+  [[nodiscard]] std::string_view date_text() const noexcept {
+    return {date_text_.data(), date_text_.size()};
+  }
+  /// Of parts(), its entity tag parsed once; lives as long as this.
+  [[nodiscard]] const http::Validator& validator() const noexcept { return validator_; }
 
   /// Form::VaryList: whether the variant with this key hash may be stored beside the others.
   [[nodiscard]] bool admits_variant(uint64_t hash) const noexcept {
@@ -76,6 +85,8 @@ class StoredResponse final : public cache::StoredFacts {
 
  private:
   Parts parts_;
+  const http::Validator validator_;  // views of parts_
+  std::array<char, http::kDateBytes> date_text_;
   std::string http1_block_;
   const std::unique_ptr<VariantSet> variants_;  // Form::VaryList only
   uint32_t encoded_bytes_ = 0;

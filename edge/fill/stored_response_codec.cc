@@ -130,9 +130,12 @@ std::string render_http1(http::FieldsView fields) {
 
 StoredResponse::StoredResponse(Parts parts)
     : parts_(std::move(parts)),
+      validator_(parts_.etag, parts_.last_modified, parts_.date),
       http1_block_(render_http1(parts_.fields.view())),
       variants_(parts_.form == Form::VaryList ? std::make_unique<VariantSet>() : nullptr),
-      encoded_bytes_(bytes_of(parts_)) {}
+      encoded_bytes_(bytes_of(parts_)) {
+  http::write_date(parts_.date, date_text_);
+}
 
 uint32_t StoredResponse::encoded_bytes() const noexcept { return encoded_bytes_; }
 

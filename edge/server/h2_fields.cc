@@ -5,7 +5,6 @@
 #include <cstring>
 
 #include "base/limits.h"
-#include "http/date.h"
 
 namespace segue::edge {
 namespace {
@@ -174,9 +173,8 @@ Result<std::span<const nghttp2_nv>> Http2ResponseFields::write(const ResponseHea
   const auto is_date = [](const http::Field& field) {
     return http::equals_ignore_case(field.name, "Date");
   };
-  if (head.date) {
-    http::write_date(*head.date, date_);
-    add("date", {date_.data(), date_.size()});
+  if (!head.date.empty()) {
+    add("date", head.date);
   } else if (!head.passed_fields.contains("Date") && std::ranges::none_of(head, is_date)) {
     add("date", date);
   }

@@ -12,7 +12,6 @@
 #include "base/result.h"
 #include "edge/delivery/response_head.h"
 #include "edge/server/request_memory.h"
-#include "http/date.h"
 
 namespace segue::edge {
 
@@ -77,7 +76,6 @@ class Http2ResponseFields {
   bool full_ = false;
   std::array<char, 3> status_{};
   std::array<char, 20> length_{};
-  std::array<char, http::kDateBytes> date_{};
 };
 
 }  // namespace segue::edge

@@ -49,24 +49,30 @@ Result<std::string_view> write_head(const ResponseHead& head, const HeadFacts& f
                                     std::span<char> out) noexcept {
   http::HeadWriter writer(out);
   writer.status(static_cast<uint16_t>(head.status));
-  if (head.date) {
-    writer.date("Date", *head.date);
+  if (!head.date.empty()) {
+    writer.own("Date", http::OwnValue::made(head.date));
   } else if (!has_date(head)) {
-    writer.field("Date", facts.date);
+    writer.own("Date", http::OwnValue::made(facts.date));
   }
   write_stored_fields(head, writer);
   write_passed_fields(head, writer);
   writer.block(head.site_http1_block);
-  for (const http::Field& field : head) writer.field(field.name, field.value);
+  for (const http::Field& field : head) {
+    if (head.is_own(field)) {
+      writer.own(field);
+    } else {
+      writer.field(field.name, field.value);
+    }
+  }
   // RFC 9110 §8.6: never in a 1xx or 204; in a 304 and to HEAD it says what a 200 would have had.
   const bool length_allowed = head.status >= 200 && head.status != 204;
-  if (head.content_length && length_allowed) writer.field("Content-Length", *head.content_length);
-  if (facts.framing == Framing::Chunked) writer.field("Transfer-Encoding", "chunked");
+  if (head.content_length && length_allowed) writer.number("Content-Length", *head.content_length);
+  if (facts.framing == Framing::Chunked) writer.own("Transfer-Encoding", "chunked");
   if (facts.close) {
-    writer.field("Connection", "close");
+    writer.own("Connection", "close");
   } else if (facts.version_minor == 0) {
     // A client of HTTP/1.0 closes unless it is told (RFC 9112 §9.3).
-    writer.field("Connection", "keep-alive");
+    writer.own("Connection", "keep-alive");
   }
   return writer.finish();
 }

@@ -1,5 +1,6 @@
 // Goal: one canonical form of a request for key and origin, the right site, and a trace id that a
 // hostile client cannot break.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <array>
@@ -115,6 +116,16 @@ TEST_F(TraceContextTest, AnythingElseStartsANewTrace) {
     const std::string sent = write(bad);
     EXPECT_FALSE(trace_id_of(sent).empty()) << bad;
     EXPECT_EQ(sent.substr(52), "-00") << bad;
+  }
+}
+
+TEST_F(TraceContextTest, IdsAreLowerCaseHex) {
+  IdSource same(42);
+  for (int i = 0; i < 100; ++i) {
+    const uint64_t high = same.next();
+    const uint64_t low = same.next() | 1;
+    const uint64_t parent = same.next() | 1;
+    EXPECT_EQ(write(""), fmt::format("00-{:016x}{:016x}-{:016x}-00", high, low, parent));
   }
 }
 

@@ -45,6 +45,10 @@ TEST(StoredResponse, ComesBackFromARecordAsItWas) {
   EXPECT_EQ(back.parts().etag, "\"abc\"");
   EXPECT_EQ(back.parts().last_modified, stored.parts().last_modified);
   EXPECT_EQ(back.parts().date, stored.parts().date);
+  EXPECT_EQ(back.date_text(), "Tue, 14 Nov 2023 22:13:19 GMT");
+  ASSERT_TRUE(back.validator().entity_tag().has_value());
+  EXPECT_EQ(back.validator().entity_tag()->opaque, "abc");
+  EXPECT_EQ(back.validator().last_modified(), stored.parts().last_modified);
   EXPECT_EQ(back.parts().response_time, kNow);
   EXPECT_EQ(back.parts().initial_age, 5s);
   EXPECT_EQ(back.parts().lifetime, 100s);

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,34 @@ TEST(HeaderFields, NamesAreComparedIgnoringAsciiCaseOnly) {
   EXPECT_FALSE(equals_ignore_case("content-range", "content-rang"));
   EXPECT_FALSE(equals_ignore_case("[", "{"));  // 0x20 apart, as letters of two cases are
   EXPECT_FALSE(equals_ignore_case("\xc4", "\xe4"));
+}
+
+TEST(HeaderFields, AFilterOfNamesHidesNothingThatIsThere) {
+  const std::array<std::string_view, 12> names{
+      "Host",   "Range", "User-Agent", "If-Range",      "X",   "x-Y",
+      "Cookie", "TE",    "Connection", "Authorization", "A^b", "a~B"};
+  for (size_t count = 0; count <= names.size(); ++count) {
+    std::vector<Field> fields;
+    NameFilter filter;
+    for (std::string_view name : std::span(names).first(count)) {
+      fields.push_back({.name = name, .value = name});
+      filter.add(name);
+    }
+    const FieldsView filtered(fields, filter);
+    const FieldsView all(fields);
+    for (std::string_view name : names) {
+      std::string other(name);  // as another client spells it
+      for (char& c : other)
+        c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : to_lower(c);
+      for (std::string_view spelling : {name, std::string_view(other)}) {
+        EXPECT_EQ(filtered.find(spelling), all.find(spelling)) << spelling;
+        EXPECT_EQ(filtered.find_only(spelling), all.find_only(spelling)) << spelling;
+        EXPECT_EQ(filtered.contains(spelling), all.contains(spelling)) << spelling;
+        EXPECT_EQ(filtered.list_contains(spelling, name), all.list_contains(spelling, name));
+      }
+    }
+    EXPECT_EQ(filtered.find(""), std::nullopt);
+  }
 }
 
 TEST(HeaderFields, TokensHoldOnlyTheirCharacters) {

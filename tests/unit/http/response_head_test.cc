@@ -16,16 +16,34 @@ TEST(HeadWriter, WritesStatusFieldsAndTheEmptyLine) {
   HeadWriter writer(buffer);
   writer.status(206);
   EXPECT_TRUE(writer.field("Content-Type", "audio/ogg"));
-  EXPECT_TRUE(writer.field("Content-Length", uint64_t{18446744073709551615u}));
-  EXPECT_TRUE(writer.date("Date", std::chrono::sys_seconds{std::chrono::seconds{784111777}}));
+  writer.number("Content-Length", uint64_t{18446744073709551615u});
+  writer.own("Date", OwnValue::made("Sun, 06 Nov 1994 08:49:37 GMT"));
+  writer.own("Connection", "close");
+  writer.own(Field{.name = "Age", .value = "7"});
   EXPECT_TRUE(writer.field("X-Empty", ""));
   auto head = writer.finish();
   ASSERT_TRUE(head.has_value());
   EXPECT_EQ(*head,
             "HTTP/1.1 206 Partial Content\r\nContent-Type: audio/ogg\r\n"
             "Content-Length: 18446744073709551615\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+            "Connection: close\r\nAge: 7\r\n"
             "X-Empty: \r\n\r\n");
   EXPECT_EQ(writer.dropped(), 0u);
+}
+
+TEST(HeadWriter, NumbersAndFieldsOfOurOwnAreNotWrittenPastTheEnd) {
+  const std::string expected = "HTTP/1.1 206 Partial Content\r\nAge: 10\r\nVia: a\r\n\r\n";
+  for (size_t size = 0; size <= expected.size(); ++size) {
+    std::string buffer(size + 8, '#');
+    HeadWriter writer(std::span(buffer).first(size));
+    writer.status(206);
+    writer.number("Age", 10);
+    writer.own("Via", "a");
+    const auto head = writer.finish();
+    EXPECT_EQ(head.has_value(), size == expected.size()) << size;
+    if (head) EXPECT_EQ(*head, expected);
+    EXPECT_EQ(buffer.substr(size), "########");
+  }
 }
 
 TEST(HeadWriter, AStatusWithoutPhraseKeepsItsSpace) {

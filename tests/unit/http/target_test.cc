@@ -48,6 +48,9 @@ TEST(Target, HasOneCanonicalForm) {
            Row{"?q", "/?q"},
            Row{"/a?b=%7E&c=%2f/../?x", "/a?b=~&c=%2F/../?x"},
            Row{"/a?b=%5c", "/a?b=%5C"},
+           Row{"/.well-known/a?/../?b=/.", "/.well-known/a?/../?b=/."},
+           Row{"/a.b/c?", "/a.b/c?"},
+           Row{"/a?b?c/d", "/a?b?c/d"},
            Row{"/!$&'()*+,;=:@-._~", "/!$&'()*+,;=:@-._~"},
        }) {
     EXPECT_EQ(canonical(row.sent), row.canonical) << row.sent;
