@@ -66,7 +66,7 @@ class SealedPool {
   [[nodiscard]] const Counter& spent() const noexcept { return spent_; }
 
   /// Where pieces of plaintext are joined into one small record; used within one call.
-  static constexpr size_t kJoinBytes = 4 * KiB;
+  static constexpr size_t kJoinBytes = 8 * KiB;
   [[nodiscard]] std::span<std::byte, kJoinBytes> join_room() noexcept { return join_; }
 
  private:

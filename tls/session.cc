@@ -25,9 +25,30 @@ constexpr size_t kEarlyRecordBytes = 4 * KiB;
 constexpr uint64_t kEarlyBytes = 13 * KiB;
 // After that long without a byte the congestion window is small again.
 constexpr std::chrono::seconds kPause{1};
-// A piece shorter than this shares a record with what follows it: a head with a small body.
+// A piece shorter than this shares a record with what follows it, where that is short as well or
+// all there is (a head with a small body: a record more costs as much as copying 16 KiB), or where
+// the record is a small one for the sake of the first byte.
 constexpr size_t kJoinBelowBytes = 2 * KiB;
 constexpr size_t kJoinedBytesMax = SealedPool::kJoinBytes;
+
+using Pieces = std::span<const iovec>;
+
+/// How many bytes of `pieces`, from `skip` on in the first, go into one record of at most `record`
+/// bytes; those of more than one piece have to be copied together.
+size_t joined_bytes(Pieces pieces, size_t skip, size_t record) noexcept {
+  const size_t first = pieces.front().iov_len - skip;
+  if (first >= kJoinBelowBytes || first >= record || pieces.size() == 1) return first;
+  const size_t bytes_max = std::min(record, kJoinedBytesMax);
+  size_t bytes = first;
+  for (const iovec& piece : pieces.subspan(1)) {
+    const bool fits = bytes + piece.iov_len <= bytes_max;
+    // Of a large piece no front is copied: it goes out from where it lies.
+    if (!fits && piece.iov_len >= kJoinBelowBytes && record > kEarlyRecordBytes) break;
+    if (!fits) return bytes_max;
+    bytes += piece.iov_len;
+  }
+  return bytes;
+}
 
 HandshakeEnd end_of(int reason) noexcept {
   switch (reason) {
@@ -241,9 +262,9 @@ Result<size_t> Session::seal(std::span<const iovec> pieces, size_t skip, size_t 
     if (SealedBatch::kBytes - batch_->end < record + kRecordOverheadBytesMax) break;
     const auto* from = static_cast<const std::byte*>(piece->iov_base) + skip;
     const size_t here = piece->iov_len - skip;
-    if (here < kJoinBelowBytes && std::next(piece) != pieces.end() && here < record) {
+    record = std::min(record, joined_bytes({piece, pieces.end()}, skip, record));
+    if (record > here) {
       const std::span<std::byte, SealedPool::kJoinBytes> room = pool_.join_room();
-      record = std::min(record, kJoinedBytesMax);
       size_t joined = 0;
       auto part = piece;
       for (size_t at = skip; part != pieces.end() && joined < record; ++part, at = 0) {
@@ -252,9 +273,6 @@ Result<size_t> Session::seal(std::span<const iovec> pieces, size_t skip, size_t 
         joined += take;
       }
       from = room.data();
-      record = joined;
-    } else {
-      record = std::min(record, here);
     }
     ERR_clear_error();
     size_t written = 0;

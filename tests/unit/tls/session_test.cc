@@ -105,6 +105,50 @@ TEST_F(SessionTest, TheFirstRecordsAreSmallAndSmallAgainAfterAPause) {
   EXPECT_EQ(other.take_record_lengths()[1], 16384U + 17U);
 }
 
+TEST_F(SessionTest, ASmallBodyIsInOneRecordWithItsHead) {
+  Session session(server_, pool);
+  TestClient other(client("a.example"));
+  ASSERT_EQ(other.handshake(session), HandshakeEnd::Full);
+  const std::string before = pattern(64 * 1024);  // no first records any more
+  const iovec all = piece(before);
+  std::string got;
+  ASSERT_EQ(seal_all(session, other, {&all, 1}, got), 1);
+  const std::string head = pattern(400);
+  for (const size_t bytes : {1U, 1000U, 4096U, 8192U - 400U}) {
+    const std::string body = pattern(bytes);
+    const iovec pieces[] = {piece(head), piece(body)};
+    got.clear();
+    other.take_record_lengths();
+    ASSERT_EQ(seal_all(session, other, pieces, got), 1);
+    EXPECT_EQ(other.take_record_lengths(), std::vector<size_t>{400 + bytes + 17});
+    EXPECT_EQ(got, head + body);
+  }
+}
+
+/// A DATA frame's header lies before its payload (edge/server/h2_connection.h).
+TEST_F(SessionTest, LargePiecesBetweenSmallOnesAreSealedFromWhereTheyLie) {
+  Session session(server_, pool);
+  TestClient other(client("a.example"));
+  ASSERT_EQ(other.handshake(session), HandshakeEnd::Full);
+  const std::string header = pattern(9);
+  const std::string payload = pattern(16'000);
+  std::vector<iovec> pieces;
+  std::string expected, got;
+  for (int i = 0; i < 4; ++i) {
+    pieces.insert(pieces.end(), {piece(header), piece(payload)});
+    expected += header + payload;
+  }
+  ASSERT_EQ(seal_all(session, other, pieces, got), 1);  // the small ones for the first byte
+  other.take_record_lengths();
+  got.clear();
+  ASSERT_EQ(seal_all(session, other, pieces, got), 1);
+  EXPECT_EQ(got, expected);
+  const std::vector<size_t> each{9 + 17, 16'000 + 17};
+  std::vector<size_t> all;
+  for (int i = 0; i < 4; ++i) all.insert(all.end(), each.begin(), each.end());
+  EXPECT_EQ(other.take_record_lengths(), all);  // no byte of a payload shares a record: none copied
+}
+
 TEST_F(SessionTest, PiecesOfAnySizeArriveInOrder) {
   Session session(server_, pool);
   TestClient other(client("a.example"));
