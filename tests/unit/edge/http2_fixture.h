@@ -18,6 +18,8 @@ struct MemoryHost final : Http2Host {
     Wire::Written written;
     for (const iovec& piece : pieces) {
       const size_t take = std::min(piece.iov_len, take_max - written.taken);
+      const auto* from = static_cast<const char*>(piece.iov_base);
+      if (from >= body.data() && from < body.data() + body.size()) from_body += take;
       out.append(static_cast<const char*>(piece.iov_base), take);
       written.taken += take;
     }
@@ -34,6 +36,8 @@ struct MemoryHost final : Http2Host {
   size_t blocked_at = 1;  // with so many bytes that the client has not seen
   bool full = false;      // takes nothing
   size_t seen = 0;
+  std::string_view body;  // bytes written from where these lie are counted
+  size_t from_body = 0;
   std::string out;
   bool woken = false;
   bool broken = false;
@@ -108,9 +112,10 @@ struct MemoryClient {
 
 class Http2Test : public ServerTest {
  protected:
-  void start(size_t room, ConnectionLimits limits = {}) {
+  void start(size_t room, ConnectionLimits limits = {}) { start(room, limits, *handler); }
+  void start(size_t room, ConnectionLimits limits, RequestHandler& answers) {
     const Loop::Turn turn(*loop);
-    context = std::make_unique<ConnectionContext>(*loop, *handler, limits);
+    context = std::make_unique<ConnectionContext>(*loop, answers, limits);
     host = std::make_unique<MemoryHost>();
     host->room_bytes = room;
     client = std::make_unique<MemoryClient>();

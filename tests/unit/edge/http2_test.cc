@@ -225,6 +225,34 @@ TEST_F(Http2Test, ABodyComesWholeWhateverTheHostTakesAtATime) {
   }
 }
 
+/// Answers with bytes that stay where they are, as delivery does from pinned buffers.
+class PinnedHandler final : public RequestHandler {
+ public:
+  void serve(Exchange& exchange, std::string_view /*body*/) override {
+    exchange.head.content_length = body.size();
+    const iovec pieces[] = {{body.data(), 20'000}, {body.data() + 20'000, body.size() - 20'000}};
+    const auto sent = exchange.stream.try_send(&exchange.head, pieces);
+    EXPECT_EQ(sent.value_or(0), body.size());
+    exchange.stream.finished(Stream::End::Complete);
+  }
+  void refuse(Exchange& exchange, int /*status*/, std::string_view /*reason*/) override {
+    exchange.stream.finished(Stream::End::Cut);
+  }
+  std::string body = ScriptedHandler::pattern(60'000);  // one window of flow control
+};
+
+TEST_F(Http2Test, ABodyGoesOutFromWhereItLiesWithoutACopyOfAByte) {
+  PinnedHandler pinned;
+  start(65'536, {}, pinned);
+  host->blocked_at = SIZE_MAX;
+  host->body = pinned.body;
+  ask("/pinned");
+  run(4);
+  EXPECT_TRUE(client->bodies[1] == pinned.body);
+  EXPECT_EQ(host->from_body, pinned.body.size());
+  stop();
+}
+
 TEST_F(Http2Test, AFrameThatTheHostTookInPartIsGoneOnWith) {
   start(65'536);
   host->take_max = 777;  // less than it has said it would
