@@ -10,6 +10,7 @@
 #include "base/limits_http2.h"
 #include "base/listen_limits.h"
 #include "base/playlist_limits.h"
+#include "base/socket_limits.h"
 #include "conf/client_memory.h"
 #include "conf/parse_units.h"
 
@@ -84,6 +85,8 @@ std::string connection_rows() {
       {"kWriteBatchBytes", size(kWriteBatchBytes), "one writev, one connection and turn"},
       {"kNotSentLowatBytes", size(kNotSentLowatBytes), "unsent bytes in a client's socket"},
       {"kSealedNotSentLowatBytes", size(kSealedNotSentLowatBytes), "the same over TLS"},
+      {"kWideBatchBytes", size(kWideBatchBytes), "both of a client that has taken all before"},
+      {"kWideSocketsPerLoopMax", count(kWideSocketsPerLoopMax), "such clients at once"},
       {"kHeaderReadTimeout", time(kHeaderReadTimeout), "for a whole request head"},
       {"kKeepAliveTimeout", time(kKeepAliveTimeout), "between two requests"},
       {"kClientStallTimeout", time(kClientStallTimeout), "without a byte taken: cut"},

@@ -358,7 +358,8 @@ bool Delivery::Impl::try_serve_hit(Exchange& exchange) {
                           exchange.plan.open_ended);
   Result<size_t> sent = size_t{0};
   {
-    const ResidentBatch batch(*exchange.reader, exchange.plan.range);
+    const ByteRange range = exchange.plan.range;
+    const ResidentBatch batch(*exchange.reader, range, exchange.stream.batch_bytes(range.length()));
     if (batch.bytes() == 0) return false;
     prepare_stored(exchange, batch.bytes());
     sent = send_now(exchange, batch.parts(), loop.now());

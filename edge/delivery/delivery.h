@@ -33,7 +33,7 @@ class Delivery {
   ~Delivery();
 
   /// Serves one request. Either ends it inside the call (a RAM hit the socket accepts: no
-  /// allocation, no coroutine, one writev per kWriteBatchBytes), or goes on in a task of its own;
+  /// allocation, no coroutine, one writev up to kWriteBatchBytes), or goes on in a task of its own;
   /// in both cases stream.finished() is called exactly once, in the end, and the exchange belongs
   /// to the stream again. Never waits itself.
   void serve(Exchange& exchange);

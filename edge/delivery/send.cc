@@ -62,13 +62,13 @@ Tier tier_of(cache::Where where) noexcept {
   return Tier::Origin;
 }
 
-ResidentBatch::ResidentBatch(RangeReader& reader, ByteRange range) noexcept {
-  while (!range.empty() && count_ < kPartsMax && bytes_ < kWriteBatchBytes) {
+ResidentBatch::ResidentBatch(RangeReader& reader, ByteRange range, uint64_t bytes_max) noexcept {
+  while (!range.empty() && count_ < kPartsMax && bytes_ < bytes_max) {
     auto& pinned = pinned_[count_];
     pinned.emplace(reader.try_readable(range.first));
     if (pinned->bytes.empty()) break;
     uint64_t length = std::min<uint64_t>(pinned->bytes.size(), range.length());
-    length = std::min<uint64_t>(length, kWriteBatchBytes - bytes_);
+    length = std::min<uint64_t>(length, bytes_max - bytes_);
     parts_[count_++] = part_of(pinned->bytes.first(length));
     bytes_ += length;
     range = range.advanced(length);
@@ -114,7 +114,7 @@ Task<Result<Done>> send_range(Scope& scope, Exchange& exchange, ByteRange range)
     bool nothing_resident = false;
     ByteRange piece = next_piece(exchange, generation, range);
     {
-      const ResidentBatch batch(reader, piece);
+      const ResidentBatch batch(reader, piece, exchange.stream.batch_bytes(piece.length()));
       if (batch.bytes() == 0) {
         nothing_resident = true;
       } else {

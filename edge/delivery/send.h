@@ -7,26 +7,29 @@
 #include <optional>
 #include <string_view>
 
+#include "base/socket_limits.h"
 #include "edge/delivery/exchange.h"
 #include "http/multipart.h"
 
 namespace segue::edge {
 
-/// The resident bytes at the front of a range, at most kWriteBatchBytes of them, pinned. A local of
-/// a plain function or of a block without a wait: never kept while a client is waited for.
+/// The resident bytes at the front of a range, at most as many as the stream is to be offered at
+/// once (Stream::batch_bytes()), pinned. A local of a plain function or of a block without a wait:
+/// never kept while a client is waited for.
 class ResidentBatch {
  public:
   /// Cannot wait, cannot allocate. bytes() is 0 when the first byte of the range is not in RAM.
-  ResidentBatch(RangeReader& reader, ByteRange range) noexcept;
+  ResidentBatch(RangeReader& reader, ByteRange range, uint64_t bytes_max) noexcept;
   [[nodiscard]] std::span<const iovec> parts() const noexcept { return {parts_.data(), count_}; }
   [[nodiscard]] uint64_t bytes() const noexcept { return bytes_; }
   /// Adds the first `sent` bytes of the batch to the tiers they came from.
   void count_sent(uint64_t sent, uint64_t (&bytes_by_tier)[kTiers]) const noexcept;
 
  private:
-  // kWriteBatchBytes from any offset touch at most two slices.
-  static constexpr uint32_t kPartsMax = 2;
+  // kWideBatchBytes from any offset touch at most three slices.
+  static constexpr uint32_t kPartsMax = 3;
   static_assert(kWriteBatchBytes <= kSliceBytes);
+  static_assert(kWideBatchBytes <= 2 * kSliceBytes);
   std::array<std::optional<RangeReader::Readable>, kPartsMax> pinned_;
   std::array<iovec, kPartsMax> parts_;
   uint32_t count_ = 0;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 
+#include "base/limits.h"
 #include "base/result.h"
 #include "edge/delivery/response_head.h"
 
@@ -28,6 +29,11 @@ class Stream {
   /// Asks for the exchange's signal to be raised when the client takes more or is gone.
   /// Level-triggered, one time.
   virtual void want_writable() noexcept = 0;
+  /// How many bytes of body to offer at once, of the `left` that there are: kWriteBatchBytes, or
+  /// kWideBatchBytes where this client may hold so much unsent.
+  [[nodiscard]] virtual uint64_t batch_bytes(uint64_t /*left*/) noexcept {
+    return kWriteBatchBytes;
+  }
   /// All of the head was taken, too.
   [[nodiscard]] virtual bool flushed() const noexcept = 0;
   /// The client has closed or reset (seen by EPOLLRDHUP or a failed write; for HTTP/2 RST_STREAM).

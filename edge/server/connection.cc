@@ -62,6 +62,7 @@ Connection::~Connection() {
   SEGUE_ASSERT(exchange_ == nullptr);
   end_handshake();
   context_.batch_holders.remove(batch_holder_);
+  leave_wide();
   give_back_memory();
   context_.loop.disarm(timer_);
   if (node_.queued()) context_.loop.cancel_ready(node_);

@@ -64,6 +64,7 @@ class Connection final : public Stream {
   // --- Stream ---
   Result<size_t> try_send(const ResponseHead* head, std::span<const iovec> body) override;
   [[nodiscard]] bool has_head() const noexcept override { return writer_.head_written(); }
+  [[nodiscard]] uint64_t batch_bytes(uint64_t left) noexcept override;
   void want_writable() noexcept override;
   [[nodiscard]] bool flushed() const noexcept override {
     return writer_.flushed() && wire_.flushed();
@@ -143,6 +144,9 @@ class Connection final : public Stream {
   void note_progress() noexcept;
   void note_batch(size_t socket_bytes) noexcept;
   void flush_records() noexcept;
+  [[nodiscard]] bool widen() noexcept;
+  void narrow() noexcept;
+  void leave_wide() noexcept;
   void start_stall_clock() noexcept;
   [[nodiscard]] uint32_t unacknowledged_bytes() const noexcept;
 
@@ -161,6 +165,7 @@ class Connection final : public Stream {
   MonoTime deadline_ = kNever;  // the timer fires at this time or before; see set_deadline()
   Wire wire_;
   BatchHolder batch_holder_{*this};
+  WideHolder wide_holder_{*this};
   ResponseWriter writer_;
   std::unique_ptr<ProxyInput> proxy_;  // until the PROXY header is read
   struct Http2Part;
@@ -192,6 +197,7 @@ class Connection final : public Stream {
   bool cut_asked_ = false;
   bool reset_on_close_ = false;
   bool turned_away_ = false;
+  bool took_bytes_ = false;  // the client's socket, of a response
 };
 // Ten thousand idle players cost ten thousand of these.
 static_assert(sizeof(Connection) <= 768);

@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "base/limits_http2.h"
 #include "base/loop/event_loop.h"
+#include "base/socket_limits.h"
 #include "edge/delivery/exchange.h"
 #include "edge/server/h2_shared.h"
 #include "edge/server/memory_pool.h"
@@ -38,6 +39,7 @@ struct ConnectionLimits {
   uint32_t tls_handshakes_max = kTlsHandshakesPerLoopMax;
   uint32_t sealed_batches_max = kSealedBatchesPerLoopMax;
   uint32_t sealed_batches_reserved = kSealedBatchesReserved;  // less than max, or none is
+  uint32_t wide_sockets_max = kWideSocketsPerLoopMax;
   uint32_t http2_streams_max = kHttp2StreamsMax;
   uint32_t http2_streams_per_loop_max = kHttp2StreamsPerLoopMax;
   uint32_t http2_memory_bytes_max = kHttp2MemoryBytesMax;
@@ -67,6 +69,7 @@ struct ConnectionContext {
   ObjectPool<Exchange> exchanges{kRequestsKeptMax};
   tls::SealedPool sealed{limits.sealed_batches_max};
   OldestFirst<BatchHolder> batch_holders;
+  OldestFirst<WideHolder> wide_holders;
   OldestFirst<Handshake> handshakes;
   Http2Shared http2;
   uint64_t peer_seed = 0;                 // of the hashes of clients' addresses

@@ -22,6 +22,7 @@ Result<size_t> Connection::try_send(const ResponseHead* head, std::span<const io
   if (sent->socket_bytes != 0) {
     context_.counters.bytes_sent.add(sent->socket_bytes);
     bytes_this_turn_ += static_cast<uint32_t>(sent->socket_bytes);
+    took_bytes_ = true;
     note_progress();
   }
   note_batch(sent->socket_bytes);
@@ -40,6 +41,42 @@ void Connection::want_writable() noexcept {
   want_writable_ = true;
   watch_while_serving();
   start_stall_clock();
+}
+
+uint64_t Connection::batch_bytes(uint64_t left) noexcept {
+  return left > kWriteBatchBytes && widen() ? kWideBatchBytes : kWriteBatchBytes;
+}
+
+/// Whether this client may hold kWideBatchBytes unsent. It may once it has taken all that came
+/// before, and stays one of the few who may until its place is wanted and it has again: what is in
+/// its socket is then no more than others have.
+bool Connection::widen() noexcept {
+  if (wide_holder_.listed) return true;
+  if (!took_bytes_ || unacknowledged_bytes() != 0) return false;
+  OldestFirst<WideHolder>& holders = context_.wide_holders;
+  if (holders.count() >= context_.limits.wide_sockets_max) {
+    WideHolder* oldest = holders.oldest();
+    if (oldest == nullptr) return false;
+    if (oldest->connection.unacknowledged_bytes() != 0) {
+      holders.move_to_end(*oldest);  // another one is looked at next time
+      return false;
+    }
+    oldest->connection.narrow();
+  }
+  if (!wire_.widen()) return false;
+  holders.add(wide_holder_);
+  context_.counters.wide_sockets.set(holders.count());
+  return true;
+}
+
+void Connection::narrow() noexcept {
+  leave_wide();
+  wire_.narrow();
+}
+
+void Connection::leave_wide() noexcept {
+  context_.wide_holders.remove(wide_holder_);
+  context_.counters.wide_sockets.set(context_.wide_holders.count());
 }
 
 void Connection::pace(uint64_t bytes_per_second) noexcept {

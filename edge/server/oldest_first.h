@@ -70,4 +70,10 @@ struct BatchHolder : OldestFirst<BatchHolder>::Link {
   Connection& connection;
 };
 
+/// Of a connection that may be offered kWideBatchBytes at once.
+struct WideHolder : OldestFirst<WideHolder>::Link {
+  explicit WideHolder(Connection& of) noexcept : connection(of) {}
+  Connection& connection;
+};
+
 }  // namespace segue::edge

@@ -105,6 +105,10 @@ void register_metrics(Registry& registry, const ServerCounters& counters, const 
         "Connections cut because too many kept sealed bytes, and of them they had taken none "
         "longest.",
         counters.batches_reclaimed);
+  registry.add_gauge("segue_connections_wide",
+                     "Connections that may hold more unsent bytes than others, for they have taken "
+                     "all that came before.",
+                     {{"listener", listener}}, counters.wide_sockets);
   registry.add_gauge("segue_http2_connections", "HTTP/2 connections open now.",
                      {{"listener", listener}}, counters.http2_connections);
   add_http2(count, counters);

@@ -32,6 +32,7 @@ struct ServerCounters {
   std::array<Counter, tls::kHandshakeEnds> handshakes;  // by tls::HandshakeEnd
   Counter handshakes_timed_out;
   Counter handshakes_crowded_out;  // the oldest of too many at once
+  Counter wide_sockets;            // gauge: may hold kWideBatchBytes unsent
   Counter batches_reclaimed;       // cut: longest stalled of too many that held sealed bytes
   Counter http2_connections;       // gauge
   Counter http2_requests;          // of `requests`, those that came by HTTP/2

@@ -11,6 +11,7 @@
 #include <cerrno>
 
 #include "base/limits.h"
+#include "base/socket_limits.h"
 #include "base/units.h"
 
 namespace segue::edge {
@@ -42,11 +43,15 @@ constexpr size_t kRoomMin = 4 * KiB;
 /// Bytes that the kernel still takes: it stops at so many that are not sent yet
 /// (TCP_NOTSENT_LOWAT). Too many where its send memory is the nearer bound, as of a connection that
 /// has sent little, and where it does not tell (unix(7)).
-[[nodiscard]] size_t socket_room(int fd) noexcept {
+[[nodiscard]] size_t socket_room(int fd, uint32_t unsent_max) noexcept {
   int unsent = 0;
   if (ioctl(fd, SIOCOUTQNSD, &unsent) != 0) return SIZE_MAX;
-  return kSealedNotSentLowatBytes -
-         std::min(static_cast<uint32_t>(unsent), kSealedNotSentLowatBytes);
+  return unsent_max - std::min(static_cast<uint32_t>(unsent), unsent_max);
+}
+
+[[nodiscard]] bool set_unsent_max(int fd, uint32_t bytes) noexcept {
+  const int value = static_cast<int>(bytes);
+  return setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &value, sizeof value) == 0;
 }
 
 /// writev(2) once; nullopt: the socket is full.
@@ -65,9 +70,7 @@ constexpr size_t kRoomMin = 4 * KiB;
 
 void Wire::start_tls(std::shared_ptr<const tls::ServerContext> context, tls::SealedPool& pool) {
   session_ = std::make_unique<tls::Session>(std::move(context), pool);
-  // Best effort: a unix socket has no such cap.
-  constexpr int kUnsentMax = kSealedNotSentLowatBytes;
-  (void)setsockopt(fd_, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kUnsentMax, sizeof kUnsentMax);
+  narrow();
 }
 
 std::optional<tls::HandshakeEnd> Wire::handshake() {
@@ -137,7 +140,18 @@ Result<Done> Wire::write_unsent(Written& written) {
 }
 
 size_t Wire::room() const noexcept {
-  return std::clamp(socket_room(fd_), kRoomMin, tls::kBatchBytes);
+  return std::clamp(socket_room(fd_, unsent_max_), kRoomMin, tls::kBatchBytes);
+}
+
+bool Wire::widen() noexcept {
+  if (!set_unsent_max(fd_, kWideBatchBytes)) return false;
+  unsent_max_ = kWideBatchBytes;
+  return true;
+}
+
+void Wire::narrow() noexcept {
+  unsent_max_ = session_ != nullptr ? kSealedNotSentLowatBytes : kNotSentLowatBytes;
+  (void)set_unsent_max(fd_, unsent_max_);  // best effort: a unix socket has no such cap
 }
 
 Result<Wire::Written> Wire::write(std::span<const iovec> pieces, MonoTime now) {

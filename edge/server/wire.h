@@ -10,6 +10,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/limits.h"
 #include "base/loop/clock.h"
 #include "base/result.h"
 #include "tls/session.h"
@@ -20,7 +21,7 @@ namespace segue::edge {
 /// writev: the process ignores SIGPIPE.
 class Wire {
  public:
-  explicit Wire(int fd) noexcept : fd_(fd) {}
+  explicit Wire(int fd) noexcept : fd_(fd), unsent_max_(kNotSentLowatBytes) {}
 
   // --- TLS ---
   /// Also lowers the cap on unsent bytes: what waits sealed holds a batch (room()).
@@ -64,6 +65,10 @@ class Wire {
   /// About how many bytes of plaintext to seal now, up to a batch: what the socket has no room for
   /// would wait in its sealed form, and hold memory for as long as a client pauses. Never 0.
   [[nodiscard]] size_t room() const noexcept;
+  /// The socket takes up to kWideBatchBytes that are not sent yet, or as few as before. False: it
+  /// is none that can be told (unix(7)).
+  [[nodiscard]] bool widen() noexcept;
+  void narrow() noexcept;
   [[nodiscard]] bool holds_batch() const noexcept {
     return session_ != nullptr && session_->holds_batch();
   }
@@ -80,6 +85,7 @@ class Wire {
   [[nodiscard]] Result<Done> write_unsent(Written& written);
 
   const int fd_;
+  uint32_t unsent_max_;                    // TCP_NOTSENT_LOWAT
   std::unique_ptr<tls::Session> session_;  // null: plain
 };
 

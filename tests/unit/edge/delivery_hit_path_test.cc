@@ -1,7 +1,7 @@
 // Goal: a RAM hit of at most 256 KiB that the socket accepts, also across a slice border, costs one
 // read, one writev and no heap allocation through the whole of server, delivery and store; above
-// that one writev per 256 KiB. Method: the real parts on a real loop over a socketpair, allocations
-// and system calls counted (counted_calls.h).
+// that at most one writev per 256 KiB. Method: the real parts on a real loop over a socketpair,
+// allocations and system calls counted (counted_calls.h).
 #include "base/sanitizer.h"
 #include "edge/access/sign.h"
 #include "edge/prefetch/asked_queue.h"
