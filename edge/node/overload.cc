@@ -27,7 +27,8 @@ NodeOverload::NodeOverload(const NodeOptions& options, SharedParts& shared,
       workers_(workers),
       // What a sanitizer needs for itself is many times what is measured.
       ram_bytes_(kSanitized ? 0 : options.ram_bytes),
-      look_(*this) {
+      look_(*this),
+      trimmer_([] { (void)malloc_trim(0); }) {
   const cache::Store::Usage usage = shared.store->usage();
   if (usage.hugetlb) hugetlb_bytes_ = usage.ram_bytes_mapped;
   own_descriptors_ = open_descriptors() - std::min(open_descriptors(), connections());
@@ -76,12 +77,11 @@ void NodeOverload::look() {
 }
 
 /// What was freed goes back to the kernel: else the node would stay short after the flood is over.
-/// Takes milliseconds, so not on a loop.
 void NodeOverload::trim_memory() {
   const MonoTime now = workers_.front()->loop().now();
-  if (trimmer_.joinable() && now - trimmed_at_ < kTrimEvery) return;
-  trimmed_at_ = now;
-  trimmer_ = std::jthread([] { (void)malloc_trim(0); });
+  if (now < trim_again_) return;
+  trim_again_ = now + kTrimEvery;
+  trimmer_.ask();
 }
 
 Reading NodeOverload::buffers() const {

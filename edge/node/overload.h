@@ -3,10 +3,10 @@
 #pragma once
 #include <cstdint>
 #include <memory>
-#include <thread>
 #include <vector>
 
 #include "base/loop/loop.h"
+#include "edge/node/memory_trimmer.h"
 #include "edge/overload/overload.h"
 
 namespace segue::edge {
@@ -55,8 +55,8 @@ class NodeOverload {
   uint64_t own_descriptors_ = 0;  // what is neither a client's nor an origin's
   // loop-owned
   Look look_;
-  MonoTime trimmed_at_{};
-  std::jthread trimmer_;
+  MonoTime trim_again_{};
+  MemoryTrimmer trimmer_;
 };
 
 }  // namespace segue::edge

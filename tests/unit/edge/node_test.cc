@@ -7,7 +7,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
+#include <semaphore>
 
 #include "base/limits.h"
 #include "base/loop/event_loop.h"
@@ -15,6 +17,7 @@
 #include "edge/node/descriptors.h"
 #include "edge/node/handed_over.h"
 #include "edge/node/loop_health.h"
+#include "edge/node/memory_trimmer.h"
 #include "edge/node/service_manager.h"
 
 namespace segue::edge {
@@ -131,6 +134,36 @@ TEST(ClaimListeners, TakesOutWhatIsOpenAndRefusesWhatNobodyNamed) {
   options.listen_tls.clear();
   EXPECT_TRUE(claim_listeners(options, {fd}).has_value());  // no [[listen]]: all are meant
   close(fd);
+}
+
+// --- memory given back ---
+
+std::counting_semaphore<> trims_begun{0};
+std::counting_semaphore<> trims_may_end{0};
+std::atomic<int> trims{0};
+
+TEST(MemoryTrimmer, WhatIsAskedWhileOneRunsIsOneMoreAndTheAskerNeverWaits) {
+  {
+    MemoryTrimmer trimmer([] {
+      ++trims;
+      trims_begun.release();
+      trims_may_end.acquire();
+    });
+    trimmer.ask();
+    trims_begun.acquire();
+    for (int i = 0; i < 100; ++i) trimmer.ask();  // the first is still at it
+    trims_may_end.release(100);
+    trims_begun.acquire();
+  }
+  EXPECT_EQ(trims, 2);
+}
+
+TEST(MemoryTrimmer, WithoutAnAskNothingIsDone) {
+  const int before = trims;
+  {
+    const MemoryTrimmer trimmer([] { ++trims; });
+  }
+  EXPECT_EQ(trims, before);
 }
 
 }  // namespace
