@@ -46,12 +46,16 @@ class Lru final : public EvictionOrder {
   explicit Lru(uint32_t entries) : links_(entries), last_touch_(entries, 0) {}
 
   void insert(uint32_t entry, uint64_t /*fingerprint*/, uint32_t now_seconds) noexcept override {
+    if (second_ != now_seconds) inserted_ = 0;
+    second_ = now_seconds;
+    if (++inserted_ >= queue_.size() / kHurriedPart) hurried_second_ = now_seconds;
     restore(entry, now_seconds);
   }
   void touch(uint32_t entry, UseId /*use*/, uint32_t now_seconds) noexcept override {
     // Once a second is exact enough for an order that spans hours, and spares two cache lines on
-    // all but the first hit of a popular slice.
-    if (last_touch_[entry] == now_seconds) return;
+    // all but the first hit of a popular slice. It is not where misses turn the order over within
+    // seconds: what everybody asks for would leave between two of its moves.
+    if (last_touch_[entry] == now_seconds && hurried_second_ != now_seconds) return;
     last_touch_[entry] = now_seconds;
     queue_.remove(links_, entry);
     queue_.push(links_, entry);
@@ -76,9 +80,14 @@ class Lru final : public EvictionOrder {
   uint64_t ghosts() const noexcept override { return 0; }
 
  private:
+  static constexpr uint32_t kHurriedPart = 8;
+
+  uint32_t hurried_second_ = 0;  // beside what every touch() reads
   std::vector<Links> links_;
   std::vector<uint32_t> last_touch_;
   Queue queue_;
+  uint32_t second_ = 0;
+  uint32_t inserted_ = 0;  // within it
 };
 
 /// Yang et al., "FIFO queues are all you need for cache eviction" (SOSP '23), algorithm 1: a small

@@ -36,7 +36,8 @@ class EvictionOrder {
   /// Enters `entry`, which is not in the order, as the newest. `now_seconds` never steps back.
   virtual void insert(uint32_t entry, uint64_t fingerprint, uint32_t now_seconds) noexcept = 0;
   /// Counts a use of an entry that is in the order. LRU: moves it to the front, at most once a
-  /// second. S3-FIFO: counts it, once per use id (a play asks for one slice many times).
+  /// second unless an eighth of the order is new within that one. S3-FIFO: counts it, once per use
+  /// id (a play asks for one slice many times).
   virtual void touch(uint32_t entry, UseId use, uint32_t now_seconds) noexcept = 0;
   /// Takes `entry` out, as if it had never been in: its owner dropped it.
   virtual void remove(uint32_t entry) noexcept = 0;

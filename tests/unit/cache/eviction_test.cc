@@ -1,5 +1,6 @@
-// Goal: LRU is exact to the second, S3-FIFO does what its paper says, the ghost list remembers what
-// it promises. Method: long random runs beside the plainest possible model of each.
+// Goal: LRU is exact to the second, and to the use where it turns over within seconds; S3-FIFO does
+// what its paper says; the ghost list remembers what it promises. Method: long random runs beside
+// the plainest possible model of each.
 #include "cache/eviction.h"
 
 #include <gtest/gtest.h>
@@ -40,8 +41,15 @@ TEST(Lru, EvictsExactlyWhatAModelAtOneSecondsGrainEvicts) {
   testing::Random random(3);
   uint32_t now = 1;
   uint32_t evictions = 0;
+  uint32_t moves = 0;   // beyond the first of a second
+  size_t inserted = 0;  // within the second
+  bool hurried = false;
   for (uint32_t step = 0; step < 100'000; ++step) {
-    if (random.one_in(5)) ++now;
+    if (random.one_in(step < 50'000 ? 5 : 100)) {
+      ++now;
+      inserted = 0;
+      hurried = false;
+    }
     const auto entry = static_cast<uint32_t>(random.below(kEntries));
     if (random.one_in(50)) holder.held[entry] = !holder.held[entry];
     if (!free.contains(entry)) {
@@ -52,7 +60,8 @@ TEST(Lru, EvictsExactlyWhatAModelAtOneSecondsGrainEvicts) {
         continue;
       }
       order->touch(entry, UseId{random.next()}, now);
-      if (moved_at[entry] != now) {
+      if (moved_at[entry] != now || hurried) {
+        moves += moved_at[entry] == now ? 1U : 0U;
         model.remove(entry);
         model.push_back(entry);
         moved_at[entry] = now;
@@ -74,12 +83,40 @@ TEST(Lru, EvictsExactlyWhatAModelAtOneSecondsGrainEvicts) {
     }
     slot = entry;
     free.erase(slot);
+    if (++inserted >= model.size() / 8) hurried = true;
     order->insert(slot, mix(slot), now);
     model.push_back(slot);
     moved_at[slot] = now;
     ASSERT_EQ(order->size(), model.size());
   }
   EXPECT_GT(evictions, 1000);
+  EXPECT_GT(moves, 1000);
+}
+
+TEST(Lru, WhatIsUsedAllTheTimeStaysHoweverFastTheOthersComeAndGo) {
+  constexpr uint32_t kEntries = 100;
+  const auto order = make_eviction_order(EvictionPolicy::Lru, kEntries);
+  const Holder holder(kEntries);
+  for (uint32_t entry = 0; entry < kEntries; ++entry) order->insert(entry, entry, 1);
+  for (uint32_t miss = 0; miss < 10 * kEntries; ++miss) {  // all within one second
+    for (uint32_t hot = 0; hot < 8; ++hot) order->touch(hot, UseId{miss}, 2);
+    const uint32_t left = order->take_victim(holder);
+    ASSERT_GE(left, 8) << "a hot one, after " << miss << " misses";
+    order->insert(left, miss, 2);
+  }
+}
+
+TEST(Lru, WhereFewComeTheSecondIsTheGrain) {
+  const auto order = make_eviction_order(EvictionPolicy::Lru, 100);
+  const Holder holder(100);
+  for (uint32_t entry = 0; entry < 90; ++entry) order->insert(entry, entry, 1);
+  order->touch(0, UseId{1}, 2);
+  order->touch(1, UseId{1}, 2);
+  order->insert(90, 90, 2);
+  order->touch(0, UseId{2}, 2);  // no second move: 1 stays the newer
+  for (uint32_t entry = 2; entry < 90; ++entry) EXPECT_EQ(order->take_victim(holder), entry);
+  EXPECT_EQ(order->take_victim(holder), 0);
+  EXPECT_EQ(order->take_victim(holder), 1);
 }
 
 TEST(Lru, HeldEntriesStayAndNothingIsEvictedWhenAllAreHeld) {
