@@ -6,6 +6,7 @@ import sys
 
 from lib.processes import LOAD_CORE, ROOT
 
+SOCKET_ERRORS = r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)"
 UNITS = {"us": 1, "ms": 1e3, "s": 1e6, "m": 60e6}
 
 
@@ -26,7 +27,8 @@ def run(
     errors_allowed=False,
     scheme="http",
 ):
-    """{requests, rps, p50_us, p99_us}; stops the program on errors, whose figures would be wrong."""
+    """{requests, rps, refused, socket_errors, p50_us, p99_us}; stops the program on errors, whose figures would be
+    wrong, but where they are looked for."""
     command = ["taskset", "-c", str(core), "wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--latency"]
     command += ["-s", ROOT / f"loadtest/wrk/{script}.lua", f"{scheme}://127.0.0.1:{port}"]
     done = subprocess.run(
@@ -40,6 +42,7 @@ def run(
         sys.exit(f"wrk ended with {done.returncode}: {done.stdout}{done.stderr}")
     if not errors_allowed and re.search(r"Non-2xx|Socket errors", done.stdout):
         sys.exit(f"errors in a run of wrk:\n{done.stdout}")
+    refused, cut = (re.search(found, done.stdout) for found in (r"Non-2xx or 3xx responses: (\d+)", SOCKET_ERRORS))
     requests, elapsed = re.search(r"(\d+) requests in ([\d.]+)s", done.stdout).groups()
     latency = {
         name: float(value) * UNITS[unit]
@@ -48,6 +51,8 @@ def run(
     return {
         "requests": int(requests),
         "rps": int(requests) / float(elapsed),
+        "refused": int(refused[1]) if refused else 0,
+        "socket_errors": sum(map(int, cut.groups())) if cut else 0,
         "p50_us": latency["50"],
         "p99_us": latency["99"],
         "text": done.stdout,
@@ -62,7 +67,9 @@ def measure(server, script, seconds, connections, variables, **more):
     return figures
 
 
-def ranges(server, size, seed, options, scheme="http", **more):
+def ranges(server, size, seed, options, scheme="http", errors_allowed=False, **more):
     """One round of bounded ranges of `size`."""
     variables = environment(options, size, seed, **more)
-    return measure(server, "ranges", options.seconds, options.connections, variables, scheme=scheme)
+    return measure(
+        server, "ranges", options.seconds, options.connections, variables, scheme=scheme, errors_allowed=errors_allowed
+    )

@@ -2,7 +2,7 @@
 """The release gate, in pieces that can be stopped and gone on with: `./dev soak --for 60m`.
 
 A ledger (build/soak/ledger.json) says what has run on this commit, what is left, and what was found; another commit
-begins another one. Kinds, in turn, each in pieces of less than a minute:
+begins another one. Kinds, in turn, each in pieces of about a minute or less:
 
   sim    lives of the whole node in the simulation, by seed
   nth    the nth operation of a drive fails, once, for ever, or for want of space, for every n; passes, by seed
@@ -10,6 +10,7 @@ begins another one. Kinds, in turn, each in pieces of less than a minute:
   cut    the power of an ext4 is cut under mixed load (needs root): no wrong byte, no purge undone
   flip   single bits of a drive turned over while the node is down: none of them is served
   fuzz   executions of each libFuzzer target
+  attacks  ten thousand slow connections of each kind (./dev bench attacks, whose figures it prints)
 
 A new kind is a goal in GOALS and a function in PIECES that takes what is done and gives (done now, what was found).
 
@@ -38,8 +39,10 @@ from support import volume  # noqa: E402
 from test_drive import Load, config, ready_to_keep, settle, store_all  # noqa: E402
 from test_power_cut import make_cuts  # noqa: E402
 
+ATTACKS = ("silence", "drip", "slow_read", "handshake", "h2_window", "descriptors")
 # nth: 20 passes of every n; fuzz: of each target
 GOALS = {"sim": 10_000, "nth": 20, "kill": 1_000, "cut": 500, "flip": 10_000, "fuzz": 100_000_000}
+GOALS["attacks"] = len(ATTACKS)
 MIB = 1 << 20
 FIRST_SEED = 1000
 SEEDS, KILLS, CUTS, FLIPS, FUZZ_SECONDS = 200, 10, 10, 100, 20  # of one piece
@@ -224,7 +227,24 @@ def run_fuzz(target):
     return int(executed[1]) if executed else 0, found
 
 
-PIECES = {"sim": run_sim, "nth": run_nth, "kill": run_kill, "cut": run_cut, "flip": run_flip}
+def run_attacks(done):
+    command = [sys.executable, ROOT / "loadtest/bench/attacks.py", "--kinds", ATTACKS[done]]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    print(ended.stdout, end="")
+    missed = [f"{ATTACKS[done]}: {line}" for line in ended.stdout.splitlines() if line.endswith("MISSED")]
+    if ended.returncode and not missed:
+        missed = [f"{ATTACKS[done]}: attacks.py ended with {ended.returncode}: {ended.stderr[-300:]}"]
+    return 1, missed
+
+
+PIECES = {
+    "sim": run_sim,
+    "nth": run_nth,
+    "kill": run_kill,
+    "cut": run_cut,
+    "flip": run_flip,
+    "attacks": run_attacks,
+}
 
 
 def run_piece(name, done):
