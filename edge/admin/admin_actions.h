@@ -38,6 +38,7 @@ struct NodeReadiness {
 
 /// What became of lines of a recommendation feed.
 struct FeedOutcome {
+  uint64_t read = 0;  // lines, empty ones too: whoever comes again begins behind them
   uint64_t taken = 0;
   uint64_t malformed = 0;
   bool too_fast = false;  // the lines after these were not read: come again

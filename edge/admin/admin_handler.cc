@@ -136,7 +136,8 @@ AdminHandler::Reply AdminHandler::answer_feed(std::string_view body) {
   const FeedOutcome outcome = actions_.feed(body);
   if (outcome.off) return failure(409, "prefetch is off: [prefetch] mode");
   Reply reply;
-  reply.body = fmt::format("{{\"taken\":{},\"malformed\":{}}}\n", outcome.taken, outcome.malformed);
+  reply.body = fmt::format("{{\"read\":{},\"taken\":{},\"malformed\":{}}}\n", outcome.read,
+                           outcome.taken, outcome.malformed);
   if (outcome.taken == 0 && outcome.malformed > 0) reply.status = 400;
   if (outcome.too_fast) {
     reply.status = 429;

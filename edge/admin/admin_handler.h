@@ -11,7 +11,8 @@
 //   GET  /explain?url= what the node knows of a URL
 //   POST /drain        retire
 //   POST /purge        JSON body or query, see purge_request.h
-//   POST /feed         lines of a recommendation feed (conf/feed.md); 429: come again with the rest
+//   POST /feed         lines of a recommendation feed (conf/feed.md), at most kFeedBodyBytesMax; the
+//                      answer says how many were read. 429: come again with those after them
 //
 // Whoever can reach it may do all of this, so it listens on a unix socket or loopback only. A page
 // in an operator's browser can reach loopback too: hence only known Host names are answered (421;
@@ -30,6 +31,8 @@
 namespace segue::edge {
 
 inline constexpr uint32_t kAdminBodyBytesMax = 64 * 1024;
+// Of POST /feed: the longest line with its end, and what comes with it.
+inline constexpr uint32_t kFeedBodyBytesMax = 2 * kAdminBodyBytesMax;
 inline constexpr uint32_t kAdminRequestsMax = 64;  // at once; more: 503
 
 struct AdminCounters {
@@ -49,8 +52,8 @@ class AdminHandler final : public RequestHandler {
 
   void serve(Exchange& exchange, std::string_view body) override;
   void refuse(Exchange& exchange, int status, std::string_view reason) override;
-  [[nodiscard]] uint32_t body_bytes_max(const http::Request& /*request*/) const noexcept override {
-    return kAdminBodyBytesMax;
+  [[nodiscard]] uint32_t body_bytes_max(const http::Request& request) const noexcept override {
+    return request.origin_form == "/feed" ? kFeedBodyBytesMax : kAdminBodyBytesMax;
   }
 
   /// Waits until no request is being answered; the server's connections are cut or finished before.

@@ -253,14 +253,12 @@ Task<Result<std::string>> NodeActions::explain(std::string url) {
 FeedOutcome NodeActions::feed(std::string_view lines) {
   FeedOutcome outcome;
   outcome.off = prefetcher_ == nullptr;
-  uint64_t number = 0;
   while (!outcome.off && !lines.empty()) {
     const size_t end = std::min(lines.find('\n'), lines.size());
     std::string_view line = lines.substr(0, end);
-    ++number;
     if (line.ends_with('\r')) line.remove_suffix(1);
     if (!line.empty()) {
-      switch (prefetcher_->take_line(PrefetchSource::Post, line, number)) {
+      switch (prefetcher_->take_line(PrefetchSource::Post, line, outcome.read + 1)) {
         case Prefetcher::Line::Taken:
           ++outcome.taken;
           break;
@@ -273,6 +271,7 @@ FeedOutcome NodeActions::feed(std::string_view lines) {
           return outcome;
       }
     }
+    ++outcome.read;
     lines.remove_prefix(std::min(end + 1, lines.size()));
   }
   return outcome;

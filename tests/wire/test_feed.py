@@ -72,7 +72,7 @@ def feeding(origin):
 
 
 def test_what_a_posted_plan_names_is_a_hit_nobody_asked_for(feeding, origin):
-    assert json_of(post(feeding, plan())) == {"taken": 1, "malformed": 0}
+    assert json_of(post(feeding, plan())) == {"read": 1, "taken": 1, "malformed": 0}
     wait_for(lambda: fate(feeding, "fetched") == 1)
     response = feeding.fetch("/next", Range="bytes=0-65535")
     assert response.status == 206
@@ -103,7 +103,7 @@ def test_wrong_lines_are_counted_and_change_nothing(feeding, origin):
         '{"session":"s","next":[{"track":"/%00"}]}',
         plan(),
     )
-    assert json_of(answer) == {"taken": 2, "malformed": 2}
+    assert json_of(answer) == {"read": 4, "taken": 2, "malformed": 2}
     wait_for(lambda: fate(feeding, "fetched") == 1)
     assert feeding.metrics()['segue_feed_malformed_total{source="post"}'] == 2
     feeding.wait_for_log("source=post line=1")
@@ -295,15 +295,30 @@ def test_facts_about_a_site_of_another_node_are_taken_and_left_aside(feeding):
 
 def test_too_many_lines_a_second_are_sent_back(feeding):
     line = '{"session":"s","revision":1}\n'
-    batch = line * (60_000 // len(line))
-    statuses = set()
+    count = 60_000 // len(line)
+    taken = 0
     for _ in range(40):
-        statuses.add(post_text(feeding, batch).status)
-        if 429 in statuses:
+        answer = post_text(feeding, line * count)
+        taken += json_of(answer)["taken"]
+        if answer.status == 429:
             break
-    assert 429 in statuses
+    assert answer.status == 429 and answer["Retry-After"]
+    # Whoever comes again goes on behind what was read.
+    assert json_of(answer)["read"] == json_of(answer)["taken"] < count
+    assert feeding.metrics()['segue_feed_lines_total{source="post"}'] == taken
     assert feeding.metrics()['segue_feed_too_fast_total{source="post"}'] > 0
     assert fetch(feeding.address, "/next", Range="bytes=0-9").status == 206
+
+
+def test_the_longest_line_is_taken_with_its_end_and_one_byte_more_is_malformed(feeding):
+    line = json.dumps({"session": "s", "more": ""})
+    longest = line[:-2] + "x" * (65_536 - len(line)) + line[-2:]
+    assert json_of(post_text(feeding, f"\n{longest}\r\n")) == {"read": 2, "taken": 1, "malformed": 0}
+    longer = post_text(feeding, longest[:-2] + "x" + longest[-2:] + "\n")
+    assert (longer.status, json_of(longer)["malformed"]) == (400, 1)
+    body = (plan() + "\n").ljust(131_072, "\n")
+    assert json_of(post_text(feeding, body))["taken"] == 1
+    assert post_text(feeding, body + "\n").status == 413
 
 
 def test_what_an_origin_refuses_is_no_trouble_for_the_player_that_comes(feeding, origin):
