@@ -254,8 +254,7 @@ void NodePrefetch::register_hints(Registry& registry) const {
 void NodePrefetch::register_metrics(Registry& registry) const {
   const Prefetcher& prefetcher = *prefetcher_;
   for (const PrefetchSource source :
-       {PrefetchSource::File, PrefetchSource::Post, PrefetchSource::Nats, PrefetchSource::Cmcd,
-        PrefetchSource::Predictor, PrefetchSource::Popular}) {
+       {PrefetchSource::File, PrefetchSource::Post, PrefetchSource::Nats}) {
     const FeedCounters& counters = prefetcher.feed(source);
     const Labels labels{{"source", std::string(name_of(source))}};
     registry.add_counter("segue_feed_lines_total", "Lines of feeds read.", labels, counters.lines);
@@ -263,6 +262,8 @@ void NodePrefetch::register_metrics(Registry& registry) const {
                          labels, counters.malformed);
     registry.add_counter("segue_feed_too_fast_total", "Lines sent back because they came too fast.",
                          labels, counters.too_fast);
+    registry.add_counter("segue_feed_plans_total", "Plans that came, taken or not.", labels,
+                         counters.plans);
     registry.add_counter("segue_feed_cancels_total", "Plans cancelled.", labels, counters.cancels);
     registry.add_counter("segue_feed_facts_total", "Facts about tracks taken.", labels,
                          counters.facts);

@@ -5,8 +5,7 @@
 namespace segue::edge {
 
 std::string_view name_of(PrefetchSource source) noexcept {
-  constexpr std::string_view kNames[kPrefetchSources] = {"file", "post",      "nats",
-                                                         "cmcd", "predictor", "popular"};
+  constexpr std::string_view kNames[kPrefetchSources] = {"file", "post", "nats"};
   return kNames[static_cast<uint8_t>(source)];
 }
 

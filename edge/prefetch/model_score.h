@@ -12,8 +12,9 @@
 namespace segue::edge {
 
 inline constexpr uint32_t kPrefetchModelsMax = 32;  // the last is "other": all that came later
-enum class PrefetchSource : uint8_t { File, Post, Nats, Cmcd, Predictor, Popular };
-inline constexpr uint32_t kPrefetchSources = 6;
+/// Where lines of a feed come from.
+enum class PrefetchSource : uint8_t { File, Post, Nats };
+inline constexpr uint32_t kPrefetchSources = 3;
 [[nodiscard]] std::string_view name_of(PrefetchSource source) noexcept;
 
 struct ModelScore {

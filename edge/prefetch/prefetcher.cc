@@ -126,6 +126,7 @@ Prefetcher::Line Prefetcher::take_line(PrefetchSource source, std::string_view l
       note_malformed(source, number, "purges do not come this way");
       return Line::Malformed;
     case FeedOp::Set:
+      counters.plans.add();
       take_plan(*message, facts.age);
       break;
     case FeedOp::Cancel:

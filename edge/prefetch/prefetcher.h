@@ -27,7 +27,7 @@ inline constexpr uint64_t kFactBytes = 136;  // of one, with its places in the m
 inline constexpr uint64_t kHeadBytesMax = 4 * MiB;
 
 struct FeedCounters {
-  Counter lines, malformed, too_fast, cancels, facts;
+  Counter lines, malformed, too_fast, plans, cancels, facts;
 };
 
 class SavedPredictor;
