@@ -6,10 +6,10 @@
 #include <span>
 #include <string_view>
 
+#include "base/hint_limits.h"
 #include "base/limits.h"
 #include "base/limits_http2.h"
 #include "base/listen_limits.h"
-#include "base/playlist_limits.h"
 #include "base/socket_limits.h"
 #include "conf/client_memory.h"
 #include "conf/parse_units.h"

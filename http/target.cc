@@ -4,6 +4,8 @@
 #include <array>
 #include <cstring>
 
+#include "base/hex.h"
+
 namespace segue::http {
 namespace {
 
@@ -28,13 +30,6 @@ constexpr std::array<Char, 256> make_char_table() {
 constexpr std::array<Char, 256> kChars = make_char_table();
 
 constexpr std::string_view kHexDigits = "0123456789ABCDEF";
-
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  return -1;
-}
 
 bool is_unreserved(unsigned char c) {
   return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' ||

@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/hex.h"
 #include "base/limits.h"
 #include "edge/fill/tags.h"
 
@@ -68,13 +69,6 @@ class PurgeReader {
   std::optional<bool> soft_;
   std::optional<bool> cut_;
 };
-
-[[nodiscard]] int value_of_hex(char c) noexcept {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
 
 }  // namespace
 
@@ -151,8 +145,8 @@ std::expected<std::string, std::string> decode_query_value(std::string_view valu
   for (size_t i = 0; i < value.size(); ++i) {
     char c = value[i];
     if (c == '%') {
-      const int high = i + 2 < value.size() ? value_of_hex(value[i + 1]) : -1;
-      const int low = i + 2 < value.size() ? value_of_hex(value[i + 2]) : -1;
+      const int high = i + 2 < value.size() ? hex_value(value[i + 1]) : -1;
+      const int low = i + 2 < value.size() ? hex_value(value[i + 2]) : -1;
       if (high < 0 || low < 0) return std::unexpected("bad percent-encoding");
       c = static_cast<char>(high * 16 + low);
       i += 2;

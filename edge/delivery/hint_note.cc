@@ -4,15 +4,10 @@
 
 #include "edge/delivery/admission.h"
 #include "edge/fill/key_text.h"
+#include "edge/prefetch/hint_gate.h"
 #include "http/relative_target.h"
 
 namespace segue::edge {
-namespace {
-
-// Of a range without an end: what players ask for at once (facts of real players).
-constexpr uint64_t kOpenRangeBytes = 512 * KiB;
-
-}  // namespace
 
 std::optional<KeyText> key_of_reference(const Exchange& exchange, std::string_view reference,
                                         ReferenceRoom& room, HintRefusals& refused) {
@@ -58,7 +53,7 @@ std::optional<ByteRange> range_of(const Exchange& exchange, const NextObject& ob
   const cache::Selected& selected = exchange.selection.selected;
   const uint64_t length =
       !object.reference && selected ? selected.generation->complete_length() : 0;
-  return parse_next_range(*object.range, kOpenRangeBytes, length);
+  return parse_next_range(*object.range, kHintBytes, length);
 }
 
 /// Adds to `hint` what `object` says. False (counted): it is refused.

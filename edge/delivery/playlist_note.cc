@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "base/playlist_limits.h"
+#include "base/hint_limits.h"
 #include "edge/delivery/hint_note.h"
 #include "edge/prefetch/hint_gate.h"
 #include "edge/prefetch/media_playlist.h"

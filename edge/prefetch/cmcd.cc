@@ -3,17 +3,11 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/hex.h"
 #include "http/target.h"
 
 namespace segue::edge {
 namespace {
-
-int value_of_hex(char c) noexcept {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
 
 std::optional<std::string_view> percent_decode_into(std::string_view text,
                                                     std::span<char> out) noexcept {
@@ -22,8 +16,8 @@ std::optional<std::string_view> percent_decode_into(std::string_view text,
     if (used == out.size()) return std::nullopt;
     char c = text[i];
     if (c == '%') {
-      const int high = i + 2 < text.size() ? value_of_hex(text[i + 1]) : -1;
-      const int low = i + 2 < text.size() ? value_of_hex(text[i + 2]) : -1;
+      const int high = i + 2 < text.size() ? hex_value(text[i + 1]) : -1;
+      const int low = i + 2 < text.size() ? hex_value(text[i + 2]) : -1;
       if (high < 0 || low < 0) return std::nullopt;
       c = static_cast<char>(high * 16 + low);
       i += 2;

@@ -9,7 +9,7 @@
 #include <string_view>
 
 #include "base/byte_range.h"
-#include "base/playlist_limits.h"
+#include "base/hint_limits.h"
 #include "http/header_fields.h"
 
 namespace segue::edge {

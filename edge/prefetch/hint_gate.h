@@ -17,7 +17,9 @@
 
 namespace segue::edge {
 
-inline constexpr uint64_t kHintBytes = 512 * KiB;  // ten seconds of 400 kbit/s: a segment
+// Of what is hinted at without an end: what players ask for at once, and a segment of ten seconds of
+// 400 kbit/s.
+inline constexpr uint64_t kHintBytes = 512 * KiB;
 
 struct HintCounters {
   Counter taken, already_here, repeated, over_budget, unknown_site;

@@ -2,7 +2,7 @@
 // plans for the same listener goes on undisturbed.
 #include <algorithm>
 
-#include "base/playlist_limits.h"
+#include "base/hint_limits.h"
 #include "edge/prefetch/prefetch_job.h"
 #include "edge/prefetch/whole_range.h"
 

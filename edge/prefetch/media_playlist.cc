@@ -4,7 +4,7 @@
 #include <charconv>
 #include <optional>
 
-#include "base/playlist_limits.h"
+#include "base/hint_limits.h"
 
 namespace segue::edge {
 namespace {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <bit>
 
-#include "base/playlist_limits.h"
+#include "base/hint_limits.h"
 
 namespace segue::edge {
 

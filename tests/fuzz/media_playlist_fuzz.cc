@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "base/assert.h"
-#include "base/playlist_limits.h"
+#include "base/hint_limits.h"
 #include "edge/prefetch/media_playlist.h"
 #include "fuzz_input.h"
 #include "http/relative_target.h"

@@ -6,7 +6,7 @@
 
 #include <string>
 
-#include "base/playlist_limits.h"
+#include "base/hint_limits.h"
 
 namespace segue::edge {
 namespace {

@@ -6,7 +6,7 @@
 
 #include <thread>
 
-#include "base/playlist_limits.h"
+#include "base/hint_limits.h"
 #include "base/units.h"
 
 namespace segue::edge {

@@ -1,4 +1,4 @@
-// base/playlist_limits.h - the bounds of reading what is said to be asked for next, by players and
+// base/hint_limits.h - the bounds of reading what is said to be asked for next, by players and
 // by HLS playlists; the other page is limits.h.
 #pragma once
 #include <cstdint>
