@@ -97,7 +97,7 @@ class FetchPlaces {
 
   const uint32_t places_;
   uint32_t taken_ = 0;
-  Counter waiting_;  // gauge
+  Counter waiting_;           // gauge
   uint32_t overtakings_ = 0;  // places given to urgent ones in a row, while others waited
   bool closed_ = false;
   Line usual_, urgent_;

@@ -11,7 +11,8 @@
 //   GET  /explain?url= what the node knows of a URL
 //   POST /drain        retire
 //   POST /purge        JSON body or query, see purge_request.h
-//   POST /feed         lines of a recommendation feed (conf/feed.md), at most kFeedBodyBytesMax; the
+//   POST /feed         lines of a recommendation feed (conf/feed.md), at most kFeedBodyBytesMax;
+//   the
 //                      answer says how many were read. 429: come again with those after them
 //
 // Whoever can reach it may do all of this, so it listens on a unix socket or loopback only. A page

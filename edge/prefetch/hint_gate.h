@@ -1,6 +1,6 @@
 // edge/prefetch/hint_gate.h - which hints are worth planning: what a player says of itself is not
-// checked, so hints have a budget of their own and are taken once, and one listener has no more than
-// a share of it.
+// checked, so hints have a budget of their own and are taken once, and one listener has no more
+// than a share of it.
 //
 // A plain class without I/O and clock. Loop-owned; memory is constant: listeners that fall into one
 // place of a table have one share between them.
@@ -17,8 +17,8 @@
 
 namespace segue::edge {
 
-// Of what is hinted at without an end: what players ask for at once, and a segment of ten seconds of
-// 400 kbit/s.
+// Of what is hinted at without an end: what players ask for at once, and a segment of ten seconds
+// of 400 kbit/s.
 inline constexpr uint64_t kHintBytes = 512 * KiB;
 
 struct HintCounters {

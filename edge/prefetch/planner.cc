@@ -192,8 +192,7 @@ void Planner::unlink(uint32_t index) {
   Candidate& candidate = tables_->candidates[index];
   if (candidate.state == Candidate::State::Ready)
     tables_->ready.erase(Tables::ready_of(candidate, index));
-  if (candidate.state == Candidate::State::Waiting)
-    tables_->waiting.erase({candidate.ripe, index});
+  if (candidate.state == Candidate::State::Waiting) tables_->waiting.erase({candidate.ripe, index});
 }
 
 /// Whether nothing needs to be fetched for who wants this track: all of it is here or on its way.

@@ -14,7 +14,7 @@ inline constexpr uint32_t kNoCandidate = UINT32_MAX;
 struct Planner::Candidate {
   enum class State : uint8_t { Free, Waiting, Ready, Running, Fulfilled };
   State state = State::Free;
-  int8_t density = 0;  // log2 of the expected value per byte: equals are taken by their due time
+  int8_t density = 0;    // log2 of the expected value per byte: equals are taken by their due time
   uint8_t refusals = 0;  // in a row: there was no room for it
   uint32_t model = 0;
   PlanEntry entry;

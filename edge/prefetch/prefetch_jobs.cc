@@ -66,8 +66,7 @@ void Prefetcher::set_pressure(const Pressure& pressure) {
   demand_ = pressure.fills;
   overload_ = pressure.overload;
   origins_.clear();
-  for (const auto& loops : pressure.origins)
-    origins_.push_back({.loops = loops, .pace = {}});
+  for (const auto& loops : pressure.origins) origins_.push_back({.loops = loops, .pace = {}});
 }
 
 /// Whether the node sheds prefetches, or clients wait for what they would take anywhere: buffers
@@ -84,7 +83,8 @@ uint64_t Prefetcher::heads_awaited() const noexcept {
 }
 
 /// At which origins clients wait for places, or for heads that come later than usual. Queues for
-/// what prefetches never take (answers that are passed on, whose readers may be slow) are no reason.
+/// what prefetches never take (answers that are passed on, whose readers may be slow) are no
+/// reason.
 Prefetcher::Press Prefetcher::look_at_origins() {
   const MonoTime now = loop_.now();
   const bool awaited = heads_awaited() > 0;

@@ -54,7 +54,7 @@ class Prefetcher {
   struct Pressure {
     std::vector<const FillCounters*> fills;        // of all loops
     std::vector<std::vector<OriginLoad>> origins;  // by Site::origin, of all loops
-    const Overload* overload = nullptr;                               // null: nothing is shed
+    const Overload* overload = nullptr;            // null: nothing is shed
   };
   /// `loops`: how many deliveries tell what they were asked.
   Prefetcher(Loop& loop, cache::LocalStore& local, Fills& fills, uint32_t loops, Options options);

@@ -17,12 +17,9 @@ TEST_F(PlannerTest, WhoIsNotItsListenerChangesNothingOfASessionsPlan) {
   const std::vector<PlanEntry> next = {entry(10), entry(11, 1, 60s)};
   const auto play_elsewhere = [&](uint64_t listener, uint64_t subject) {
     make({});
-    EXPECT_TRUE(planner->set({.session = 1,
-                              .revision = 1,
-                              .listener = listener,
-                              .until = now + 600s,
-                              .next = next},
-                             now));
+    EXPECT_TRUE(planner->set(
+        {.session = 1, .revision = 1, .listener = listener, .until = now + 600s, .next = next},
+        now));
     planner->see({.track = 99, .session = 1, .subject = subject, .range = {0, 1 * MiB}}, now);
     return planner->gauges().candidates;
   };
