@@ -260,7 +260,7 @@ def test_who_has_another_listeners_token_changes_nothing_of_a_plan_by_naming_its
     for path in ("/next", "/other", "/third"):
         origin.add(path, TRACK)
     more = '[prefetch]\nmode = "on"\npredictor = "off"\n'
-    with Node(config_for(origin.url, site=site_with(tmp_path), more=more).replace("threads = 2", "threads = 1")) as node:
+    with Node(config_for(origin.url, site=site_with(tmp_path), more=more)) as node:
 
         def play(track, who):
             token = ours(f"kid=k1~exp={LATER}~prefix=/~id={who}")
