@@ -29,6 +29,10 @@ void Prefetcher::step() {
   if (pressed) stop_jobs();
   if (origins == Press::Some) stop_jobs_at_pressed_origins();
   if (pressed || origins != Press::None) pauses_.add();
+  // Before anything starts: what one session let go of and another wants would be found here, and
+  // go all the same.
+  planner_.expire(now);
+  drop_what_is_over();
   if (now >= refused_until_) refusals_ = 0;
   planner_.pause(pressed);
   while (!is_resting()) {
@@ -40,7 +44,7 @@ void Prefetcher::step() {
   for (const uint64_t order : planner_.take_stopped()) {
     if (const auto job = jobs_.find(order); job != jobs_.end()) job->second->cancel();
   }
-  for (const auto& dropped : planner_.take_dropped()) drop(dropped);
+  drop_what_is_over();
   MonoTime wake = planner_.wake_at(now);
   if (learned_) {
     learned_->plans.step(now);
@@ -120,6 +124,10 @@ void Prefetcher::stop_jobs_at_pressed_origins() noexcept {
 
 bool Prefetcher::is_pressed_at(const Site& site) const noexcept {
   return site.origin < origins_.size() && origins_[site.origin].pressed;
+}
+
+void Prefetcher::drop_what_is_over() {
+  for (const auto& dropped : planner_.take_dropped()) drop(dropped);
 }
 
 void Prefetcher::drop(const Planner::Dropped& dropped) {

@@ -180,6 +180,7 @@ class Prefetcher {
   [[nodiscard]] bool is_resting() const noexcept;
   void stop_jobs() noexcept;
   void stop_jobs_at_pressed_origins() noexcept;
+  void drop_what_is_over();
   void drop(const Planner::Dropped& dropped);
   Task<void> run(Ref<Job> owned);
   Task<Planner::End> fetch(Job& job);

@@ -256,6 +256,14 @@ def test_a_listener_who_goes_elsewhere_revokes_the_plan(feeding):
     wait_for(lambda: fate(feeding, "revoked") == 1)
 
 
+def test_what_one_session_lets_go_of_and_another_wants_is_there_for_it(feeding, origin):
+    post(feeding, plan())
+    wait_for(lambda: fate(feeding, "fetched") == 1)
+    post(feeding, plan(revision=2, tracks=["/other"]), plan("s2"))
+    wait_for(lambda: fate(feeding, "fetched") == 3)
+    assert feeding.fetch("/next", Range="bytes=0-9").is_hit
+
+
 def test_who_has_another_listeners_token_changes_nothing_of_a_plan_by_naming_its_session(origin, tmp_path):
     for path in ("/next", "/other", "/third"):
         origin.add(path, TRACK)

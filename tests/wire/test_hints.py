@@ -232,7 +232,7 @@ def over_its_limit(node):
 @pytest.mark.parametrize("way", ["by its limit of misses", "by its own word"])
 def test_who_may_cost_the_origin_nothing_makes_nothing_fetched_by_what_it_says_comes_next(segments, way):
     for number in range(12):
-        segments.add(f"/c/{number}", 2 * SLICE)
+        segments.add(f"/c/{number}", 20 * SLICE)
     config = settings_for(segments, '[limits]\nmiss_bytes_per_second = "64KiB"\n').replace("threads = 2", "threads = 1")
     with Node(config) as node:
         assert node.fetch("/a/1.m4s").status == 200
