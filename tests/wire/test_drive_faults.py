@@ -1,8 +1,7 @@
 """A drive that turns slow, or is pulled, beside a good one: its slices are misses, the other's are hits, and it comes
 back by itself. Power cuts are in test_power_cut.py."""
-import concurrent.futures
 import os
-import shutil
+import subprocess
 
 import pytest
 
@@ -36,8 +35,7 @@ def stored(tmp_path_factory):
 def pair(stored, tmp_path):
     """(origin, folder, bodies, settings, faults): copies of the two drives, for a node yet to be started."""
     origin, kept, bodies = stored
-    for name in ("a", "b"):
-        shutil.copytree(kept / name, tmp_path / name)
+    subprocess.run(["cp", "-r", "--sparse=always", kept / "a", kept / "b", tmp_path], check=True)  # mostly holes
     origin.forget()
     settings = config(origin, [tmp_path / "a", tmp_path / "b"], io="threads", size="96MiB")
     return origin, tmp_path, dict(bodies), settings, DriveFaults(tmp_path)
@@ -66,26 +64,6 @@ def fetch_until_given_up(node, bodies):
     return {target: bodies[target] for target in left}
 
 
-def test_a_slow_drive_is_given_up_while_the_other_serves_and_comes_back(pair):
-    _, _, bodies, settings, faults = pair
-    with Node(settings, environment=faults.environment) as node:
-        faults.slow("b", 2000)
-        fetch_until_given_up(node, bodies)
-        fetch_all(node, bodies)
-        assert node.metric("segue_cache_drive_hangs_total") >= 16
-        # Nothing that the good drive has was asked of the origin, or hung.
-        live = node.metrics()['segue_drive_slots_live{drive="0",class="256KiB"}']
-        assert of_drive(node, "segue_drive_reads_total", 0) >= live > 0
-        assert (online(node, 0), of_drive(node, "segue_drive_io_errors_total", 0)) == (1, 0)
-        assert "reason=operations that hang" in node.log
-        faults.well("b")
-        wait_until_back(node)
-        assert of_drive(node, "segue_drive_returns_total", 1) == 1
-        # What was asked for meanwhile is a newer version by now; the rest is still there.
-        assert of_drive(node, "segue_drive_payload_bytes", 1) > 0
-        fetch_all(node, bodies)
-
-
 def is_open(node, path):
     links = f"/proc/{node.process.pid}/fd"
     for name in os.listdir(links):
@@ -97,30 +75,54 @@ def is_open(node, path):
     return False
 
 
-@pytest.mark.parametrize("purged", [False, True], ids=["as it was", "after a purge"])
-def test_a_drive_that_was_pulled_is_let_go_of_and_taken_back(pair, purged):
-    origin, folder, bodies, settings, faults = pair
+def wait_until_let_go_of(node, path):
+    wait_until(lambda: not is_open(node, path), seconds=30, every=0.05, what="the drive is let go of")
+
+
+def test_a_slow_drive_is_given_up_while_the_other_serves_and_can_be_taken_out_and_put_back(pair):
+    _, folder, bodies, settings, faults = pair
     with Node(settings, environment=faults.environment) as node:
-        faults.dead("b")
+        faults.slow("b", 1000)
         left = fetch_until_given_up(node, bodies)
-        wait_until(lambda: not is_open(node, folder / "b"), seconds=30, every=0.05, what="the drive is let go of")
+        unasked = dict(list(left.items())[len(left) // 2 :])  # until it is back
+        fetch_all(node, {target: body for target, body in bodies.items() if target not in unasked})
+        assert node.metric("segue_cache_drive_hangs_total") >= 16
+        live = node.metrics()['segue_drive_slots_live{drive="0",class="256KiB"}']
+        assert (online(node, 0), of_drive(node, "segue_drive_io_errors_total", 0)) == (1, 0)
+        assert "reason=operations that hang" in node.log
+        wait_until_let_go_of(node, folder / "b")
         (folder / "b").rename(folder / "away")
-        if purged:
-            for target in left:
-                origin.tracks[target].body = bodies[target] = left[target] = os.urandom(BYTES)
-                origin.tracks[target].etag = '"v2"'
-            node.purge(prefix="/t/")
         fetch_all(node, {target: bodies[target] for target in list(bodies)[:8]})
         (folder / "away").rename(folder / "b")
         faults.well("b")
         wait_until_back(node)
-        assert ("drive_emptied " in node.log) is purged
-        if purged:
-            assert of_drive(node, "segue_drive_payload_bytes", 1) == 0
-        with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            answers = dict(zip(left, pool.map(node.fetch, left)))
-        assert all(answer.body == left[target] for target, answer in answers.items())
-        if not purged:
-            assert of_drive(node, "segue_drive_reads_total", 1) > 0
+        assert of_drive(node, "segue_drive_returns_total", 1) == 1
+        # What was asked for meanwhile is a newer version by now; the rest is still there.
+        assert of_drive(node, "segue_drive_payload_bytes", 1) > 0
+        before = of_drive(node, "segue_drive_reads_total", 1)
+        fetch_all(node, unasked)
+        assert of_drive(node, "segue_drive_reads_total", 1) > before
+        # Nothing that the good drive has was asked of the origin.
+        assert of_drive(node, "segue_drive_reads_total", 0) >= live > 0
+        assert "drive_emptied " not in node.log
         # Another process cannot take a drive that is in use again.
         assert is_open(node, folder / "b")
+
+
+def test_a_drive_that_was_away_during_a_purge_comes_back_empty(pair):
+    origin, folder, bodies, settings, faults = pair
+    with Node(settings, environment=faults.environment) as node:
+        faults.dead("b")
+        left = fetch_until_given_up(node, bodies)
+        wait_until_let_go_of(node, folder / "b")
+        (folder / "b").rename(folder / "away")
+        for target in left:
+            origin.tracks[target].body = bodies[target] = left[target] = os.urandom(BYTES)
+            origin.tracks[target].etag = '"v2"'
+        node.purge(prefix="/t/")
+        (folder / "away").rename(folder / "b")
+        faults.well("b")
+        wait_until_back(node)
+        assert "drive_emptied " in node.log
+        assert of_drive(node, "segue_drive_payload_bytes", 1) == 0
+        fetch_all(node, left)
