@@ -11,9 +11,9 @@ KIND is one of
   h2_window  asks for a track of its own over HTTP/2 with windows of 0, and never opens one
 
 Keeps COUNT connections: in the place of one that is cut comes another, each place taken at most every ten seconds, the
-first ones a thousand a second, so that it is no flood. Prints one line of JSON a second: how many stand, were opened,
-were cut, could not connect, and of heads that were cut the longest time from their first byte. Ends when its standard
-input does. Needs nothing of Segue's."""
+first ones a thousand a second (who asks for a track: as fast as they are answered), so that it is no flood. Prints one
+line of JSON a second: how many stand, were opened, were cut, could not connect or were refused, and of heads that were
+cut the longest time from their first byte. Ends when its standard input does. Needs nothing of Segue's."""
 import argparse
 import errno
 import heapq
@@ -26,7 +26,6 @@ import sys
 import time
 
 STEPS = 20  # of a second; each connection has its turn in one of them
-OPENING_MAX = 256  # connects and handshakes under way
 SOURCES = 4  # 127.0.0.2 and on: one address has only so many ports
 AGAIN_SECONDS = 10
 FIRST_A_SECOND = 1000
@@ -69,6 +68,7 @@ class Slow:
     """One connection: what it sends when it is there, and once a second from then on."""
 
     events = select.EPOLLIN | CLOSED
+    opening_max = 256  # connects and handshakes under way
 
     def __init__(self, attack, number):
         self.attack, self.number = attack, number
@@ -109,15 +109,24 @@ class Drip(Slow):
 
 
 class SlowRead(Slow):
+    """They come as fast as they are answered: how much an origin can give at once is another limit."""
+
     events = CLOSED
-    turns = 0
+    opening_max = 64
+    turns, asked = 0, False
 
     def prepare(self):
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
 
     def stand(self):
-        target = f"/t/{self.attack.first_track + self.number}".encode()
-        self.socket.send(b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        if not self.asked:
+            target = f"/t/{self.attack.first_track + self.number}".encode()
+            self.socket.send(b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            self.asked = True
+            return select.EPOLLIN
+        if self.socket.recv(12, socket.MSG_PEEK) != b"HTTP/1.1 200":
+            raise OSError("refused")
+        return None
 
     def turn(self):
         self.turns += 1
@@ -135,6 +144,7 @@ class Handshake(Slow):
 class H2Window(Slow):
     context = client_context()
     context.set_alpn_protocols(["h2"])
+    opening_max = 64
     shaking = False
 
     def stand(self):
@@ -174,7 +184,7 @@ class Attack:
         self.counts = {"opened": 0, "cut": 0, "failed": 0, "longest_head": 0.0}
 
     def open_more(self, now):
-        while self.to_come and self.to_come[0][0] <= now and len(self.opening) < OPENING_MAX:
+        while self.to_come and self.to_come[0][0] <= now and len(self.opening) < self.kind.opening_max:
             _, number = heapq.heappop(self.to_come)
             try:
                 one = self.kind(self, number)

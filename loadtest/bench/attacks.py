@@ -32,6 +32,7 @@ SPUN_MAX, RECOVERY_SECONDS_MAX = 0.05, 1.0
 # A head is cut on the node's clock; what the attacker's core takes to see it is no fault of the node.
 SEEN_SECONDS = 0.5
 SPARE_CLIENTS = 100
+REFUSED = ("segue_requests_refused_total", "segue_origin_failures_total", "segue_origin_breaker")
 PIECES, BATCH_BYTES = "segue_connection_pieces", 72 << 10
 HTTP2_BYTES = 'segue_http2_memory_bytes{listener="public"}'
 SLOW = ("silence", "drip", "slow_read", "handshake", "h2_window")
@@ -93,7 +94,7 @@ class Target(contextlib.ExitStack):
         """us of CPU per hot request, of each round; what was refused or cut is added up."""
         try:
             http.warm(self.server, HOT_TRACKS, TRACK_BYTES)
-        except OSError as why:
+        except (OSError, SystemExit) as why:
             print(f"a track was not served whole: {why}")
             self.refused += 1
         costs = []
@@ -163,6 +164,10 @@ def besiege(run, target, options, kind):
         f"{target.total('segue_ram_mapped_bytes') / MIB:.0f} MiB; kernel memory of sockets {sockets / MIB:.0f} MiB; "
         f"CPU per hot request {without:.1f} us without, {beside:.1f} us beside them"
     )
+    refusals = {name: int(value) for name, value in http.metrics(target.server.admin_port).items() if value}
+    refusals = {name: value for name, value in refusals.items() if name.startswith(REFUSED)}
+    if refusals:
+        print(f"{kind}: refused, attackers among them: {refusals}")
     if not met:
         print(f"{kind}: they could not be brought to stand in {options.patience} s   MISSED")
         run.met = False
