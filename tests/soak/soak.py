@@ -10,6 +10,7 @@ begins another one. Kinds, in turn, each in pieces of about a minute or less:
   cut    the power of an ext4 is cut under mixed load (needs root): no wrong byte, no purge undone
   flip   single bits of a drive turned over while the node is down: none of them is served
   fuzz   executions of each libFuzzer target
+  memory   each allocation of the scripted runs of tests/unit/memory refused
   attacks  ten thousand slow connections of each kind (./dev bench attacks, whose figures it prints)
 
 A new kind is a goal in GOALS and a function in PIECES that takes what is done and gives (done now, what was found).
@@ -43,6 +44,8 @@ ATTACKS = ("silence", "drip", "slow_read", "handshake", "h2_window", "descriptor
 # nth: 20 passes of every n; fuzz: of each target
 GOALS = {"sim": 10_000, "nth": 20, "kill": 1_000, "cut": 500, "flip": 10_000, "fuzz": 100_000_000}
 GOALS["attacks"] = len(ATTACKS)
+MEMORY_RUNS = ("ParseMatrix.*", "RecoveryMatrix.*", "TlsMatrix.*", "Http2Matrix.*", "FillMatrix.*")
+GOALS["memory"] = len(MEMORY_RUNS)
 MIB = 1 << 20
 FIRST_SEED = 1000
 SEEDS, KILLS, CUTS, FLIPS, FUZZ_SECONDS = 200, 10, 10, 100, 20  # of one piece
@@ -227,6 +230,16 @@ def run_fuzz(target):
     return int(executed[1]) if executed else 0, found
 
 
+def run_memory(done):
+    program = ROOT / "build/dev/tests/unit/memory_matrix_test"
+    command = [program, f"--gtest_filter={MEMORY_RUNS[done % len(MEMORY_RUNS)]}"]
+    environment = {**os.environ, "SEGUE_MATRIX": "all"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    print("\n".join(line for line in ended.stdout.splitlines() if " allocations; " in line))
+    ran = re.search(r"\[  PASSED  \] [1-9]", ended.stdout)
+    return 1, [] if ran and ended.returncode == 0 else [f"SEGUE_MATRIX=all {' '.join(map(str, command))}"]
+
+
 def run_attacks(done):
     command = [sys.executable, ROOT / "loadtest/bench/attacks.py", "--kinds", ATTACKS[done]]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -243,6 +256,7 @@ PIECES = {
     "kill": run_kill,
     "cut": run_cut,
     "flip": run_flip,
+    "memory": run_memory,
     "attacks": run_attacks,
 }
 

@@ -50,25 +50,25 @@ class ScriptedHandler final : public RequestHandler {
     exchange.head.content_length = number;
     if (!extra_field.empty()) exchange.head.add("X-Extra", extra_field);
     if (target.starts_with("/wait")) {
-      start(wait(exchange));
+      start(exchange, wait(exchange));
     } else if (target.starts_with("/bytes/")) {
       send_at_once(exchange, pattern(number));
     } else if (target.starts_with("/unknown/")) {
       exchange.head.content_length.reset();
-      start(send(exchange, pattern(number), Stream::End::Complete));
+      start(exchange, send(exchange, pattern(number), Stream::End::Complete));
     } else if (target.starts_with("/cut/")) {
       exchange.head.content_length = 2 * number;
-      start(send(exchange, pattern(number), Stream::End::Cut));
+      start(exchange, send(exchange, pattern(number), Stream::End::Cut));
     } else if (target.starts_with("/cutunknown/")) {
       exchange.head.content_length.reset();
-      start(send(exchange, pattern(number), Stream::End::Cut));
+      start(exchange, send(exchange, pattern(number), Stream::End::Cut));
     } else if (target.starts_with("/status/")) {
       exchange.head.status = static_cast<int>(number);
       exchange.head.content_length = 12;
       exchange.head.bodyless = true;
       send_at_once(exchange, "");
     } else if (target.starts_with("/toolong/")) {
-      start(send(exchange, pattern(number + 1), Stream::End::Complete));
+      start(exchange, send(exchange, pattern(number + 1), Stream::End::Complete));
     } else if (target.starts_with("/body")) {
       exchange.head.content_length = body.size();
       send_at_once(exchange, body);
@@ -122,7 +122,10 @@ class ScriptedHandler final : public RequestHandler {
   TaskGroup tasks;
 
  private:
-  void start(Task<void> task) { ASSERT_TRUE(tasks.try_spawn(std::move(task))); }
+  /// Without memory for a frame the exchange ends as delivery's would.
+  void start(Exchange& exchange, Task<void> task) {
+    if (!tasks.try_spawn(std::move(task))) exchange.stream.finished(Stream::End::Gone);
+  }
 
   void send_at_once(Exchange& exchange, std::string_view body) {
     const iovec piece{const_cast<char*>(body.data()), body.size()};
@@ -133,7 +136,7 @@ class ScriptedHandler final : public RequestHandler {
     } else if (*sent == body.size()) {
       exchange.stream.finished(Stream::End::Complete);
     } else {
-      start(send(exchange, std::string(body.substr(*sent)), Stream::End::Complete));
+      start(exchange, send(exchange, std::string(body.substr(*sent)), Stream::End::Complete));
     }
   }
 

@@ -1,6 +1,7 @@
 // A TLS client on a non-blocking socket: what the server's loop serves between its calls.
 #pragma once
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
 #include <string>
 #include <string_view>
@@ -20,6 +21,13 @@ class TlsClient {
     SSL_set_fd(ssl_.get(), fd);
     SSL_set_tlsext_host_name(ssl_.get(), name.c_str());
     SSL_set_connect_state(ssl_.get());
+  }
+  /// Before the handshake: asks for an OCSP response, too.
+  void ask_status() { SSL_set_tlsext_status_type(ssl_.get(), TLSEXT_STATUSTYPE_ocsp); }
+  /// After it: whether the certificate shown covers `name`.
+  [[nodiscard]] bool shows(const std::string& name) const {
+    const tls::X509Handle shown(SSL_get1_peer_certificate(ssl_.get()));
+    return shown != nullptr && X509_check_host(shown.get(), name.c_str(), 0, 0, nullptr) == 1;
   }
   /// One step; true once it is done.
   bool handshake() { return SSL_do_handshake(ssl_.get()) == 1; }
