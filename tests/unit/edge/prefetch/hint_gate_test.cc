@@ -61,7 +61,7 @@ TEST(HintGate, OneListenerHasNoMoreThanItsShareAndLeavesTheRestToOthers) {
       ++taken;
   }
   EXPECT_EQ(taken, 10u);  // four seconds of a quarter of 100
-  EXPECT_EQ(gate.admit({.listener = 2, .session = 1, .part = 1, .bytes = 100}, kStart),
+  EXPECT_EQ(gate.admit({.listener = 2, .session = 1, .part = 201, .bytes = 100}, kStart),
             Verdict::Take);
   EXPECT_EQ(
       gate.admit({.listener = 1, .session = 1, .part = 101, .bytes = 30}, kStart + seconds{1}),
