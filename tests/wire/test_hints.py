@@ -261,18 +261,16 @@ def test_hints_cost_no_more_than_their_share_of_the_budget(segments):
         assert hints(node)["taken"] >= 1
 
 
-def test_one_player_has_no_more_than_its_share_of_the_budget_of_hints(segments):
-    for i in range(20):
+def test_one_player_leaves_budget_for_the_hints_of_others(segments):
+    for i in range(4):
         segments.add(f"/c/{i}", SEGMENT)
-    # 4 MiB/s of hints: one listener has a quarter, four seconds of it at once, which are eight of half a MiB.
-    with Node(settings_for(segments)) as node:
-        for i in range(20):
-            node.fetch(hinting("/a/1.m4s", nor=f"..%2Fc%2F{i}"), User_Agent="greedy")
-        wait_for(lambda: sum(hints(node).values()) == 20)
-        taken = hints(node)["taken"]
-        assert taken < 20
-        node.fetch(hinting("/a/1.m4s", nor=next_object("../b/3.m4s")), User_Agent="other")
-        wait_for(lambda: hints(node)["taken"] > taken)
+    # 512 KiB/s of hints, two hints at once; one listener has a quarter of it, one hint at once.
+    with Node(settings_for(segments, 'bytes_per_second = "1MiB"\nhints_percent = 50\n')) as node:
+        assert node.fetch("/a/1.m4s").status == 200
+        node.fetch(listing("/a/1.m4s", *((f"/c/{i}", None) for i in range(4))), User_Agent="greedy")
+        wait_for(lambda: sum(hints(node).values()) == 4)
+        assert (hints(node)["taken"], hints(node)["over_budget"]) == (1, 3)
+        assert outcome_of(node, hinting("/a/1.m4s", nor=next_object("../b/3.m4s")), User_Agent="other") == ["taken"]
 
 
 def test_without_a_share_nothing_is_listened_to(segments):
