@@ -126,13 +126,13 @@ def test_what_finds_no_place_at_the_origin_comes_once_there_is_one(origin):
 def test_a_days_budget_is_kept_and_a_reload_changes_it(origin):
     for path in ("/a", "/b"):
         origin.add(path, TRACK)
-    more = '[prefetch]\nmode = "on"\npredictor = "off"\nbytes_per_day = "400KiB"\n'
+    more = '[prefetch]\nmode = "on"\npredictor = "off"\nbytes_per_day = "600KiB"\n'
     with Node(config_for(origin.url, more=more)) as node:
         post(node, plan("1", tracks=["/a"]), plan("2", tracks=["/b"]))
         wait_until(lambda: fate(node, "fetched") == 1, what="the first")
         assert node.metric("segue_prefetch_waiting") == 2
         assert started(node) == 1
-        rewrite(node, '"400KiB"', '"1GiB"')
+        rewrite(node, '"600KiB"', '"1GiB"')
         hang_up(node, "done")
         wait_until(lambda: fate(node, "fetched") == 2, what="the second")
 
