@@ -161,7 +161,7 @@ conf::Machine small_machine(const conf::Settings& /*settings*/) {
 }
 
 std::string settings() {
-  static const std::string kText = R"(
+  static const std::string text = R"(
 [node]
 name = "fra1"
 ram = "1GiB"
@@ -177,7 +177,7 @@ name = "wrong"
 hosts = [7]
 )";
   const Counted counted;
-  const conf::Loaded loaded = conf::load_text(kText, "segue.toml", {}, &small_machine);
+  const conf::Loaded loaded = conf::load_text(text, "segue.toml", {}, &small_machine);
   return loaded.mistakes.empty() ? "a mistake was not seen" : "";
 }
 
