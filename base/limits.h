@@ -32,7 +32,7 @@ inline constexpr uint32_t kRangesMax =
     16;  // more ranges in one request: Range is ignored (RFC 9110 §14.2)
 inline constexpr uint32_t kResponseHeadBytesMax = 16 * KiB;
 inline constexpr uint32_t kWriteBatchBytes =
-    256 * KiB;  // one writev; also the most one connection gets per turn
+    256 * KiB;  // one writev and turn of a connection; of few more (base/socket_limits.h)
 inline constexpr uint32_t kNotSentLowatBytes =
     256 * KiB;  // cap on unsent bytes in a client's socket: less would cut each writev in two
 inline constexpr uint32_t kSealedNotSentLowatBytes =

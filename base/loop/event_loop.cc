@@ -14,8 +14,9 @@
 namespace segue {
 namespace {
 
-/// Steps between two looks at the clock, which cost 20 to 30 ns each; one is at most a batch of
-/// kWriteBatchBytes, some 50 us.
+/// Steps between two looks at the clock, which cost 20 to 30 ns each. One is at most a batch of a
+/// connection: some 50 us, twice that for the few whose batches are wide, so a turn may be longer
+/// than kLoopTurnMax by three of them.
 constexpr int kStepsPerLook = 4;
 
 // Both descriptors hold an 8-byte count that must be read away, or they stay readable.

@@ -540,7 +540,8 @@ void Delivery::Impl::finish(Exchange& exchange, AccessEnd end) noexcept {
   record.cache = cache_result_of(exchange);
   counters.count(exchange);
   counters.in_flight.sub();
-  if (const auto note = miss_note_of(exchange)) misses.add(exchange.asked.key, *note);
+  if (const auto note = miss_note_of(exchange, loop.wall_now()))
+    misses.add(exchange.asked.key, *note);
   if (log != nullptr) log->submit(loop.index(), record);
   exchange.reader.reset();
   exchange.selection = {};

@@ -35,7 +35,7 @@ std::optional<MissNote> MissNotes::find(KeyHash key) const noexcept {
   return place->note;
 }
 
-std::optional<MissNote> miss_note_of(const Exchange& exchange) noexcept {
+std::optional<MissNote> miss_note_of(const Exchange& exchange, WallTime now) noexcept {
   const AccessRecord& record = exchange.record;
   switch (record.cache) {
     case CacheResult::HitRam:
@@ -52,7 +52,7 @@ std::optional<MissNote> miss_note_of(const Exchange& exchange) noexcept {
       break;
   }
   const auto forwarded = forwarded_because(exchange);
-  return MissNote{.when = record.time,
+  return MissNote{.when = now,
                   .status = record.status,
                   .result = record.cache,
                   .reason = forwarded ? http::name_of(*forwarded) : record.reason,

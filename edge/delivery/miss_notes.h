@@ -19,7 +19,7 @@ struct Exchange;
 inline constexpr uint32_t kMissNotesPerLoop = 4096;
 
 struct MissNote {
-  WallTime when{};
+  WallTime when{};  // it ended
   int status = 0;
   CacheResult result = CacheResult::None;
   /// Why the origin was asked (RFC 9211), or the kind of the error; static storage.
@@ -49,8 +49,8 @@ class MissNotes {
   std::vector<Entry> entries_;
 };
 
-/// What is to be remembered of a request that has ended; nothing if it was a hit, or if its key was
+/// What is to be remembered of a request that ends now; nothing if it was a hit, or if its key was
 /// not what failed (a method, a host).
-[[nodiscard]] std::optional<MissNote> miss_note_of(const Exchange& exchange) noexcept;
+[[nodiscard]] std::optional<MissNote> miss_note_of(const Exchange& exchange, WallTime now) noexcept;
 
 }  // namespace segue::edge
