@@ -146,7 +146,7 @@ class Drive {
   /// Whether flush_table() should not wait for its turn: much was written since the last one. Any
   /// loop.
   [[nodiscard]] bool wants_flush() const noexcept;
-  /// Forgets all slices, durably, and nothing else (the purge journal stays): a drive that missed a
+  /// Forgets all slices, durably, and all records (the purge journal stays): a drive that missed a
   /// membership epoch comes back empty. After mount() and before for_each_representation(), or
   /// while it is offline.
   [[nodiscard]] Task<Result<Done>> forget_everything(Disk& disk);
@@ -163,6 +163,9 @@ class Drive {
   /// under way. Waits. Errors: {Disk, Mismatch}: it is not what it was; {Disk, Timeout}: a read
   /// took kDriveHangTimeout or longer; {Disk, IoError} and others.
   [[nodiscard]] Task<Result<Done>> come_back(Disk& disk, uint64_t epoch, Sequence leased);
+  /// Whether `disk`, which another loop opened by the same path, is this drive: the path may name
+  /// something else by now. Waits; any loop. Errors: as come_back().
+  [[nodiscard]] Task<Result<Done>> recognise(Disk& disk);
   /// In use again. What it holds is not verified any more, and what is free is written to the table
   /// again: a drive that was pulled may have lost what it had not flushed.
   void set_online() noexcept;

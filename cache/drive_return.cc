@@ -70,6 +70,15 @@ Task<Result<Done>> Drive::come_back(Disk& disk, uint64_t epoch, Sequence leased)
   co_return co_await impl.write_superblock(disk, facts);
 }
 
+Task<Result<Done>> Drive::recognise(Disk& disk) {
+  Impl& impl = *impl_;
+  const InFlight working(impl.under_way);
+  const Turnstile::Turn turn = co_await impl.superblock_turns.enter();  // nobody writes it now
+  const auto found = co_await Impl::read_superblock(disk);
+  if (!found) co_return fail(found.error());
+  co_return impl.is_as_it_was(*found);
+}
+
 void Drive::set_online() noexcept {
   Impl& impl = *impl_;
   for (const std::unique_ptr<IndexShard>& shard : impl.shards) shard->doubt_everything();

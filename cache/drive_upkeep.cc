@@ -153,6 +153,9 @@ Task<Result<Done>> Drive::forget_everything(Disk& disk) {
   std::vector<RecordNumber> unnamed;
   for (const std::unique_ptr<IndexShard>& shard : impl.shards) shard->forget_all(unnamed);
   for (const RecordNumber record : unnamed) impl.records.unname(record);
+  // Representations remember the numbers of their records, and statements that name them may be
+  // retired by now: who loads one learns that there is none.
+  impl.records.forget_keys();
   {
     const std::lock_guard lock(impl.mutex);
     impl.found.clear();

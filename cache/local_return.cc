@@ -26,7 +26,8 @@ void LocalStore::Impl::look_after_doors() {
       disks[i]->close();
       door.closed = true;
     }
-    if (drive.offline() || !stale || !door.closed) continue;
+    // A write that waited while the drive left and came back may be under way on what is closed.
+    if (drive.offline() || !stale || !door.closed || disks[i]->in_flight() != 0) continue;
     door.opening = true;  // open_door() may end at once
     if (!durable.try_spawn(open_door(static_cast<uint8_t>(i)))) door.opening = false;
   }
@@ -34,10 +35,23 @@ void LocalStore::Impl::look_after_doors() {
 
 Task<void> LocalStore::Impl::open_door(uint8_t number) {
   Door& door = doors[number];
-  const uint32_t times_back = shared.drives[number]->times_back();
-  const auto opened = co_await disks[number]->reopen();
+  Drive& drive = *shared.drives[number];
+  const uint32_t times_back = drive.times_back();
+  auto opened = co_await disks[number]->reopen();
+  if (opened) {
+    opened = co_await drive.recognise(*disks[number]);
+    if (!opened) disks[number]->close();
+  }
   door.opening = false;
-  if (!opened) co_return;  // the next message tries again; until then its slices are misses here
+  if (!opened) {
+    // The next message tries again; until then its slices are misses here.
+    if (std::strcmp(door.reason, opened.error().where) == 0) co_return;
+    door.reason = opened.error().where;
+    log_warning("drive_still_away", "device={:016x} loop={} reason={} errno={}", drive.device_id(),
+                loop.index(), door.reason, opened.error().os_errno);
+    co_return;
+  }
+  door.reason = "";
   door.closed = false;
   door.opened = times_back;
 }

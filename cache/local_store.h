@@ -100,6 +100,7 @@ struct LocalStore::Impl {
     uint32_t opened = 0;  // times_back() of the drive when its disk was opened
     bool closed = false;
     bool opening = false;
+    const char* reason = "";  // why it could not be opened, when that was logged last
   };
   /// Of a drive that is or was offline; loop 0.
   struct Retry {

@@ -88,6 +88,13 @@ bool RecordIndex::readable(RecordNumber record, const KeyHash& key) const noexce
          entries_[record.value].writing == 0;
 }
 
+void RecordIndex::forget_keys() noexcept {
+  const std::lock_guard lock(mutex_);
+  for (uint32_t record = 0; record < count_; ++record) {
+    if (entries_[record].writing == 0) entries_[record].tag = 0;
+  }
+}
+
 void RecordIndex::restore(RecordNumber record, const KeyHash& key) noexcept {
   Entry& entry = entries_[record.value];
   entry.tag = tag_of(key);

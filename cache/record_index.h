@@ -31,6 +31,10 @@ class RecordIndex {
   /// Whether it is the record of `key` and nobody writes it now.
   [[nodiscard]] bool readable(RecordNumber record, const KeyHash& key) const noexcept;
 
+  /// Every record is nobody's, also where somebody remembers its number: what it says of a
+  /// representation may have been purged. Slots that name one keep counting.
+  void forget_keys() noexcept;
+
   /// Start-up: a live slot of `key` names the record; the last key given is the record's.
   void restore(RecordNumber record, const KeyHash& key) noexcept;
   void prefetch(RecordNumber record) const noexcept {

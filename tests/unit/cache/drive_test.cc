@@ -556,6 +556,21 @@ TEST(Drive, ForgetEverythingEmptiesTheDriveAndKeepsItsPurges) {
   EXPECT_EQ(rig.drive->purge_statements().size(), 1);
 }
 
+TEST(Drive, AfterForgetEverythingNoRecordIsReadByANumberThatSomebodyRemembers) {
+  DriveRig rig;
+  rig.format_and_mount();
+  const auto record = rig.put_record(1, 5);
+  ASSERT_TRUE(rig.put_slice(DriveRig::slice_of(1, 5), *record).has_value());
+  const auto read = [&] {
+    return rig.run(
+        [&] { return rig.drive->read_record(rig.disk(), *record, DriveRig::key_of(1)); });
+  };
+  ASSERT_TRUE(read().has_value());
+  ASSERT_TRUE(rig.run([&] { return rig.drive->forget_everything(rig.disk()); }).has_value());
+  ASSERT_FALSE(read().has_value());
+  EXPECT_EQ(read().error().kind, Kind::NotFound);
+}
+
 TEST(Drive, S3FifoDriveWorksLikewise) {
   DriveRig rig;
   rig.options.policy = EvictionPolicy::S3Fifo;
