@@ -87,14 +87,15 @@ void ResidentBatch::count_sent(uint64_t sent, uint64_t (&bytes_by_tier)[kTiers])
 
 Result<size_t> send_now(Exchange& exchange, std::span<const iovec> body, MonoTime now) noexcept {
   auto sent = exchange.stream.try_send(exchange.head_sent ? nullptr : &exchange.head, body);
-  if (!sent) return sent;
   AccessRecord& record = exchange.record;
-  exchange.head_offered = true;
+  // Also of a client that took the head and was gone before the body: the log tells its status.
   if (!exchange.head_sent && exchange.stream.has_head()) {
     exchange.head_sent = true;
     exchange.asked.begun = true;
     record.first_byte = now - exchange.started;
   }
+  if (!sent) return sent;
+  exchange.head_offered = true;
   if (exchange.asked.site != nullptr && exchange.asked.site->pace.bytes_per_second != 0)
     pace(exchange, *sent, now);
   const uint64_t before = record.bytes_sent;
