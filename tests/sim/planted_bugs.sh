@@ -8,6 +8,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 BUILD=build/dev
 LOGS=build/planted
 JOBS=2
+SECONDS_MAX=300
+ulimit -c 0
 export SIM_SEEDS=${SIM_SEEDS:-1000}
 
 planted() {   # the names in the product's code
@@ -21,7 +23,9 @@ find_bug() {   # find_bug NAME: says how the simulation fails with it, or that i
     echo "$name: does not build (see $LOGS/build.log)"
     return
   fi
-  if "$BUILD/tests/planted/sim_test_$name" --gtest_filter='*ARandomLife*' >"$log" 2>&1; then
+  # It ends with the first finding: what goes on with a bug known to be there may go on for ever.
+  if GTEST_BREAK_ON_FAILURE=1 timeout "$SECONDS_MAX" \
+    "$BUILD/tests/planted/sim_test_$name" --gtest_filter='*ARandomLife*' >"$log" 2>&1; then
     echo "$name: NOT FOUND in $SIM_SEEDS seeds"
     return
   fi
