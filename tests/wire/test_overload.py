@@ -67,6 +67,9 @@ def short(origin):
     with Node(config_for(origin.url)) as node, contextlib.ExitStack() as held:
         for path in ("/hit", "/stale"):
             assert node.fetch(path).status == 200
+        # An answer of the node's own, as those in the shortage will be: UBSan looks at an object's type once, through a
+        # pipe, and calls it invalid where no descriptor is left for that.
+        assert node.fetch("/hit", method="BREW").status == 405
         operator = Operator(node)
         held.enter_context(operator.connection)
         for _ in range(IDLE):
