@@ -22,13 +22,23 @@ def refused(node):
     return node.metrics().get('segue_prefetch_refused_total{model="m"}', 0)
 
 
-def test_while_clients_queue_for_the_origin_nothing_is_fetched_for_nobody_and_it_comes_afterwards(origin):
-    held = [origin.add(f"/hold/{number}", TRACK) for number in range(5)]
+def hold(origin, count):
+    """Tracks that end when their script is opened: who asks for one has a place at the origin until then."""
+    held = [origin.add(f"/hold/{number}", TRACK) for number in range(count)]
     for track in held:
         track.script = Gate(track, 1000)
-    origin.add("/next", TRACK)
+    return held
+
+
+def four_places(origin):
     more = '[prefetch]\nmode = "on"\npredictor = "off"\n'
-    config = config_for(origin.url, origin="fetches = 4", more=more).replace("threads = 2", "threads = 1")
+    return config_for(origin.url, origin="fetches = 4", more=more).replace("threads = 2", "threads = 1")
+
+
+def test_while_clients_queue_for_the_origin_nothing_is_fetched_for_nobody_and_it_comes_afterwards(origin):
+    held = hold(origin, 5)
+    origin.add("/next", TRACK)
+    config = four_places(origin)
     with Node(config) as node:
         clients = [node.connect() for _ in held]
         try:
@@ -73,14 +83,11 @@ def test_readers_of_what_is_passed_on_who_queue_stop_no_prefetch(origin):
 
 
 def test_clients_who_queue_for_one_origin_stop_no_prefetch_from_another(origin):
-    held = [origin.add(f"/hold/{number}", TRACK) for number in range(5)]
-    for track in held:
-        track.script = Gate(track, 1000)
-    more = '[prefetch]\nmode = "on"\npredictor = "off"\n'
+    held = hold(origin, 5)
     with Origin() as other, contextlib.ExitStack() as stack:
         for one in (origin, other):
             one.add("/next", TRACK)
-        config = config_for(origin.url, origin="fetches = 4", more=more).replace("threads = 2", "threads = 1")
+        config = four_places(origin)
         config += f'[origin.other]\nservers = ["{other.url}"]\n'
         config += '[[site]]\nname = "books"\nhosts = ["books.example"]\norigin = "other"\n'
         node = stack.enter_context(Node(config))
@@ -100,12 +107,9 @@ def test_clients_who_queue_for_one_origin_stop_no_prefetch_from_another(origin):
 
 
 def test_what_finds_no_place_at_the_origin_comes_once_there_is_one(origin):
-    held = [origin.add(f"/hold/{number}", TRACK) for number in range(3)]
-    for track in held:
-        track.script = Gate(track, 1000)
+    held = hold(origin, 3)
     origin.add("/next", TRACK)
-    more = '[prefetch]\nmode = "on"\npredictor = "off"\n'
-    config = config_for(origin.url, origin="fetches = 4", more=more).replace("threads = 2", "threads = 1")
+    config = four_places(origin)
     with Node(config) as node:
         with contextlib.ExitStack() as stack:
             clients = [stack.enter_context(node.connect()) for _ in held]
